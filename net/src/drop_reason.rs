@@ -1,0 +1,155 @@
+//! Why a packet ended without being delivered: one closed list, counted everywhere it can happen.
+//!
+//! A packet never gives an `Err`. It gives one of these, exactly once, and the sum over all reasons is
+//! the number of packets lost; reports and tests assert it.
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// Why a packet was dropped.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl DropReason {
+            /// All reasons, in the order of their declaration.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$name,)*];
+
+            /// The reason's name in reports and JSON.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(DropReason::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    // What the packet itself was.
+    /// Headers that do not parse or whose checksum is wrong.
+    Malformed => "Malformed",
+    /// A fragment, which no forwarder reassembles.
+    Fragment => "Fragment",
+    /// Neither TCP nor UDP.
+    UnsupportedProtocol => "UnsupportedProtocol",
+    /// TTL or hop limit used up (RFC 1812 §5.3.1, RFC 8200 §3).
+    TtlExpired => "TtlExpired",
+    /// Larger than the tunnel's inner MTU.
+    TooBig => "TooBig",
+    /// Arrived on a port whose kind the node does not take packets from.
+    WrongPort => "WrongPort",
+
+    // Tunnels.
+    /// A GRE header that is malformed or asks for what we do not speak.
+    BadGre => "BadGre",
+    /// The outer source is no node that may send here.
+    UnknownPeer => "UnknownPeer",
+    /// The GRE key names a load balancer that this node does not serve.
+    UnknownClb => "UnknownClb",
+    /// Outer CE over an inner packet that is not ECN-capable (RFC 6040 §4.2).
+    EcnConflict => "EcnConflict",
+    /// No live path to the next node.
+    NoPath => "NoPath",
+    /// No room in front for another header.
+    NoHeadroom => "NoHeadroom",
+
+    // POP.
+    /// The destination is no VIP of this node.
+    NotVip => "NotVip",
+    /// A packet towards a client whose source is no VIP.
+    NotFromVip => "NotFromVip",
+    /// The flow's slot has no CLB node.
+    NoSlotOwner => "NoSlotOwner",
+
+    // CLB node and vSwitch.
+    /// No listener on this protocol and port.
+    NoListener => "NoListener",
+    /// No target may take a new flow.
+    NoTarget => "NoTarget",
+    /// A packet that opens no flow and belongs to none.
+    NoFlow => "NoFlow",
+    /// Another flow already uses this tuple at the backend.
+    TupleTaken => "TupleTaken",
+    /// The connection table is full.
+    TableFull => "TableFull",
+
+    // Links and hosts.
+    /// Lost on the wire.
+    LinkLoss => "LinkLoss",
+    /// The link's queue was full.
+    QueueFull => "QueueFull",
+    /// Larger than the link's MTU.
+    LinkMtu => "LinkMtu",
+    /// The POP was down.
+    PopDown => "PopDown",
+    /// Nothing is attached that this packet could go to.
+    NoRoute => "NoRoute",
+    /// A host got a packet that is not for it or that no socket wants.
+    NotForHost => "NotForHost",
+    /// A host's socket had no room for it.
+    SocketFull => "SocketFull",
+    /// The run ended while the packet was on its way.
+    RunEnded => "RunEnded",
+    /// No packet slot was free.
+    PoolEmpty => "PoolEmpty",
+    /// The kernel refused to send it.
+    SendFailed => "SendFailed",
+}
+
+/// How many packets each reason took.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DropCounts([u64; DropReason::ALL.len()]);
+
+impl Default for DropCounts {
+    fn default() -> DropCounts {
+        DropCounts([0; DropReason::ALL.len()])
+    }
+}
+
+impl DropCounts {
+    /// Counts one packet.
+    pub fn add(&mut self, reason: DropReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// Packets taken by `reason`.
+    pub const fn of(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Packets taken by any reason.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Adds another's counts.
+    pub fn merge(&mut self, other: &DropCounts) {
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// The reasons that took at least one packet.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        DropReason::ALL.iter().map(|reason| (*reason, self.of(*reason))).filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_add_up_by_reason() {
+        let mut counts = DropCounts::default();
+        counts.add(DropReason::NoFlow);
+        counts.add(DropReason::NoFlow);
+        counts.add(DropReason::TooBig);
+        let mut sum = counts.clone();
+        sum.merge(&counts);
+        assert_eq!(sum.total(), 6);
+        assert_eq!(counts.iter().collect::<Vec<_>>(), [(DropReason::TooBig, 1), (DropReason::NoFlow, 2)]);
+    }
+}

@@ -1,0 +1,134 @@
+//! The second contract: what an async service may ask of the machine it runs on.
+//!
+//! Load clients, demo backends and, later, controllers, health checkers and BGP speakers are ordinary
+//! async Rust, generic over [`Host`]. `live` implements it with tokio and the kernel, `sim` with a
+//! single-threaded executor in virtual time and simulated TCP. All futures are `Send`. Errors are
+//! `std::io::Error` with the kinds a kernel would give (`ConnectionRefused`, `ConnectionReset`,
+//! `TimedOut`, `AddrInUse`, ..); the conformance suite in `tests/` runs the same cases on both.
+//!
+//! A stream's `poll_close` sends FIN and leaves reading open (half-close). Dropping a stream closes it;
+//! with unread data it resets (RFC 9293 §3.6.1 and what Linux does).
+
+use core::future::{Future, poll_fn};
+use core::net::{IpAddr, SocketAddr};
+use core::task::{Context, Poll};
+use std::io;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// A machine with a clock, timers, tasks, randomness, TCP and UDP. Cloning gives another handle to it.
+pub trait Host: Clone + Send + Sync + 'static {
+    /// A TCP connection.
+    type Tcp: TcpStream;
+    /// A TCP listener.
+    type Listener: TcpListener<Stream = Self::Tcp>;
+    /// A UDP socket.
+    type Udp: UdpSocket;
+
+    /// The host's own name, such as `client.osaka` or `host.web-1`.
+    fn name(&self) -> &str;
+
+    /// The time.
+    fn now(&self) -> Instant;
+
+    /// Completes at `at`, or at once when that has passed.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Runs `task` beside the caller until it completes or the host stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+
+    /// The host's randomness for `purpose`, from the start of its stream at every call.
+    fn rng(&self, purpose: &str) -> Rng;
+
+    /// Opens a connection from `local` (its port may be 0: any; its address may be one that is not the
+    /// host's own, where the host is set up for foreign sources) or, with `None`, from the host's own
+    /// address of `remote`'s family.
+    fn tcp_connect(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::Tcp>> + Send + 'static;
+
+    /// Listens on `local` (port 0: any). At most `backlog` connections wait for `accept`, further SYNs
+    /// are ignored meanwhile.
+    fn tcp_listen(&self, local: SocketAddr, backlog: usize) -> io::Result<Self::Listener>;
+
+    /// Binds a UDP socket (port 0: any).
+    fn udp_bind(&self, local: SocketAddr) -> io::Result<Self::Udp>;
+}
+
+/// A TCP connection of a [`Host`].
+pub trait TcpStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Our end.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// The other end.
+    fn peer_addr(&self) -> SocketAddr;
+
+    /// Ends the connection with RST; unsent data is lost.
+    fn abort(self);
+}
+
+/// A TCP listener of a [`Host`]. A cancelled `accept` loses no connection.
+pub trait TcpListener: Send + 'static {
+    /// What `accept` gives.
+    type Stream: TcpStream;
+
+    /// Where it listens.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// The next connection whose handshake has completed.
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+
+    /// The next connection whose handshake has completed.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|context| self.poll_accept(context))
+    }
+}
+
+/// How a datagram travels beside its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DatagramMeta {
+    /// The other end: where it came from or goes to.
+    pub peer: SocketAddr,
+    /// Our address that it came to; when sending, `None` lets the host choose.
+    pub local: Option<IpAddr>,
+    /// TTL or hop limit, as received or to be sent.
+    pub ttl: u8,
+    /// DSCP and ECN, as received or to be sent.
+    pub tos: u8,
+}
+
+impl DatagramMeta {
+    /// To `peer` with the usual TTL 64 and nothing special.
+    pub const fn to(peer: SocketAddr) -> DatagramMeta {
+        DatagramMeta { peer, local: None, ttl: 64, tos: 0 }
+    }
+}
+
+/// A UDP socket of a [`Host`].
+pub trait UdpSocket: Send + Sync + 'static {
+    /// Where it is bound.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// Sends one datagram. A full device queue loses it silently, as UDP does; errors are about the
+    /// socket and the address. A port-unreachable that came back earlier gives `ConnectionRefused` once.
+    fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()>;
+
+    /// The next datagram, cut to `into`; its whole length is given.
+    fn poll_recv(&self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<(usize, DatagramMeta)>>;
+
+    /// The next datagram, cut to `into`; its whole length is given.
+    fn recv(&self, into: &mut [u8]) -> impl Future<Output = io::Result<(usize, DatagramMeta)>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(move |context| self.poll_recv(context, into))
+    }
+}

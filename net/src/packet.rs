@@ -1,0 +1,212 @@
+//! Packets on loan from a pool.
+//!
+//! A packet is one slot of the driver's [`Pool`], with headroom in front: encapsulating is moving the
+//! start back and writing a header, never a copy. Two classes of slot exist, one for what fits a wire and
+//! one for super-packets. A packet ends exactly once, by going back to the pool that lent it; the pool
+//! counts its loans, so one that ended twice or nowhere shows at the next check.
+//!
+//! Invariant: `start + len <= slot.len()`.
+
+use core::fmt;
+
+use crate::id::NodeId;
+use crate::port::PortId;
+
+/// Bytes kept free in front of a fresh packet: outer IPv6 (40) + UDP (8) + GRE with key (8), twice over.
+pub const HEADROOM: usize = 128;
+/// Slot size of ordinary packets, headroom included.
+pub const SMALL_SLOT: usize = 2_048;
+/// Slot size of super-packets: the largest IP packet and its headroom.
+pub const LARGE_SLOT: usize = 65_536 + HEADROOM;
+
+/// What a packet knows beside its bytes. On arrival the port fills it in; on departure the forwarder does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Meta {
+    /// The port it came in by, or leaves by.
+    pub port: PortId,
+    /// The tunnel's other end: who sent it, or who shall get it. `UNKNOWN` when the outer source address
+    /// is no node's, and on ports that are not tunnels.
+    pub peer: NodeId,
+    /// Departing by a tunnel: a hash of the flow, for the outer source port (RFC 8086 §3.2.1).
+    pub entropy: u16,
+    /// Tunnels: DSCP and ECN of the outer header, as received or to be sent. Outer packets carry DF.
+    pub tos: u8,
+    /// Arriving by a tunnel: TTL or hop limit of the outer header.
+    pub ttl: u8,
+}
+
+impl Meta {
+    /// Arrived by `port`, which is not a tunnel.
+    pub const fn plain(port: PortId) -> Meta {
+        Meta { port, peer: NodeId::UNKNOWN, entropy: 0, tos: 0, ttl: 0 }
+    }
+}
+
+/// Bytes of one packet in a slot on loan.
+pub struct Packet {
+    slot: Box<[u8]>,
+    start: u32,
+    len: u32,
+    /// Where it came from or where it goes.
+    pub meta: Meta,
+}
+
+impl Packet {
+    /// The packet's bytes, outermost header first.
+    pub fn bytes(&self) -> &[u8] {
+        &self.slot[self.start as usize..(self.start + self.len) as usize]
+    }
+
+    /// The packet's bytes, to be rewritten in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.slot[self.start as usize..(self.start + self.len) as usize]
+    }
+
+    /// Length in bytes.
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether no byte is left.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Grows the packet by `count` bytes in front and returns them, to be written by the caller.
+    /// `None`, and nothing changed, when the headroom is too small.
+    pub fn push_front(&mut self, count: usize) -> Option<&mut [u8]> {
+        let start = (self.start as usize).checked_sub(count)?;
+        self.start = start as u32;
+        self.len += count as u32;
+        Some(&mut self.slot[start..start + count])
+    }
+
+    /// Takes `count` bytes off the front.
+    ///
+    /// # Panics
+    /// When the packet is shorter: the caller has parsed what it removes.
+    pub fn pop_front(&mut self, count: usize) {
+        assert!(count <= self.len as usize, "more taken off than a packet holds");
+        self.start += count as u32;
+        self.len -= count as u32;
+    }
+
+    /// Cuts the packet to `len` bytes (link padding after the IP packet).
+    ///
+    /// # Panics
+    /// When the packet is shorter than `len`.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len <= self.len as usize, "a packet cannot be cut to more than it holds");
+        self.len = len as u32;
+    }
+
+    /// Room left in front, in bytes.
+    pub const fn headroom(&self) -> usize {
+        self.start as usize
+    }
+}
+
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packet({} B, {:?})", self.len, self.meta)
+    }
+}
+
+/// A driver's packet slots: bounded, reused, counted.
+pub struct Pool {
+    small: Vec<Box<[u8]>>,
+    large: Vec<Box<[u8]>>,
+    loaned: usize,
+    loaned_max: usize,
+}
+
+impl Pool {
+    /// A pool that lends at most `loaned_max` slots at a time. Slots are made when first needed and kept.
+    pub const fn new(loaned_max: usize) -> Pool {
+        Pool { small: Vec::new(), large: Vec::new(), loaned: 0, loaned_max }
+    }
+
+    /// Lends a packet of `len` bytes with [`HEADROOM`] in front. Its bytes are whatever the slot last held.
+    /// `None` when all slots are out or `len` is larger than any IP packet.
+    pub fn lend(&mut self, len: usize, meta: Meta) -> Option<Packet> {
+        let (class, slot_len) = if len <= SMALL_SLOT - HEADROOM {
+            (&mut self.small, SMALL_SLOT)
+        } else if len <= LARGE_SLOT - HEADROOM {
+            (&mut self.large, LARGE_SLOT)
+        } else {
+            return None;
+        };
+        if self.loaned == self.loaned_max {
+            return None;
+        }
+        self.loaned += 1;
+        let slot = class.pop().unwrap_or_else(|| vec![0; slot_len].into_boxed_slice());
+        Some(Packet { slot, start: HEADROOM as u32, len: len as u32, meta })
+    }
+
+    /// Lends a packet that holds a copy of `bytes`.
+    pub fn lend_copy(&mut self, bytes: &[u8], meta: Meta) -> Option<Packet> {
+        let mut packet = self.lend(bytes.len(), meta)?;
+        packet.bytes_mut().copy_from_slice(bytes);
+        Some(packet)
+    }
+
+    /// Takes a slot back: the packet's end.
+    ///
+    /// # Panics
+    /// When more comes back than was lent.
+    pub fn take_back(&mut self, packet: Packet) {
+        assert!(self.loaned > 0, "a slot came back that this pool never lent");
+        self.loaned -= 1;
+        let class = if packet.slot.len() == SMALL_SLOT { &mut self.small } else { &mut self.large };
+        class.push(packet.slot);
+    }
+
+    /// Slots out at this moment.
+    pub const fn loaned(&self) -> usize {
+        self.loaned
+    }
+
+    /// Slots that may be out at a time.
+    pub const fn loaned_max(&self) -> usize {
+        self.loaned_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const META: Meta = Meta::plain(PortId::PUBLIC);
+
+    #[test]
+    fn headers_are_pushed_and_popped_without_moving_the_rest() {
+        let mut pool = Pool::new(1);
+        let mut packet = pool.lend_copy(b"inner", META).expect("the pool is fresh");
+        packet.push_front(8).expect("fresh packets have headroom").fill(7);
+        assert_eq!(packet.len(), 13);
+        packet.pop_front(8);
+        assert_eq!(packet.bytes(), b"inner");
+        assert!(packet.push_front(HEADROOM + 1).is_none());
+        assert_eq!(packet.bytes(), b"inner");
+        pool.take_back(packet);
+    }
+
+    #[test]
+    fn a_pool_lends_no_more_than_its_bound_and_reuses_slots() {
+        let mut pool = Pool::new(2);
+        let first = pool.lend(100, META).expect("two slots are free");
+        let second = pool.lend(9_000, META).expect("one slot is free");
+        assert!(pool.lend(1, META).is_none());
+        pool.take_back(first);
+        pool.take_back(second);
+        assert_eq!(pool.loaned(), 0);
+        assert_eq!((pool.small.len(), pool.large.len()), (1, 1));
+        assert!(pool.lend(LARGE_SLOT, META).is_none());
+    }
+
+    #[test]
+    fn a_packet_handle_stays_small_enough_to_move_freely() {
+        assert_eq!(size_of::<Packet>(), 32);
+    }
+}

@@ -1,0 +1,215 @@
+//! The route table: one immutable version of everything the forwarders act upon.
+//!
+//! Its author (`ccn`) makes it, nodes get it as an `Arc` and never change it. Heavy parts (slot maps,
+//! Maglev tables) are built by the author, off the fast path, and shared between versions. Ids are
+//! indices into its vectors and mean nothing outside their version; names do.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::flow::{Address, Family, HashKey};
+use crate::id::{ClbId, NodeId, PathId, RegionId, Revision};
+use crate::maglev::Maglev;
+use crate::slot::SlotMap;
+use crate::wire::outer::{Encap, overhead};
+
+/// One version of the routes.
+#[derive(Clone, Debug)]
+pub struct RouteTable {
+    /// Which version.
+    pub revision: Revision,
+    /// Key of the flow hash, shared by all nodes; never shown.
+    pub hash_key: HashKey,
+    /// POPs, CLB nodes and hosts, by [`NodeId`].
+    pub nodes: Vec<Node>,
+    /// Regions, by [`RegionId`].
+    pub regions: Vec<Region>,
+    /// Paths, by [`PathId`].
+    pub paths: Vec<Path>,
+    /// Regional load balancers, by [`ClbId`].
+    pub clbs: Vec<Clb>,
+    /// VIP address to VIP.
+    pub vips: BTreeMap<Address, Arc<Vip>>,
+}
+
+/// A node with a tunnel mouth.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Full object name, such as `pop.tokyo`, `region.guangzhou.clb-1` or `host.web-1`.
+    pub name: String,
+    /// What it does.
+    pub kind: NodeKind,
+    /// Its tunnel address over IPv4.
+    pub underlay_v4: Ipv4Addr,
+    /// Its tunnel address over IPv6.
+    pub underlay_v6: Ipv6Addr,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeKind {
+    /// An edge node.
+    Pop,
+    /// A load-balancing node of a region.
+    ClbNode(RegionId),
+    /// A host with backends and a vSwitch.
+    Host(RegionId),
+}
+
+/// A region and the owners of its slots.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// Bare name, such as `guangzhou`.
+    pub name: String,
+    /// Its CLB nodes, by name.
+    pub clb_nodes: Vec<NodeId>,
+    /// Which CLB node serves which slot.
+    pub slots: Arc<SlotMap>,
+}
+
+/// A tunnelled way between two ends of the private network.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Its link's name, such as `tokyo-guangzhou`.
+    pub name: String,
+    /// What it joins.
+    pub ends: PathEnds,
+    /// How packets are wrapped on it.
+    pub encap: Encap,
+    /// Family of the outer header.
+    pub underlay: Family,
+    /// Largest outer packet, in bytes.
+    pub mtu: u16,
+    /// Expected round-trip time: the lower, the better the path.
+    pub rtt: Duration,
+}
+
+/// What a path joins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathEnds {
+    /// Backbone: a POP and the CLB nodes of a region.
+    Ccn {
+        /// The edge end.
+        pop: NodeId,
+        /// The region end; any of its CLB nodes may be the peer.
+        region: RegionId,
+    },
+    /// Inside a region: its CLB nodes and a host.
+    Fabric {
+        /// The region.
+        region: RegionId,
+        /// The host whose vSwitch ends the tunnel.
+        host: NodeId,
+    },
+}
+
+impl Path {
+    /// Largest inner packet that the path carries, in bytes.
+    pub fn inner_mtu(&self) -> u16 {
+        self.mtu.saturating_sub(overhead(self.encap, self.underlay) as u16)
+    }
+}
+
+/// A VIP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vip {
+    /// Bare name, such as `game`.
+    pub name: String,
+    /// Its load balancer.
+    pub clb: ClbId,
+    /// POPs that announce it.
+    pub publishers: Vec<NodeId>,
+}
+
+/// A regional load balancer.
+#[derive(Clone, Debug)]
+pub struct Clb {
+    /// Bare name, such as `gz-main`.
+    pub name: String,
+    /// Where its nodes are.
+    pub region: RegionId,
+    /// Smallest inner MTU over all candidate paths of its flows, CCN and fabric: what MSS is clamped to.
+    pub inner_mtu: u16,
+    /// Flows are hashed on (source, destination) only.
+    pub client_affinity: bool,
+    /// Protocol and port to listener.
+    pub listeners: Vec<Arc<Listener>>,
+}
+
+/// A port of a load balancer and where its flows go.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Bare name, such as `web`.
+    pub name: String,
+    /// IP protocol: 6 TCP, 17 UDP.
+    pub protocol: u8,
+    /// 1-65535.
+    pub port: u16,
+    /// How new flows are spread.
+    pub scheduler: Scheduler,
+    /// Candidates, in the file's order. A flow takes only targets of its own family.
+    pub targets: Vec<Target>,
+}
+
+/// How a listener spreads new flows over its targets.
+#[derive(Clone, Debug)]
+pub enum Scheduler {
+    /// Smooth weighted round robin.
+    WeightedRoundRobin,
+    /// Weighted consistent hashing of the flow; one table per family, values are indices into `targets`.
+    Maglev {
+        /// Over the IPv4 targets.
+        v4: Arc<Maglev>,
+        /// Over the IPv6 targets.
+        v6: Arc<Maglev>,
+    },
+}
+
+/// A backend's port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The backend's address.
+    pub address: Address,
+    /// The backend's port.
+    pub port: u16,
+    /// 0-100; 0 takes no new flow.
+    pub weight: u8,
+    /// The host whose vSwitch delivers to it.
+    pub host: NodeId,
+}
+
+impl RouteTable {
+    /// A table of nothing, in force before the first revision arrives.
+    pub fn empty() -> RouteTable {
+        RouteTable {
+            revision: Revision(0),
+            hash_key: HashKey::new([0; 16]),
+            nodes: Vec::new(),
+            regions: Vec::new(),
+            paths: Vec::new(),
+            clbs: Vec::new(),
+            vips: BTreeMap::new(),
+        }
+    }
+
+    /// The node of that full name.
+    pub fn node_named(&self, name: &str) -> Option<NodeId> {
+        self.nodes.iter().position(|node| node.name == name).map(|index| NodeId(index as u16))
+    }
+
+    /// The node with that tunnel address; what a tunnel port asks about an outer source.
+    pub fn node_at(&self, underlay: core::net::IpAddr) -> Option<NodeId> {
+        let has = |node: &&Node| match underlay {
+            core::net::IpAddr::V4(address) => node.underlay_v4 == address,
+            core::net::IpAddr::V6(address) => node.underlay_v6 == address,
+        };
+        self.nodes.iter().position(|node| has(&node)).map(|index| NodeId(index as u16))
+    }
+
+    /// Paths with their ids.
+    pub fn paths(&self) -> impl Iterator<Item = (PathId, &Path)> {
+        self.paths.iter().enumerate().map(|(index, path)| (PathId(index as u16), path))
+    }
+}

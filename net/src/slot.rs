@@ -1,0 +1,103 @@
+//! Slots: how every POP sends a flow to the same CLB node without asking anybody.
+//!
+//! A region's flows fall into [`SLOTS`] slots by a keyed hash of their 5-tuple. The route table, never a
+//! POP's own opinion, maps each slot to a primary and a secondary CLB node, filled by Maglev over the
+//! members' names. A flow therefore survives the loss of its POP: any other POP computes the same slot.
+
+use crate::id::NodeId;
+use crate::maglev::{Maglev, Member};
+
+/// Slots of a region: a prime, as Maglev needs, and small enough for the 16 bits of the GRE key.
+pub const SLOTS: u32 = 65_521;
+
+/// The slot of a flow whose keyed hash is `hash`.
+pub const fn of_hash(hash: u64) -> u16 {
+    (hash % SLOTS as u64) as u16
+}
+
+/// Who serves a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owners {
+    /// Gets the slot's packets. `NodeId::UNKNOWN` when the region has no CLB node.
+    pub primary: NodeId,
+    /// Takes over when the primary is lost; `UNKNOWN` with fewer than two nodes.
+    pub secondary: NodeId,
+}
+
+/// The owners of all slots of a region.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlotMap(Box<[Owners]>);
+
+impl SlotMap {
+    /// Fills the slots by Maglev over `members` (node and name). The secondary of a slot is its owner in
+    /// the table that the other members would make without the primary.
+    pub fn fill(members: &[(NodeId, &str)]) -> SlotMap {
+        let table = |without: Option<NodeId>| {
+            let rest: Vec<Member<'_>> = members
+                .iter()
+                .filter(|(node, _)| Some(*node) != without)
+                .map(|(node, name)| Member { id: node.0, name, weight: 1 })
+                .collect();
+            Maglev::build(&rest, SLOTS)
+        };
+        let owner = |table: &Maglev, slot: u32| table.lookup(u64::from(slot)).map_or(NodeId::UNKNOWN, NodeId);
+        let primaries = table(None);
+        let mut owners: Vec<Owners> = (0..SLOTS)
+            .map(|slot| Owners { primary: owner(&primaries, slot), secondary: NodeId::UNKNOWN })
+            .collect();
+        for (lost, _) in members {
+            let seconds = table(Some(*lost));
+            for (slot, entry) in owners.iter_mut().enumerate() {
+                if entry.primary == *lost {
+                    entry.secondary = owner(&seconds, slot as u32);
+                }
+            }
+        }
+        SlotMap(owners.into_boxed_slice())
+    }
+
+    /// The owners of `slot`; nobody for a number that is no slot, which only a forged key can hold.
+    pub fn owners(&self, slot: u16) -> Owners {
+        const NOBODY: Owners = Owners { primary: NodeId::UNKNOWN, secondary: NodeId::UNKNOWN };
+        self.0.get(usize::from(slot)).copied().unwrap_or(NOBODY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(count: u16) -> Vec<(NodeId, String)> {
+        (0..count).map(|n| (NodeId(n), format!("region.guangzhou.clb-{}", n + 1))).collect()
+    }
+
+    fn map(count: u16) -> SlotMap {
+        let members = members(count);
+        SlotMap::fill(&members.iter().map(|(node, name)| (*node, name.as_str())).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn slots_spread_evenly_and_have_two_different_owners() {
+        let map = map(3);
+        for node in 0..3 {
+            let share = (0..SLOTS as u16).filter(|slot| map.owners(*slot).primary == NodeId(node)).count();
+            assert!((21_500..22_200).contains(&share), "{share}");
+        }
+        assert!((0..SLOTS as u16).all(|slot| {
+            let owners = map.owners(slot);
+            owners.primary != owners.secondary && owners.secondary != NodeId::UNKNOWN
+        }));
+    }
+
+    #[test]
+    fn one_node_has_no_secondary_and_no_node_owns_nothing() {
+        assert_eq!(map(1).owners(7), Owners { primary: NodeId(0), secondary: NodeId::UNKNOWN });
+        assert_eq!(map(0).owners(7).primary, NodeId::UNKNOWN);
+        assert_eq!(map(3).owners(u16::MAX).primary, NodeId::UNKNOWN);
+    }
+
+    #[test]
+    fn a_slot_is_the_same_for_every_pop() {
+        assert_eq!(of_hash(u64::from(SLOTS) + 9), 9);
+    }
+}
