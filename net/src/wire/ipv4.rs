@@ -1,0 +1,124 @@
+//! IPv4: the strict reader behind `wire::parse`, and the writer of headers.
+//!
+//! Every received header is verified (version, IHL, checksum, total length); options are skipped, not obeyed.
+//! Reference: RFC 791 §3.1 and §3.2, RFC 1812 §5.2.2.
+
+use super::ip::Header;
+use super::{Fragment, ParseError, Parsed, Transport, check_fragment, flow};
+use crate::checksum;
+use crate::flow::{Address, Family};
+
+/// A header without options, in bytes.
+pub const HEADER_LEN: usize = 20;
+
+/// The longest header: IHL 15, in bytes.
+pub const HEADER_LEN_MAX: usize = 60;
+
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET_MASK: u16 = 0x1fff;
+
+#[inline]
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
+    let Some(head) = bytes.first_chunk::<HEADER_LEN>() else {
+        return Err(ParseError::Truncated);
+    };
+    let header_len = usize::from(head[0] & 0x0f) * 4;
+    let total_len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    if header_len < HEADER_LEN {
+        return Err(ParseError::BadHeaderLength);
+    }
+    if total_len < header_len || total_len > bytes.len() {
+        return Err(ParseError::BadTotalLength);
+    }
+    let packet = &bytes[..total_len];
+    let (header, l4) = packet.split_at(header_len);
+    if !header_is_sound(head, &header[HEADER_LEN..]) {
+        return Err(ParseError::BadChecksum);
+    }
+
+    let position = u16::from_be_bytes([head[6], head[7]]);
+    let protocol = head[9];
+    let mut fragment = None;
+    if position & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+        let found = Fragment {
+            id: u32::from(u16::from_be_bytes([head[4], head[5]])),
+            offset: (position & OFFSET_MASK) * 8,
+            more: position & MORE_FRAGMENTS != 0,
+            protocol,
+        };
+        check_fragment(found, l4.len())?;
+        fragment = Some(found);
+    }
+    let transport = if position & OFFSET_MASK != 0 {
+        Transport::NONE
+    } else {
+        Transport::parse(protocol, Family::V4, l4, fragment.is_none())?
+    };
+    let src = Address::v4([head[12], head[13], head[14], head[15]]);
+    let dst = Address::v4([head[16], head[17], head[18], head[19]]);
+    Ok(Parsed {
+        flow: flow(src, dst, protocol, transport),
+        family: Family::V4,
+        l4_offset: header_len as u16,
+        l4_len: l4.len() as u16,
+        total_len,
+        ttl: head[8],
+        tos: head[1],
+        fragment,
+        dont_fragment: position & DONT_FRAGMENT != 0,
+        tcp_flags: transport.tcp_flags,
+    })
+}
+
+/// Whether the header's words, checksum included, sum to all ones (RFC 791 §3.1).
+#[inline]
+fn header_is_sound(head: &[u8; HEADER_LEN], options: &[u8]) -> bool {
+    let mut sum = 0_u64;
+    let (words, _) = head.as_chunks::<4>();
+    for word in words {
+        sum += u64::from(u32::from_be_bytes(*word));
+    }
+    let (words, _) = options.as_chunks::<4>();
+    for word in words {
+        sum += u64::from(u32::from_be_bytes(*word));
+    }
+    // Fifteen 32-bit words at most: three folds bring the sum to 16 bits.
+    sum = (sum >> 32) + (sum & 0xffff_ffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum == 0xffff
+}
+
+/// Writes a 20-byte header, checksum included, to the start of `out`; returns 20.
+///
+/// `id` identifies the fragments of one packet and matters only without `dont_fragment` (RFC 6864).
+///
+/// # Panics
+/// If `out` is too short, an address is not IPv4, or the packet would exceed 65,535 bytes.
+#[inline]
+pub fn write_header(out: &mut [u8], header: &Header, id: u16, dont_fragment: bool) -> usize {
+    let (Some(src), Some(dst)) = (header.src.v4_octets(), header.dst.v4_octets()) else {
+        panic!("an IPv4 header between IPv6 addresses");
+    };
+    let total_len = HEADER_LEN + header.payload_len;
+    assert!(total_len <= usize::from(u16::MAX), "an IPv4 packet of {total_len} bytes");
+    let out = out
+        .first_chunk_mut::<HEADER_LEN>()
+        .expect("room for an IPv4 header");
+    out[0] = 0x45;
+    out[1] = header.tos;
+    out[2..4].copy_from_slice(&(total_len as u16).to_be_bytes());
+    out[4..6].copy_from_slice(&id.to_be_bytes());
+    let position = if dont_fragment { DONT_FRAGMENT } else { 0 };
+    out[6..8].copy_from_slice(&position.to_be_bytes());
+    out[8] = header.ttl;
+    out[9] = header.protocol;
+    out[10..12].fill(0);
+    out[12..16].copy_from_slice(&src);
+    out[16..20].copy_from_slice(&dst);
+    let check = checksum::internet(&out[..]);
+    out[10..12].copy_from_slice(&check.to_be_bytes());
+    HEADER_LEN
+}

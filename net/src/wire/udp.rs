@@ -1,0 +1,59 @@
+//! UDP: the header's layout, its payload, and the writer.
+//!
+//! Reference: RFC 768, RFC 8200 §8.1 (a checksum of 0 means "none" and is not allowed in IPv6, except for
+//! tunnels, RFC 6935), RFC 8086 (GRE-in-UDP).
+
+use super::Parsed;
+use crate::checksum;
+use crate::flow::{Address, FlowKey};
+
+/// IP protocol number.
+pub const PROTOCOL: u8 = 17;
+
+/// The header, in bytes.
+pub const HEADER_LEN: usize = 8;
+
+/// The destination port of GRE-in-UDP (RFC 8086 §9).
+pub const PORT_GRE: u16 = 4754;
+
+pub(super) const CHECKSUM_AT: usize = 6;
+
+/// The payload of a UDP packet; `None` for other protocols and for later fragments.
+#[inline]
+pub fn payload<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
+    if parsed.flow.protocol != PROTOCOL || parsed.is_later_fragment() {
+        return None;
+    }
+    parsed.l4(bytes).get(HEADER_LEN..)
+}
+
+/// Writes a header with the ports of `flow` and checksum 0 (none) to the start of `out`; returns 8.
+///
+/// # Panics
+/// If `out` is too short or the datagram would exceed 65,535 bytes.
+#[inline]
+pub fn write_header(out: &mut [u8], flow: &FlowKey, payload_len: usize) -> usize {
+    let length = HEADER_LEN + payload_len;
+    assert!(length <= usize::from(u16::MAX), "a UDP datagram of {length} bytes");
+    let out = out
+        .first_chunk_mut::<HEADER_LEN>()
+        .expect("room for a UDP header");
+    out[..2].copy_from_slice(&flow.src_port.to_be_bytes());
+    out[2..4].copy_from_slice(&flow.dst_port.to_be_bytes());
+    out[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+    out[6..].fill(0);
+    HEADER_LEN
+}
+
+/// Computes and stores the checksum of a whole datagram (header and payload) between two addresses.
+///
+/// # Panics
+/// If `datagram` is shorter than a header.
+pub fn fill_checksum(datagram: &mut [u8], src: Address, dst: Address) {
+    datagram[CHECKSUM_AT..HEADER_LEN].fill(0);
+    let check = match checksum::transport(src, dst, PROTOCOL, datagram) {
+        0 => 0xffff,
+        check => check,
+    };
+    datagram[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&check.to_be_bytes());
+}
