@@ -1,0 +1,136 @@
+//! A lab: a topology as namespaces, wires and processes on this machine, up within seconds and down without a trace.
+//!
+//! `up` builds a [`blueprint::Blueprint`] and returns when every node answers; the nodes are processes of their own
+//! and run on. Whatever fails on the way up, everything made so far is removed again. `down` needs no more than the
+//! lab's name.
+//!
+//! Invariant: at most one lab has a name, and the lab's folder under /run/anyedge is the claim to it.
+
+pub mod blueprint;
+pub mod build;
+pub mod exec;
+pub mod name;
+pub mod process;
+pub mod state;
+pub mod status;
+pub mod teardown;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
+
+use self::blueprint::Blueprint;
+use self::name::LabName;
+use self::state::{LabState, ProcessState};
+use self::status::LabStatus;
+use self::teardown::Removed;
+use crate::control;
+
+/// How long the nodes of a lab may take to answer, once they were started.
+pub const ANSWER_MAX: Duration = Duration::from_secs(4);
+/// How often a node that does not answer yet is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(10);
+/// How much of a failed node's log its error shows, in bytes.
+const LOG_TAIL_BYTES: usize = 2_000;
+
+/// Builds the lab and waits until every node that can answer does. On any failure nothing of it stays.
+pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {
+    blueprint.check()?;
+    if !geteuid().is_root() {
+        bail!("a lab needs root: it makes network namespaces and TUN devices");
+    }
+    let lab = &blueprint.lab;
+    if !state::claim(lab)? {
+        bail!(
+            "a lab `{lab}` is up already; take it down with `anyedge lab down --name {lab}` or choose another --name"
+        );
+    }
+    let unfinished = Unfinished { lab };
+    if !teardown::namespaces_of(lab)?.is_empty() {
+        // Not ours: they stand since before the claim.
+        std::mem::forget(unfinished);
+        state::release(lab)?;
+        bail!(
+            "namespaces of a lab `{lab}` are left over; remove them with `anyedge lab down --name {lab}`"
+        );
+    }
+    let state = build::build(blueprint)?;
+    await_answers(&state)?;
+    let status = status::status(lab)?;
+    std::mem::forget(unfinished);
+    Ok(status)
+}
+
+/// Takes the lab down. One that is not up is no error: see [`Removed::is_nothing`].
+pub fn down(name: &str) -> Result<Removed> {
+    teardown::take_down(&name.parse()?)
+}
+
+/// How the lab is.
+pub fn status(name: &str) -> Result<LabStatus> {
+    status::status(&name.parse()?)
+}
+
+/// Runs a command in a node's namespace and returns its exit code.
+pub fn exec(name: &str, node: &str, argv: &[OsString]) -> Result<i32> {
+    exec::exec(&name.parse()?, node, argv)
+}
+
+/// Takes a lab down again that was not finished.
+struct Unfinished<'a> {
+    lab: &'a LabName,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = teardown::take_down(self.lab) {
+            tracing::error!(lab = %self.lab, "could not take the unfinished lab down: {error:#}");
+        }
+    }
+}
+
+fn await_answers(state: &LabState) -> Result<()> {
+    let started = Instant::now();
+    for process in state.processes() {
+        let Some(socket) = process.control.as_deref() else {
+            continue;
+        };
+        while control::ask(socket).is_none() {
+            if !process.process.is_alive() {
+                bail!(
+                    "`{}` ended instead of answering{}",
+                    process.name,
+                    log_tail(process)
+                );
+            }
+            if started.elapsed() > ANSWER_MAX {
+                bail!(
+                    "`{}` did not answer within {ANSWER_MAX:?}{}",
+                    process.name,
+                    log_tail(process)
+                );
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+    }
+    Ok(())
+}
+
+/// The end of a process's log, for the error that tells of its failure.
+fn log_tail(process: &ProcessState) -> String {
+    match read_tail(&process.log) {
+        Ok(tail) if tail.trim().is_empty() => "; its log is empty".to_owned(),
+        Ok(tail) => format!("; its log ends:\n{}", tail.trim_end()),
+        Err(error) => format!("; {error:#}"),
+    }
+}
+
+fn read_tail(log: &Path) -> Result<String> {
+    let bytes = fs::read(log).with_context(|| format!("cannot read {}", log.display()))?;
+    let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
+    Ok(String::from_utf8_lossy(&bytes[from..]).into_owned())
+}

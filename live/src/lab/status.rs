@@ -1,0 +1,100 @@
+//! How a running lab is: per node its namespace, and per process whether it lives, whether it answers, and since when.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::name::LabName;
+use super::state::{LabState, ProcessState};
+use super::teardown::namespaces_of;
+use crate::control;
+
+/// A lab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabStatus {
+    /// Its name.
+    pub lab: LabName,
+    /// The topology file.
+    pub topology: PathBuf,
+    /// Its nodes, in the blueprint's order.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The node, such as `pop.tokyo`.
+    pub node: String,
+    /// Its namespace's name.
+    pub namespace: String,
+    /// Whether the namespace stands.
+    pub present: bool,
+    /// What was started in it.
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessStatus {
+    /// Its name in the lab.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Whether that very process runs.
+    pub alive: bool,
+    /// Whether it answered just now; `None` for a program that has no way to.
+    pub answering: Option<bool>,
+    /// How long it has run.
+    pub uptime: Option<Duration>,
+    /// What it says of itself, empty if it does not answer.
+    pub summary: String,
+    /// Where its output goes.
+    pub log: PathBuf,
+}
+
+impl LabStatus {
+    /// Whether every namespace stands, every process lives, and all that can answer do.
+    pub fn is_healthy(&self) -> bool {
+        let well = |process: &ProcessStatus| process.alive && process.answering != Some(false);
+        self.nodes
+            .iter()
+            .all(|node| node.present && node.processes.iter().all(well))
+    }
+}
+
+/// Looks at the lab and asks each of its processes.
+pub fn status(lab: &LabName) -> Result<LabStatus> {
+    let Some(state) = LabState::read(lab)? else {
+        bail!("no lab `{lab}` is up")
+    };
+    let present = namespaces_of(lab)?;
+    let nodes = state.nodes.iter().map(|node| NodeStatus {
+        node: node.node.clone(),
+        namespace: node.namespace.clone(),
+        present: present.contains(&node.namespace),
+        processes: node.processes.iter().map(process_status).collect(),
+    });
+    Ok(LabStatus {
+        lab: lab.clone(),
+        topology: state.topology,
+        nodes: nodes.collect(),
+    })
+}
+
+fn process_status(known: &ProcessState) -> ProcessStatus {
+    let answer = known.control.as_deref().map(control::ask);
+    let own = answer
+        .clone()
+        .flatten()
+        .filter(|answer| answer.pid == known.process.pid);
+    ProcessStatus {
+        name: known.name.clone(),
+        pid: known.process.pid,
+        alive: known.process.is_alive(),
+        answering: answer.map(|_| own.is_some()),
+        uptime: known.process.uptime(),
+        summary: own.map(|answer| answer.summary).unwrap_or_default(),
+        log: known.log.clone(),
+    }
+}

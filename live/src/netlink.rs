@@ -1,0 +1,209 @@
+//! Links, addresses, routes and sysctls of the namespace that the calling thread is in.
+//!
+//! A netlink socket belongs for ever to the namespace it was opened in, so a [`Netlink`] is opened on a thread that
+//! has entered its namespace ([`crate::netns::Namespace::run`]). Calls block, each for at most [`REPLY_MAX`]. They
+//! drive a small runtime of their own and must not be made from an async task.
+//!
+//! Reference: rtnetlink(7).
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
+use nix::net::if_::if_nametoindex;
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use tokio::runtime::Runtime;
+
+use crate::netns::Namespace;
+use crate::prefix::Prefix;
+
+/// The longest wait for the kernel's answer to one request.
+pub const REPLY_MAX: Duration = Duration::from_secs(2);
+/// The longest interface name, in bytes (IFNAMSIZ less the terminating zero).
+pub const INTERFACE_LEN_MAX: usize = 15;
+
+/// One end of a wire: an interface of this name in that namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct WireEnd<'a> {
+    /// Where the end shall be.
+    pub namespace: &'a Namespace,
+    /// Its name there, at most [`INTERFACE_LEN_MAX`] bytes.
+    pub interface: &'a str,
+}
+
+/// A conversation with the kernel about one namespace.
+#[derive(Debug)]
+pub struct Netlink {
+    runtime: Runtime,
+    handle: Handle,
+}
+
+impl Netlink {
+    /// Opens a socket in the calling thread's namespace.
+    pub fn open() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start a runtime for netlink")?;
+        let (connection, handle, _) = {
+            let _inside = runtime.enter();
+            rtnetlink::new_connection().context("cannot open a netlink socket")?
+        };
+        runtime.spawn(connection);
+        Ok(Self { runtime, handle })
+    }
+
+    /// Makes a veth pair with its ends in the two namespaces from the start, so that names never meet elsewhere.
+    pub fn add_wire(&self, near: WireEnd<'_>, far: WireEnd<'_>, mtu: u32) -> Result<()> {
+        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(checked_interface(far.interface)?)
+            .mtu(mtu)
+            .setns_by_fd(far.namespace.handle().as_raw_fd())
+            .build();
+        let pair = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Veth)
+            .name(checked_interface(near.interface)?)
+            .mtu(mtu)
+            .setns_by_fd(near.namespace.handle().as_raw_fd())
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .build();
+        self.ask(self.handle.link().add(pair).execute())
+            .with_context(|| {
+                let (near_name, far_name) = (near.namespace.name(), far.namespace.name());
+                format!(
+                    "cannot lay a wire from {} in {near_name} to {} in {far_name}",
+                    near.interface, far.interface
+                )
+            })
+    }
+
+    /// Brings an interface up.
+    pub fn set_up(&self, interface: &str) -> Result<()> {
+        let link = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index_of(interface)?)
+            .up()
+            .build();
+        self.ask(self.handle.link().set(link).execute())
+            .with_context(|| format!("cannot bring {interface} up"))
+    }
+
+    /// Sets the largest packet that an interface takes, in bytes.
+    pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {
+        let link = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index_of(interface)?)
+            .mtu(mtu)
+            .build();
+        self.ask(self.handle.link().set(link).execute())
+            .with_context(|| format!("cannot set {interface} to MTU {mtu}"))
+    }
+
+    /// Gives an interface an address. IPv6 addresses are usable at once: duplicate detection is left out.
+    pub fn add_address(&self, interface: &str, address: Prefix) -> Result<()> {
+        let mut request =
+            self.handle
+                .address()
+                .add(index_of(interface)?, address.ip(), address.len());
+        if address.ip().is_ipv6() {
+            let message = request.message_mut();
+            message.header.flags |= AddressHeaderFlags::Nodad;
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        self.ask(request.execute())
+            .with_context(|| format!("cannot give {interface} the address {address}"))
+    }
+
+    /// Adds a static route: through a gateway, out of an interface, or through a gateway on that interface.
+    pub fn add_route(
+        &self,
+        destination: Prefix,
+        via: Option<IpAddr>,
+        interface: Option<&str>,
+    ) -> Result<()> {
+        let what = || match (via, interface) {
+            (Some(via), _) => format!("cannot add the route {destination} via {via}"),
+            (None, dev) => format!(
+                "cannot add the route {destination} dev {}",
+                dev.unwrap_or("?")
+            ),
+        };
+        let index = interface.map(index_of).transpose().with_context(what)?;
+        let message = route_message(destination, via, index).with_context(what)?;
+        self.ask(self.handle.route().add(message).execute())
+            .with_context(what)
+    }
+
+    fn ask(&self, request: impl Future<Output = Result<(), rtnetlink::Error>>) -> Result<()> {
+        let bounded = async { tokio::time::timeout(REPLY_MAX, request).await };
+        match self.runtime.block_on(bounded) {
+            Ok(reply) => reply.map_err(anyhow::Error::from),
+            Err(_) => bail!("the kernel did not answer within {REPLY_MAX:?}"),
+        }
+    }
+}
+
+/// Writes a `net` sysctl of the calling thread's namespace, such as `ipv4/ip_forward`.
+pub fn set_sysctl(key: &str, value: &str) -> Result<()> {
+    fs::write(format!("/proc/sys/net/{key}"), value)
+        .with_context(|| format!("cannot set sysctl net/{key} to {value}"))
+}
+
+/// The kernel's number of an interface in the calling thread's namespace.
+fn index_of(interface: &str) -> Result<u32> {
+    if_nametoindex(interface).with_context(|| format!("there is no interface `{interface}`"))
+}
+
+fn checked_interface(name: &str) -> Result<String> {
+    if name.is_empty() || name.len() > INTERFACE_LEN_MAX {
+        bail!(
+            "an interface name has 1 to {INTERFACE_LEN_MAX} bytes, `{name}` has {}",
+            name.len()
+        );
+    }
+    Ok(name.to_owned())
+}
+
+fn route_message(
+    destination: Prefix,
+    via: Option<IpAddr>,
+    index: Option<u32>,
+) -> Result<netlink_packet_route::route::RouteMessage> {
+    if via.is_none() && index.is_none() {
+        bail!("a route needs a gateway or an interface");
+    }
+    let to = destination.network();
+    Ok(match to.ip() {
+        IpAddr::V4(ip) => {
+            let mut route =
+                RouteMessageBuilder::<std::net::Ipv4Addr>::new().destination_prefix(ip, to.len());
+            match via {
+                Some(IpAddr::V4(via)) => route = route.gateway(via),
+                Some(IpAddr::V6(via)) => route = route.via(via),
+                None => {}
+            }
+            index
+                .into_iter()
+                .fold(route, |route, index| route.output_interface(index))
+                .build()
+        }
+        IpAddr::V6(ip) => {
+            let mut route =
+                RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(ip, to.len());
+            match via {
+                Some(IpAddr::V6(via)) => route = route.gateway(via),
+                Some(IpAddr::V4(via)) => {
+                    bail!("an IPv6 route cannot go through the IPv4 gateway {via}")
+                }
+                None => {}
+            }
+            index
+                .into_iter()
+                .fold(route, |route, index| route.output_interface(index))
+                .build()
+        }
+    })
+}

@@ -1,0 +1,87 @@
+//! A TUN device in a namespace: what the kernel routes to it comes out, what goes in reaches the kernel's sockets.
+
+#[path = "ground/lone_lab.rs"]
+mod lone_lab;
+
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+
+use anyedge_live::tun::{Tun, TunPlan, host_routes};
+use anyedge_live::{lab, prefix::Prefix};
+use lone_lab::{LoneLab, can_make_namespaces, program};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// The next packet that is neither a router solicitation nor any other talk of the kernel's own.
+fn next_udp(tun: &Tun, buffer: &mut [u8]) -> usize {
+    loop {
+        if let Some(len) = tun.recv(buffer).expect("the device is open") {
+            let is_udp = (buffer[0] >> 4 == 4 && buffer[9] == 17)
+                || (buffer[0] >> 4 == 6 && buffer[6] == 17);
+            if is_udp {
+                return len;
+            }
+            continue;
+        }
+        let mut waiting = [PollFd::new(tun.as_fd(), PollFlags::POLLIN)];
+        assert_ne!(
+            poll(&mut waiting, PollTimeout::from(5_000_u16)).expect("poll"),
+            0,
+            "no packet within 5 s"
+        );
+    }
+}
+
+#[test]
+fn packets_cross_a_tun_in_both_directions() {
+    if !can_make_namespaces("packets_cross_a_tun_in_both_directions") {
+        return;
+    }
+    let lone = LoneLab::new();
+    let mut blueprint = lone.line_of_three();
+    blueprint.processes = vec![program("host.s", "host.s", "/bin/sleep", &["1000"])];
+    lab::up_blueprint(&blueprint).expect("the lab comes up");
+    for (own, remote) in [
+        ("10.7.0.1", "203.0.113.10"),
+        ("2001:db8:7::1", "2001:db8:113::10"),
+    ] {
+        let (own, remote) = (
+            own.parse().expect("an address"),
+            remote.parse().expect("an address"),
+        );
+        let plan = TunPlan {
+            interface: "tun-vip".to_owned(),
+            mtu: 1_500,
+            addresses: vec![Prefix::host(own)],
+            routes: host_routes([remote]),
+        };
+        lone.namespace("host.s")
+            .run(|| {
+                let tun = Tun::open(&plan)?;
+                assert_eq!(tun.interface(), "tun-vip");
+                let socket = UdpSocket::bind((own, 0))?;
+                socket.send_to(b"ping", (remote, 7_000))?;
+                let mut buffer = [0; 2_048];
+                let len = next_udp(&tun, &mut buffer);
+                let packet = &mut buffer[..len];
+                assert_eq!(&packet[len - 4..], b"ping");
+                // Addresses and ports swapped leave every checksum as it is: an answer from the other side.
+                let (header, address) = if own.is_ipv4() {
+                    (20, 12..20)
+                } else {
+                    (40, 8..40)
+                };
+                let half = (address.end - address.start) / 2;
+                packet[address].rotate_left(half);
+                packet[header..header + 4].rotate_left(2);
+                assert!(tun.send(packet)?);
+                let mut answer = [0; 16];
+                let (len, from) = socket.recv_from(&mut answer)?;
+                assert_eq!(
+                    (&answer[..len], from.ip(), from.port()),
+                    (&b"ping"[..], remote, 7_000)
+                );
+                Ok(())
+            })
+            .expect("the namespace has a TUN");
+    }
+}
