@@ -1,1 +1,7 @@
-//! placeholder
+//! The backbone (CCN): how packets are wrapped on it, which path they take, and who writes the routes.
+//!
+//! POP, CLB node and vSwitch share this crate and otherwise know nothing of each other. [`tunnel`] wraps a
+//! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it.
+
+pub mod exits;
+pub mod tunnel;

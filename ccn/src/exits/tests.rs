@@ -1,0 +1,195 @@
+//! A POP, two regions of CLB nodes and a host, joined by paths of different cost.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use anyedge_net::flow::Family;
+use anyedge_net::route_table::{Node, Region};
+use anyedge_net::slot::SlotMap;
+use anyedge_net::wire::outer::Encap;
+
+use super::*;
+
+const POP: NodeId = NodeId(0);
+const CLB_1: NodeId = NodeId(1);
+const CLB_2: NodeId = NodeId(2);
+const HOST: NodeId = NodeId(3);
+const OTHER_CLB: NodeId = NodeId(4);
+const GZ: RegionId = RegionId(0);
+const FRA: RegionId = RegionId(1);
+
+fn node(name: &str, kind: NodeKind) -> Node {
+    Node {
+        name: name.to_owned(),
+        kind,
+        underlay_v4: Ipv4Addr::UNSPECIFIED,
+        underlay_v6: Ipv6Addr::UNSPECIFIED,
+    }
+}
+
+fn path(name: &str, ends: PathEnds, rtt_ms: u64, mtu: u16) -> Path {
+    let rtt = Duration::from_millis(rtt_ms);
+    Path {
+        name: name.to_owned(),
+        ends,
+        encap: Encap::Gre,
+        underlay: Family::V4,
+        mtu,
+        rtt,
+    }
+}
+
+fn ccn(name: &str, region: RegionId, rtt_ms: u64, mtu: u16) -> Path {
+    path(name, PathEnds::Ccn { pop: POP, region }, rtt_ms, mtu)
+}
+
+/// `slow`, `fast-b`, `fast-a` join the POP and guangzhou; `fra` the POP and frankfurt; `rack` the host.
+fn table() -> RouteTable {
+    let slots = Arc::new(SlotMap::fill(&[]));
+    let region = |name: &str, clb_nodes: &[NodeId]| Region {
+        name: name.to_owned(),
+        clb_nodes: clb_nodes.to_vec(),
+        slots: Arc::clone(&slots),
+    };
+    RouteTable {
+        nodes: vec![
+            node("pop.tokyo", NodeKind::Pop),
+            node("region.guangzhou.clb-1", NodeKind::ClbNode(GZ)),
+            node("region.guangzhou.clb-2", NodeKind::ClbNode(GZ)),
+            node("host.web-1", NodeKind::Host(GZ)),
+            node("region.frankfurt.clb-1", NodeKind::ClbNode(FRA)),
+        ],
+        regions: vec![
+            region("guangzhou", &[CLB_1, CLB_2]),
+            region("frankfurt", &[OTHER_CLB]),
+        ],
+        paths: vec![
+            ccn("slow", GZ, 90, 1_500),
+            ccn("fast-b", GZ, 52, 1_400),
+            ccn("fast-a", GZ, 52, 1_500),
+            ccn("fra", FRA, 220, 9_000),
+            path(
+                "rack",
+                PathEnds::Fabric {
+                    region: GZ,
+                    host: HOST,
+                },
+                1,
+                1_600,
+            ),
+        ],
+        ..RouteTable::empty()
+    }
+}
+
+fn by(path: u16, inner_mtu: u16) -> Option<Exit> {
+    Some(Exit {
+        port: PortId::tunnel(PathId(path)),
+        inner_mtu,
+    })
+}
+
+#[test]
+fn a_pop_reaches_every_clb_node_of_a_region_by_the_cheapest_path() {
+    let exits = Exits::new(&table(), POP);
+    assert_eq!(
+        exits.to(CLB_1),
+        by(2, 1_472),
+        "of two equal paths, the first by name"
+    );
+    assert_eq!(exits.to(CLB_2), by(2, 1_472));
+    assert_eq!(exits.to(OTHER_CLB), by(3, 8_972));
+    assert_eq!(exits.rtt(OTHER_CLB), Some(Duration::from_millis(220)));
+    assert_eq!(exits.to(HOST), None);
+    assert_eq!(exits.to(POP), None);
+    assert_eq!(exits.to(NodeId::UNKNOWN), None);
+}
+
+#[test]
+fn a_clb_node_reaches_pops_and_the_hosts_of_its_region() {
+    let exits = Exits::new(&table(), CLB_2);
+    assert_eq!(exits.to(POP), by(2, 1_472));
+    assert_eq!(exits.to(HOST), by(4, 1_572));
+    assert_eq!(exits.to(CLB_1), None);
+    assert_eq!(Exits::new(&table(), OTHER_CLB).to(HOST), None);
+}
+
+#[test]
+fn a_vswitch_reaches_the_clb_nodes_of_its_region_and_nobody_else() {
+    let exits = Exits::new(&table(), HOST);
+    assert_eq!(
+        (exits.to(CLB_1), exits.to(CLB_2)),
+        (by(4, 1_572), by(4, 1_572))
+    );
+    assert_eq!((exits.to(POP), exits.to(OTHER_CLB)), (None, None));
+    assert_eq!(exits.paths().collect::<Vec<_>>(), [(PathId(4), true)]);
+}
+
+#[test]
+fn a_path_that_is_down_is_gone_round_until_it_returns() {
+    let mut exits = Exits::new(&table(), POP);
+    assert!(exits.set_state(PathId(2), false));
+    assert_eq!(exits.to(CLB_1), by(1, 1_372));
+    assert!(exits.set_state(PathId(1), false));
+    assert_eq!(exits.to(CLB_2), by(0, 1_472));
+    assert!(exits.set_state(PathId(0), false));
+    assert_eq!(exits.to(CLB_1), None);
+    assert_eq!(exits.rtt(CLB_1), None);
+    assert_eq!(
+        exits.to(OTHER_CLB),
+        by(3, 8_972),
+        "other peers keep their exits"
+    );
+    assert!(exits.set_state(PathId(2), true));
+    assert_eq!(exits.to(CLB_1), by(2, 1_472));
+}
+
+#[test]
+fn a_known_state_or_a_path_of_others_is_no_news() {
+    let mut exits = Exits::new(&table(), POP);
+    assert!(!exits.set_state(PathId(2), true));
+    assert!(!exits.set_state(PathId(4), false));
+    assert!(!exits.set_state(PathId(999), false));
+}
+
+#[test]
+fn a_path_stays_down_by_its_name_when_the_table_changes() {
+    let mut exits = Exits::new(&table(), POP);
+    exits.set_state(PathId(2), false);
+    let mut next = table();
+    next.paths.remove(0);
+    let exits = exits.renewed(&next, POP);
+    assert_eq!(
+        exits.to(CLB_1),
+        by(0, 1_372),
+        "fast-a is down, also as path 1"
+    );
+    assert_eq!(
+        exits.paths().collect::<Vec<_>>(),
+        [(PathId(0), true), (PathId(1), false), (PathId(2), true)]
+    );
+}
+
+#[test]
+fn the_cheapest_of_several_peers_is_the_nearest_that_is_reached() {
+    let mut exits = Exits::new(&table(), POP);
+    let cheapest = |exits: &Exits| {
+        exits
+            .cheapest(&[OTHER_CLB, HOST, CLB_2, CLB_1])
+            .map(|(peer, _)| peer)
+    };
+    assert_eq!(cheapest(&exits), Some(CLB_1), "equal cost: the lower id");
+    for path in 0..3 {
+        exits.set_state(PathId(path), false);
+    }
+    assert_eq!(cheapest(&exits), Some(OTHER_CLB));
+    exits.set_state(PathId(3), false);
+    assert_eq!(cheapest(&exits), None);
+}
+
+#[test]
+fn a_node_that_is_in_no_table_has_no_exits() {
+    let exits = Exits::new(&table(), NodeId::UNKNOWN);
+    assert!(exits.paths().next().is_none());
+    assert_eq!(exits.to(CLB_1), None);
+}
