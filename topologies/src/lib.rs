@@ -1,1 +1,50 @@
-//! placeholder
+//! Reads, validates and explains topology files.
+//!
+//! A topology describes POPs, the backbone, regions with their load balancers, backends, clients, faults and
+//! the service levels to keep. [`Topology::load`] gives either the whole of it, checked and with every
+//! default filled in, or every mistake at once, each with its line and column and what would be right.
+//!
+//! Figures are integers in the units of their names; names are as in the file, without their kind.
+
+mod addresses;
+mod book;
+mod cities;
+mod clb;
+mod client;
+mod defaults;
+mod diagnostic;
+mod fault;
+mod host;
+mod line;
+mod link;
+mod load;
+mod names;
+mod nearest;
+mod place;
+mod pop;
+mod reader;
+mod region;
+mod slo;
+mod targets;
+mod topology;
+pub mod units;
+mod vip;
+
+pub use addresses::AddressPair;
+pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
+pub use client::{Client, Family};
+pub use defaults::{Defaults, Encap, Underlay};
+pub use diagnostic::{Diagnostic, Wrong};
+pub use fault::{Fault, FaultVerb};
+pub use host::Host;
+pub use line::Line;
+pub use link::Link;
+pub use load::{Arrivals, Load, LoadKind};
+pub use names::Kind;
+pub use place::{Coordinates, Place};
+pub use pop::Pop;
+pub use region::{ClbNode, Region};
+pub use slo::{Comparison, Expectation, Metric, Slo, SloOf, Threshold};
+pub use targets::{Server, Targets, WEIGHT_DEFAULT};
+pub use topology::{SCHEMA, Topology};
+pub use vip::Vip;

@@ -1,0 +1,179 @@
+//! `[clb.NAME]`: a load balancer of a region and its listeners.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::defaults::one_of;
+use crate::diagnostic::Wrong;
+use crate::names::{self, Kind};
+use crate::reader::Reader;
+
+/// A load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clb {
+    /// Name without its kind: `gz-main`.
+    pub name: String,
+    /// Name of its region.
+    pub region: String,
+    /// How a backend's answer finds its CLB node.
+    pub return_by: ReturnBy,
+    /// Listeners by name, one at least.
+    pub listeners: BTreeMap<String, Listener>,
+}
+
+/// How a backend's answer finds its CLB node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnBy {
+    /// The vSwitch at the backend's host sends it to the flow's CLB node.
+    Vswitch,
+    /// Plain routing to the region's only CLB node.
+    Route,
+}
+
+/// A transport protocol that a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
+}
+
+/// How a listener chooses a target for a new flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheduler {
+    /// Smooth weighted round robin.
+    Wrr,
+    /// Weighted Maglev hashing.
+    Maglev,
+}
+
+/// A protocol and port of a CLB, and the servers behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Name within its CLB.
+    pub name: String,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Port, 1 to 65,535.
+    pub port: u16,
+    /// How a target is chosen.
+    pub scheduler: Scheduler,
+    /// Name of the targets behind it.
+    pub targets: String,
+}
+
+impl Clb {
+    pub(crate) fn read(name: String, mut reader: Reader<'_>) -> Self {
+        let book = reader.book;
+        let region = reader.need("region", "\"guangzhou\"", |text| {
+            book.names.resolve(text, &[Kind::Region])
+        });
+        let return_by = reader.parse("return", "\"vswitch\"", |text| match text {
+            "vswitch" => Ok(ReturnBy::Vswitch),
+            "route" => Ok(ReturnBy::Route),
+            _ => Err(one_of(text, "way of return", &["vswitch", "route"])),
+        });
+        let listeners = listeners(&mut reader);
+        reader.finish();
+        Self {
+            name,
+            region: region.map(|(_, name)| name).unwrap_or_default(),
+            return_by: return_by.unwrap_or(ReturnBy::Vswitch),
+            listeners,
+        }
+    }
+}
+
+fn listeners(reader: &mut Reader<'_>) -> BTreeMap<String, Listener> {
+    let example = "listener.web = { port = \"tcp/80\", targets = \"web\" }";
+    if reader.field("listener").is_none() {
+        reader.missing("listener.NAME", "{ port = \"tcp/80\", targets = \"web\" }");
+    }
+    let mut listeners: BTreeMap<String, Listener> = BTreeMap::new();
+    let mut entries = reader.entries("listener", example);
+    entries.sort_by_key(|(_, span, _)| span.start);
+    for (name, name_span, field) in entries {
+        if let Err(wrong) = names::check(name) {
+            reader.book.mistakes.add(reader.object(), name_span, wrong);
+            continue;
+        }
+        let Some(inner) = reader.reader_of(&field, example) else {
+            continue;
+        };
+        let Some(listener) = Listener::read(name, inner) else {
+            continue;
+        };
+        let same =
+            |other: &&Listener| (other.protocol, other.port) == (listener.protocol, listener.port);
+        if let Some(other) = listeners.values().find(same) {
+            let Listener { protocol, port, .. } = listener;
+            let reason = format!("{protocol}/{port} is taken by listener `{}`", other.name);
+            reader.wrong_at(
+                &field,
+                Wrong::new(reason, "each protocol and port once in a CLB"),
+            );
+        }
+        listeners.insert(name.to_owned(), listener);
+    }
+    listeners
+}
+
+impl Listener {
+    fn read(name: &str, mut reader: Reader<'_>) -> Option<Self> {
+        let book = reader.book;
+        let port = reader.need("port", "\"tcp/80\"", protocol_and_port);
+        let scheduler = reader.parse("scheduler", "\"wrr\"", |text| match text {
+            "wrr" => Ok(Scheduler::Wrr),
+            "maglev" => Ok(Scheduler::Maglev),
+            _ => Err(one_of(text, "scheduler", &["wrr", "maglev"])),
+        });
+        let targets = reader.need("targets", "\"web\"", |text| {
+            book.names.resolve(text, &[Kind::Targets])
+        });
+        reader.finish();
+        let (protocol, port) = port?;
+        Some(Self {
+            name: name.to_owned(),
+            protocol,
+            port,
+            scheduler: scheduler.unwrap_or(Scheduler::Wrr),
+            targets: targets.map(|(_, name)| name).unwrap_or_default(),
+        })
+    }
+}
+
+/// Reads `tcp/80`.
+fn protocol_and_port(text: &str) -> Result<(Protocol, u16), Wrong> {
+    let not_one = || {
+        Wrong::new(
+            format!("\"{text}\" is no protocol and port"),
+            "such as \"tcp/80\" or \"udp/7000\"",
+        )
+    };
+    let (protocol, port) = text.split_once('/').ok_or_else(not_one)?;
+    let protocol = match protocol {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return Err(not_one()),
+    };
+    if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(not_one());
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok((protocol, port)),
+        _ => Err(Wrong::new(
+            format!("port {port} is out of range"),
+            "1 to 65535",
+        )),
+    }
+}

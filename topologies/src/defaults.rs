@@ -1,0 +1,128 @@
+//! `[defaults]`: what links and load balancers have where a file does not say.
+//!
+//! CCN links run at 10 Gbps, public paths and host links are unlimited; every MTU is 1,500 and every queue
+//! 4 MiB. Tunnels are GRE in UDP over IPv4 (RFC 8086).
+
+use std::time::Duration;
+
+use crate::diagnostic::Wrong;
+use crate::line::{self, Line};
+use crate::reader::Reader;
+use crate::units;
+
+/// How a packet is wrapped between a POP and a CLB node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encap {
+    /// GRE with a key, IP protocol 47 (RFC 2784, RFC 2890).
+    Gre,
+    /// GRE in UDP (RFC 8086).
+    GreUdp,
+}
+
+/// The IP version of the outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Underlay {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// What links and load balancers have where a file does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// Encapsulation of a CCN link.
+    pub encap: Encap,
+    /// Outer IP version of a CCN link.
+    pub underlay: Underlay,
+    /// A CCN link.
+    pub ccn: Line,
+    /// A client's path through the public Internet.
+    pub public: Line,
+    /// The link of a backend's host to its region.
+    pub host: Line,
+    /// Round trip between a backend's host and its region's CLB nodes.
+    pub host_rtt: Duration,
+    /// Connections that a CLB node keeps at most.
+    pub flows_max: u64,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            encap: Encap::GreUdp,
+            underlay: Underlay::V4,
+            ccn: Line {
+                rate_bps: 10_000_000_000,
+                ..Line::UNLIMITED
+            },
+            public: Line::UNLIMITED,
+            host: Line::UNLIMITED,
+            host_rtt: Duration::from_micros(500),
+            flows_max: 262_144,
+        }
+    }
+}
+
+impl Defaults {
+    pub(crate) fn read(mut reader: Reader<'_>) -> Self {
+        let mut defaults = Self::default();
+        if let Some(mut ccn) = reader.table("ccn", "ccn.encap = \"gre-udp\"") {
+            defaults.encap = Encap::read(&mut ccn).unwrap_or(defaults.encap);
+            defaults.underlay = Underlay::read(&mut ccn).unwrap_or(defaults.underlay);
+            defaults.ccn = Line::read(&mut ccn, defaults.ccn, line::OWN);
+            ccn.finish();
+        }
+        if let Some(mut public) = reader.table("public", "public.loss = \"0%\"") {
+            defaults.public = Line::read(&mut public, defaults.public, line::PUBLIC);
+            public.finish();
+        }
+        if let Some(mut host) = reader.table("host", "host.rtt = \"0.5ms\"") {
+            defaults.host_rtt = host
+                .parse("rtt", "\"0.5ms\"", units::duration)
+                .unwrap_or(defaults.host_rtt);
+            defaults.host = Line::read(&mut host, defaults.host, line::OWN);
+            host.finish();
+        }
+        defaults.flows_max = reader
+            .integer("flows_max", 1..=16_777_216)
+            .unwrap_or(defaults.flows_max);
+        reader.finish();
+        defaults
+    }
+}
+
+impl Encap {
+    /// Reads `encap`.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parse("encap", "\"gre-udp\"", |text| match text {
+            "gre" => Ok(Self::Gre),
+            "gre-udp" => Ok(Self::GreUdp),
+            "grpc" | "quic" => Err(Wrong::new(
+                format!("\"{text}\" is not available yet"),
+                "available: \"gre\", \"gre-udp\"",
+            )),
+            _ => Err(one_of(text, "encapsulation", &["gre", "gre-udp"])),
+        })
+    }
+}
+
+impl Underlay {
+    /// Reads `underlay`.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parse("underlay", "\"v4\"", |text| match text {
+            "v4" => Ok(Self::V4),
+            "v6" => Ok(Self::V6),
+            _ => Err(one_of(text, "underlay", &["v4", "v6"])),
+        })
+    }
+}
+
+/// A word that is none of a few.
+pub(crate) fn one_of(text: &str, what: &str, known: &[&str]) -> Wrong {
+    let list: Vec<String> = known.iter().map(|word| format!("\"{word}\"")).collect();
+    Wrong::new(
+        format!("there is no {what} \"{text}\""),
+        format!("one of {}", list.join(", ")),
+    )
+}

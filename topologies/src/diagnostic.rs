@@ -1,0 +1,151 @@
+//! One mistake in a topology file, and where it is.
+//!
+//! A reader should be able to repair the file from the message alone: file, line and column of the value,
+//! the object it belongs to, what is wrong and what would be right. All mistakes of a file are collected
+//! and shown together, in the order of the file.
+//!
+//! Lines and columns count from 1; a column counts characters, not bytes. The byte span is kept beside them
+//! so that a terminal can underline the place.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+/// One mistake in a topology file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file as it was named by the user.
+    pub file: String,
+    /// Line of the offending value, from 1.
+    pub line: usize,
+    /// Column of the offending value in characters, from 1.
+    pub column: usize,
+    /// Bytes of the offending value in the text; empty where something is missing at the end.
+    pub span: Range<usize>,
+    /// The object that holds the mistake, such as `link.tokyo-guangzhou`; `file` for the file as a whole.
+    pub object: String,
+    /// What is wrong.
+    pub reason: String,
+    /// What would be right, where that can be said.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            object,
+            reason,
+            ..
+        } = self;
+        write!(f, "{file}:{line}:{column}: {object}: {reason}")?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+/// What is wrong with one value, before its place is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub reason: String,
+    /// What would be right.
+    pub hint: Option<String>,
+}
+
+impl Wrong {
+    pub(crate) fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    pub(crate) fn bare(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+        }
+    }
+}
+
+/// Collects the mistakes of one file.
+#[derive(Debug)]
+pub(crate) struct Mistakes<'t> {
+    file: &'t str,
+    text: &'t str,
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'t> Mistakes<'t> {
+    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
+        Self {
+            file,
+            text,
+            found: RefCell::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn add(&self, object: &str, span: Range<usize>, wrong: Wrong) {
+        let (line, column) = position(self.text.as_bytes(), span.start);
+        self.found.borrow_mut().push(Diagnostic {
+            file: self.file.to_owned(),
+            line,
+            column,
+            span,
+            object: object.to_owned(),
+            reason: wrong.reason,
+            hint: wrong.hint,
+        });
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// The mistakes in the order of the file, each once.
+    pub(crate) fn into_sorted(self) -> Vec<Diagnostic> {
+        let mut found = self.found.into_inner();
+        found.sort_by(|a, b| {
+            (a.span.start, a.span.end, &a.reason).cmp(&(b.span.start, b.span.end, &b.reason))
+        });
+        found.dedup();
+        found
+    }
+}
+
+/// Line and column, from 1, of a byte offset; columns count the UTF-8 characters that begin before it.
+pub(crate) fn position(bytes: &[u8], offset: usize) -> (usize, usize) {
+    let before = &bytes[..offset.min(bytes.len())];
+    let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+    let start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let column = before[start..]
+        .iter()
+        .filter(|b| **b & 0xC0 != 0x80)
+        .count()
+        + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_counts_characters_not_bytes() {
+        let text = "a\né = 1\n";
+        let one = text.find('1').expect("the text holds a 1");
+        assert_eq!(position(text.as_bytes(), one), (2, 5));
+        assert_eq!(position(text.as_bytes(), 0), (1, 1));
+        assert_eq!(position(text.as_bytes(), text.len() + 9), (3, 1));
+    }
+}

@@ -1,0 +1,105 @@
+//! A backend's host: one machine of a region, with its link and its vSwitch.
+//!
+//! Hosts follow from the targets; `[host.NAME]` only changes the link of one. A host belongs to the region
+//! of the CLB whose listener uses it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::addresses::{AddressPair, Space};
+use crate::book::Book;
+use crate::defaults::Defaults;
+use crate::diagnostic::Wrong;
+use crate::line::{self, Line};
+use crate::names::Kind;
+use crate::nearest::did_you_mean;
+use crate::reader::Reader;
+use crate::targets::Targets;
+use crate::units;
+
+/// A backend's host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Name without its kind: `web-1`.
+    pub name: String,
+    /// Name of its region.
+    pub region: String,
+    /// The addresses that its servers have, in the order of the file.
+    pub addresses: Vec<IpAddr>,
+    /// Its vSwitch's own addresses. Both families are always there.
+    pub underlay: AddressPair,
+    /// Round trip to the region's CLB nodes.
+    pub rtt: Duration,
+    /// Its link to the region.
+    pub line: Line,
+}
+
+/// All hosts that the targets need, with what `[host.*]` says of them. Regions are filled in by the check.
+pub(crate) fn read(
+    book: &Book<'_>,
+    targets: &BTreeMap<String, Targets>,
+    overrides: Vec<(String, Reader<'_>)>,
+    defaults: &Defaults,
+) -> BTreeMap<String, Host> {
+    let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
+    let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
+    for (set, index, server) in targets.values().flat_map(|set| {
+        set.servers
+            .iter()
+            .enumerate()
+            .map(move |(index, server)| (set, index, server))
+    }) {
+        let host = hosts.entry(server.host.clone()).or_insert_with(|| Host {
+            name: server.host.clone(),
+            region: String::new(),
+            addresses: Vec::new(),
+            underlay: AddressPair::default(),
+            rtt: defaults.host_rtt,
+            line: defaults.host,
+        });
+        for ip in server.address.iter() {
+            let owner = owners.entry(ip).or_insert_with(|| server.host.clone());
+            if *owner != server.host {
+                let reason = format!("{ip} is the address of {} too", Kind::Host.object(owner));
+                let hint = format!("another address, or host = \"{owner}\" for the same machine");
+                let path = format!("servers[{index}].ip");
+                book.report(
+                    &Kind::Targets.object(&set.name),
+                    &path,
+                    Wrong::new(reason, hint),
+                );
+            } else if !host.addresses.contains(&ip) {
+                host.addresses.push(ip);
+            }
+        }
+    }
+    let mut space = Space::hosts();
+    for host in hosts.values_mut() {
+        match space.give(&host.name, 1) {
+            Some(underlay) => host.underlay = underlay,
+            None => book.report(
+                "targets",
+                "",
+                Wrong::bare("more hosts than underlay addresses"),
+            ),
+        }
+    }
+    for (name, reader) in overrides {
+        apply(&name, reader, &mut hosts);
+    }
+    hosts
+}
+
+fn apply(name: &str, mut reader: Reader<'_>, hosts: &mut BTreeMap<String, Host>) {
+    let Some(host) = hosts.get_mut(name) else {
+        let hint = did_you_mean(name, hosts.keys().map(String::as_str));
+        reader.wrong(Wrong::new("no targets have this host", hint));
+        return;
+    };
+    host.rtt = reader
+        .parse("rtt", "\"0.5ms\"", units::duration)
+        .unwrap_or(host.rtt);
+    host.line = Line::read(&mut reader, host.line, line::OWN);
+    reader.finish();
+}

@@ -1,0 +1,192 @@
+//! What a population of clients sends: requests over TCP or ticks over UDP, in an open loop.
+//!
+//! The rate is that of the whole population and does not wait for answers; `in_flight_max` bounds what may
+//! be outstanding.
+
+use std::time::Duration;
+
+use crate::clb::Protocol;
+use crate::defaults::one_of;
+use crate::diagnostic::Wrong;
+use crate::names::Kind;
+use crate::reader::Reader;
+use crate::units::{self, Frequency};
+
+/// Largest payload of a tick: it fits a packet of 1,280 bytes with IPv6, UDP and a tunnel around it.
+const TICK_BYTES_MAX: u64 = 1_200;
+/// Smallest payload of a tick: it carries its number and its time.
+const TICK_BYTES_MIN: u64 = 24;
+/// Largest request or answer.
+const EXCHANGE_BYTES_MAX: u64 = 1 << 30;
+
+/// What a population sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests or ticks, and their sizes.
+    pub kind: LoadKind,
+    /// How often, for the whole population.
+    pub rate: Frequency,
+    /// How the moments of sending are spread.
+    pub arrivals: Arrivals,
+    /// How long an answer may take before the request has failed.
+    pub timeout: Duration,
+    /// Name of the VIP it goes to.
+    pub vip: String,
+    /// Name of the listener of that VIP's CLB.
+    pub listener: String,
+    /// When it starts.
+    pub start: Duration,
+    /// When it stops; at the end of the run if absent.
+    pub stop: Option<Duration>,
+    /// Requests of the whole population that may be outstanding; one beyond is counted as failed.
+    pub in_flight_max: u32,
+    /// The same load also runs straight over the public path to the home region.
+    pub direct: bool,
+    /// What the file says of `direct`.
+    pub(crate) direct_wanted: Option<bool>,
+}
+
+/// Requests or ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadKind {
+    /// One TCP connection each: `request_bytes` there, `answer_bytes` back.
+    Request {
+        /// Bytes of the request.
+        request_bytes: u64,
+        /// Bytes of the answer.
+        answer_bytes: u64,
+    },
+    /// One UDP datagram each, answered by one of the same size.
+    Tick {
+        /// Bytes of UDP payload.
+        payload_bytes: u32,
+    },
+}
+
+impl LoadKind {
+    /// The protocol of a listener that can serve it.
+    #[must_use]
+    pub fn protocol(self) -> Protocol {
+        match self {
+            LoadKind::Request { .. } => Protocol::Tcp,
+            LoadKind::Tick { .. } => Protocol::Udp,
+        }
+    }
+}
+
+/// How the moments of sending are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// Exponential gaps: independent users.
+    Poisson,
+    /// Equal gaps.
+    Fixed,
+}
+
+impl Load {
+    pub(crate) fn read(mut reader: Reader<'_>, direct_wanted: Option<bool>) -> Self {
+        let is_tick = reader.need("kind", "\"request\"", |text| match text {
+            "request" => Ok(false),
+            "tick" => Ok(true),
+            _ => Err(one_of(text, "kind of load", &["request", "tick"])),
+        });
+        let rate = reader.need("rate", "\"200/s\"", units::frequency);
+        let kind = match is_tick {
+            Some(true) => tick(&mut reader),
+            Some(false) => request(&mut reader),
+            None => {
+                reader.text("request_size");
+                request(&mut reader)
+            }
+        };
+        let arrivals = reader.parse("arrivals", "\"poisson\"", |text| match text {
+            "poisson" => Ok(Arrivals::Poisson),
+            "fixed" => Ok(Arrivals::Fixed),
+            _ => Err(one_of(text, "spread of arrivals", &["poisson", "fixed"])),
+        });
+        let timeout_default = Duration::from_secs(if is_tick == Some(true) { 1 } else { 5 });
+        let timeout = reader.parse("timeout", "\"5s\"", units::duration_above_zero);
+        let (vip, listener) = destination(&mut reader);
+        let start = reader
+            .parse("start", "\"0s\"", units::duration)
+            .unwrap_or_default();
+        let stop = reader.parse("stop", "\"30s\"", units::duration);
+        if let (Some(stop), Some(field)) = (stop, reader.field("stop"))
+            && stop <= start
+        {
+            reader.wrong_at(
+                &field,
+                Wrong::new("the load stops before it starts", "later than `start`"),
+            );
+        }
+        let in_flight_max = reader
+            .integer("in_flight_max", 1..=1_000_000)
+            .unwrap_or(1_024);
+        reader.finish();
+        Self {
+            kind,
+            rate: rate.unwrap_or(Frequency {
+                count: 1,
+                per: Duration::from_secs(1),
+            }),
+            arrivals: arrivals.unwrap_or(Arrivals::Poisson),
+            timeout: timeout.unwrap_or(timeout_default),
+            vip,
+            listener,
+            start,
+            stop,
+            in_flight_max: u32::try_from(in_flight_max).expect("at most 1,000,000"),
+            direct: false,
+            direct_wanted,
+        }
+    }
+}
+
+fn request(reader: &mut Reader<'_>) -> LoadKind {
+    let answer = reader.need("size", "\"10KiB\"", |text| {
+        size(text, 1, EXCHANGE_BYTES_MAX)
+    });
+    let request = reader.parse("request_size", "\"1KiB\"", |text| {
+        size(text, 64, EXCHANGE_BYTES_MAX)
+    });
+    LoadKind::Request {
+        request_bytes: request.unwrap_or(1_024),
+        answer_bytes: answer.unwrap_or(1),
+    }
+}
+
+fn tick(reader: &mut Reader<'_>) -> LoadKind {
+    let payload = reader.parse("size", "\"1000B\"", |text| {
+        size(text, TICK_BYTES_MIN, TICK_BYTES_MAX)
+    });
+    LoadKind::Tick {
+        payload_bytes: u32::try_from(payload.unwrap_or(1_000)).expect("at most 1,200"),
+    }
+}
+
+fn size(text: &str, min: u64, max: u64) -> Result<u64, Wrong> {
+    match units::bytes(text)? {
+        bytes if (min..=max).contains(&bytes) => Ok(bytes),
+        _ => Err(Wrong::new(
+            format!("\"{text}\" is out of range"),
+            format!("{min}B to {max}B"),
+        )),
+    }
+}
+
+/// Reads `to`: `vip:listener`, or a VIP alone. An absent listener stays empty until the CLBs are known.
+fn destination(reader: &mut Reader<'_>) -> (String, String) {
+    let book = reader.book;
+    let to = reader.need("to", "\"game:web\"", |text| {
+        let (vip, listener) = text.split_once(':').unwrap_or((text, ""));
+        let (_, vip) = book.names.resolve(vip, &[Kind::Vip])?;
+        if text.ends_with(':') {
+            return Err(Wrong::new(
+                "the name of the listener is missing",
+                "such as \"game:web\"",
+            ));
+        }
+        Ok((vip, listener.to_owned()))
+    });
+    to.unwrap_or_default()
+}

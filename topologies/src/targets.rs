@@ -1,0 +1,123 @@
+//! `[targets.NAME]`: the servers behind a listener, each with its port and weight.
+//!
+//! A server lives on a host. Without a `host` key each IP address has a host of its own, named after the
+//! targets: `host.web-1`, `host.web-2`; the same IP on another port is the same host. An identity is
+//! (IP, port): the same server may appear on several ports, with different weights.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::addresses::AddressPair;
+use crate::diagnostic::Wrong;
+use crate::names::{self, Kind};
+use crate::reader::Reader;
+
+/// Weight of a server that gives none.
+pub const WEIGHT_DEFAULT: u8 = 10;
+const EXAMPLE: &str = "[{ ip = \"10.0.0.11\" }]";
+
+/// The servers behind a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets {
+    /// Name without its kind: `web`.
+    pub name: String,
+    /// The servers in the order of the file, one at least.
+    pub servers: Vec<Server>,
+}
+
+/// One server on one port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its addresses, one at least.
+    pub address: AddressPair,
+    /// Port that it listens on.
+    pub port: u16,
+    /// 0 to 100; 0 takes no new flows.
+    pub weight: u8,
+    /// Name of its host.
+    pub host: String,
+}
+
+impl Targets {
+    pub(crate) fn read(name: String, mut reader: Reader<'_>) -> Self {
+        let port = reader.integer("port", 1..=65_535);
+        let items = reader.tables("servers", EXAMPLE);
+        let empty = items.is_empty();
+        let mut hosts: BTreeMap<IpAddr, String> = BTreeMap::new();
+        let mut bound: BTreeMap<(IpAddr, u16), usize> = BTreeMap::new();
+        let mut servers: Vec<Server> = Vec::new();
+        let mut own = 0;
+        for (index, mut item) in items.into_iter().enumerate() {
+            let server = Server::read(&mut item, port);
+            if let Some(first) = server
+                .address
+                .iter()
+                .find_map(|ip| bound.get(&(ip, server.port)))
+            {
+                let reason = format!("servers[{first}] has the same address and port");
+                item.wrong(Wrong::new(
+                    reason,
+                    "each (ip, port) once; use `weight` for a larger share",
+                ));
+            }
+            bound.extend(server.address.iter().map(|ip| ((ip, server.port), index)));
+            let known = server.address.iter().find_map(|ip| hosts.get(&ip).cloned());
+            let host = if server.host.is_empty() {
+                known.unwrap_or_else(|| {
+                    own += 1;
+                    format!("{name}-{own}")
+                })
+            } else {
+                server.host.clone()
+            };
+            hosts.extend(server.address.iter().map(|ip| (ip, host.clone())));
+            servers.push(Server { host, ..server });
+            item.finish();
+        }
+        match reader.field("servers") {
+            None => reader.missing("servers", EXAMPLE),
+            Some(field)
+                if empty && field.value.as_array().is_some_and(|items| items.is_empty()) =>
+            {
+                reader.wrong_at(
+                    &field,
+                    Wrong::new("no servers", format!("such as servers = {EXAMPLE}")),
+                );
+            }
+            Some(_) => {}
+        }
+        reader.finish();
+        Self { name, servers }
+    }
+}
+
+impl Server {
+    /// Reads one server; `host` stays empty where the file names none.
+    fn read(reader: &mut Reader<'_>, port_default: Option<u64>) -> Self {
+        let address = AddressPair::need(reader, "ip", "\"10.0.0.11\"");
+        let given = reader.field("port").is_some();
+        let port = reader.integer("port", 1..=65_535).or(port_default);
+        if port.is_none() && !given {
+            reader.missing("port", "8080, here or for all of the targets");
+        }
+        let weight = reader.integer("weight", 0..=100);
+        let host = reader.parse("host", "\"web-1\"", |text| {
+            let name = text.strip_prefix("host.").unwrap_or(text);
+            names::check(name).map(|()| name.to_owned())
+        });
+        Self {
+            address,
+            port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+            weight: weight
+                .and_then(|weight| u8::try_from(weight).ok())
+                .unwrap_or(WEIGHT_DEFAULT),
+            host: host.unwrap_or_default(),
+        }
+    }
+
+    /// Full name of its host: `host.web-1`.
+    #[must_use]
+    pub fn host_object(&self) -> String {
+        Kind::Host.object(&self.host)
+    }
+}
