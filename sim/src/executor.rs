@@ -1,0 +1,267 @@
+//! The single-threaded executor: async services in virtual time, in one order for one seed.
+//!
+//! Tasks lie in a slab and run when they were woken, first in first out. The [`Handle`] (ready queue, new
+//! tasks, timers) stands apart from the world: a waker may fire while the world is locked, and a future is
+//! polled and dropped while it is not. The executor knows no time; the world calls [`Handle::fire`] when a
+//! timer that it was asked to keep is due.
+//!
+//! Invariant: a task is in the ready queue at most once, and a waker of an ended task wakes nothing.
+
+mod ready;
+mod timers;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use ready::{ReadyQueue, TaskId, TaskWaker};
+use timers::Timers;
+
+pub use timers::TimerId;
+
+/// A host of the simulated world: its position in the world's list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HostId(pub u32);
+
+impl HostId {
+    /// The position in the world's list of hosts.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What services and the world hold of the executor. Cloning gives another handle to the same one.
+#[derive(Clone, Default)]
+pub struct Handle(Arc<Queues>);
+
+#[derive(Default)]
+struct Queues {
+    ready: Arc<ReadyQueue>,
+    spawned: Mutex<Vec<(HostId, Task)>>,
+    timers: Mutex<Timers>,
+}
+
+impl Handle {
+    /// Queues a task of `host` behind everything that is ready.
+    pub fn spawn(&self, host: HostId, task: impl Future<Output = ()> + Send + 'static) {
+        locked(&self.0.spawned).push((host, Box::pin(task)));
+    }
+
+    /// Remembers `waker` under a fresh id, for [`fire`](Handle::fire).
+    pub fn add_timer(&self, waker: &Waker) -> TimerId {
+        locked(&self.0.timers).add(waker)
+    }
+
+    /// Replaces the waker of a timer that has not fired; false when it has.
+    pub fn renew_timer(&self, timer: TimerId, waker: &Waker) -> bool {
+        locked(&self.0.timers).renew(timer, waker)
+    }
+
+    /// Forgets a timer. The world's entry for it stays and will find nothing.
+    pub fn cancel_timer(&self, timer: TimerId) {
+        let waker = locked(&self.0.timers).take(timer);
+        drop(waker);
+    }
+
+    /// The timer is due: wakes who waits for it, unless it was cancelled.
+    pub fn fire(&self, timer: TimerId) {
+        let waker = locked(&self.0.timers).take(timer);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether [`Executor::run_ready`] would poll anything.
+    pub fn is_idle(&self) -> bool {
+        self.0.ready.is_empty() && locked(&self.0.spawned).is_empty()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic of a service ends the run; until it does, no queue here is left half-changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Owns all tasks and polls them.
+#[derive(Default)]
+pub struct Executor {
+    handle: Handle,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    batch: Vec<TaskId>,
+    fresh: Vec<(HostId, Task)>,
+    alive: usize,
+    polls: u64,
+}
+
+struct Slot {
+    task: Option<Task>,
+    host: HostId,
+    wake: Arc<TaskWaker>,
+    waker: Waker,
+}
+
+impl Executor {
+    /// An executor without tasks.
+    pub fn new() -> Executor {
+        Executor::default()
+    }
+
+    /// The handle that services and the world share.
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Polls woken tasks in the order of their wake-ups until none is left; returns how many polls it took.
+    /// Tasks that are woken or spawned meanwhile come behind those that already were.
+    ///
+    /// The caller holds no lock that a service may take.
+    pub fn run_ready(&mut self) -> u64 {
+        let before = self.polls;
+        loop {
+            self.admit();
+            let mut batch = std::mem::take(&mut self.batch);
+            self.handle.0.ready.drain_into(&mut batch);
+            if batch.is_empty() {
+                self.batch = batch;
+                return self.polls - before;
+            }
+            for id in batch.drain(..) {
+                self.poll_task(id);
+                self.admit();
+            }
+            self.batch = batch;
+        }
+    }
+
+    /// Drops all tasks of `host` and returns their number. The host's state in the world goes first, so that
+    /// sockets find nobody to say goodbye to.
+    pub fn kill_host(&mut self, host: HostId) -> usize {
+        let spawned: Vec<_> = locked(&self.handle.0.spawned)
+            .extract_if(.., |(owner, _)| *owner == host)
+            .collect();
+        let mut killed = spawned.len();
+        drop(spawned);
+        for index in 0..self.slots.len() {
+            if self.slots[index].host == host && self.slots[index].task.is_some() {
+                self.end(index as u32);
+                killed += 1;
+            }
+        }
+        killed
+    }
+
+    /// Drops every task, those included that are spawned by dropping others.
+    pub fn finish(&mut self) {
+        loop {
+            for index in 0..self.slots.len() {
+                if self.slots[index].task.is_some() {
+                    self.end(index as u32);
+                }
+            }
+            let late = std::mem::take(&mut *locked(&self.handle.0.spawned));
+            if late.is_empty() {
+                return;
+            }
+            drop(late);
+        }
+    }
+
+    /// Tasks that have not ended.
+    pub const fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Polls since the start.
+    pub const fn polls(&self) -> u64 {
+        self.polls
+    }
+
+    /// Gives new tasks their slots and queues them, in the order in which they were spawned.
+    fn admit(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        {
+            let mut spawned = locked(&self.handle.0.spawned);
+            if spawned.is_empty() {
+                self.fresh = fresh;
+                return;
+            }
+            std::mem::swap(&mut fresh, &mut spawned);
+        }
+        for (host, task) in fresh.drain(..) {
+            let index = self.free_slot(host);
+            let slot = &mut self.slots[index as usize];
+            slot.task = Some(task);
+            slot.host = host;
+            slot.waker.wake_by_ref();
+            self.alive += 1;
+        }
+        self.fresh = fresh;
+    }
+
+    fn free_slot(&mut self, host: HostId) -> u32 {
+        if let Some(index) = self.free.pop() {
+            return index;
+        }
+        let index = u32::try_from(self.slots.len()).expect("tasks are far fewer than 2^32");
+        let wake = TaskWaker::new(
+            TaskId {
+                index,
+                generation: 0,
+            },
+            &self.handle.0.ready,
+        );
+        let waker = Waker::from(Arc::clone(&wake));
+        self.slots.push(Slot {
+            task: None,
+            host,
+            wake,
+            waker,
+        });
+        index
+    }
+
+    fn poll_task(&mut self, id: TaskId) {
+        let slot = &mut self.slots[id.index as usize];
+        if slot.wake.id() != id {
+            return;
+        }
+        // From here on a wake-up queues the task again, also one that comes during the poll.
+        slot.wake.dequeued();
+        let Some(task) = &mut slot.task else {
+            return;
+        };
+        self.polls += 1;
+        if let Poll::Ready(()) = task.as_mut().poll(&mut Context::from_waker(&slot.waker)) {
+            self.end(id.index);
+        }
+    }
+
+    /// Frees the slot, then drops the task: its destructors may wake others and lock the world.
+    fn end(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let task = slot.task.take();
+        // Wakers of the old task may live on anywhere: they keep the old generation.
+        let next = TaskId {
+            index,
+            generation: slot.wake.id().generation.wrapping_add(1),
+        };
+        slot.wake = TaskWaker::new(next, &self.handle.0.ready);
+        slot.waker = Waker::from(Arc::clone(&slot.wake));
+        self.free.push(index);
+        self.alive -= 1;
+        drop(task);
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests;
