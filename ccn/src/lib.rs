@@ -1,7 +1,9 @@
 //! The backbone (CCN): how packets are wrapped on it, which path they take, and who writes the routes.
 //!
 //! POP, CLB node and vSwitch share this crate and otherwise know nothing of each other. [`tunnel`] wraps a
-//! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it.
+//! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it;
+//! [`author`] turns plans into the immutable route table that all of them act upon.
 
+pub mod author;
 pub mod exits;
 pub mod tunnel;

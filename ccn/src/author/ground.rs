@@ -1,0 +1,278 @@
+//! The ground of a table: nodes, regions with their slot maps, and the paths between them.
+//!
+//! Load balancers and VIPs stand on it. Everything here is sorted by name, and every end of a path is
+//! checked: it exists, is of the right kind, and has a tunnel address of the path's family.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use anyedge_net::flow::Family;
+use anyedge_net::id::{NodeId, RegionId};
+use anyedge_net::route_table::{Node, NodeKind, Path, PathEnds, Region, RouteTable};
+use anyedge_net::slot::SlotMap;
+
+use super::error::AuthorError;
+use super::plan::{EndsPlan, NodePlan, PathPlan, RegionPlan};
+use super::roll::{Named, Object, Roll};
+use super::{INNER_MTU_MIN_V4, NODES_MAX, PATHS_MAX, Plans, REGIONS_MAX};
+
+impl Named for RegionPlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for PathPlan {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Node {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Nodes, regions and paths with their ids.
+pub(super) struct Ground {
+    pub(super) nodes: Roll<Node>,
+    pub(super) regions: Vec<Region>,
+    pub(super) paths: Vec<Path>,
+    region_names: Vec<String>,
+    ccn_mtus: BTreeMap<(NodeId, RegionId), u16>,
+    fabric_mtus: BTreeMap<NodeId, u16>,
+}
+
+impl Ground {
+    /// Lays the ground of `plans`; slot maps come from `last` where members did not change.
+    pub(super) fn lay(plans: &Plans, last: Option<&RouteTable>) -> Result<Ground, AuthorError> {
+        let regions = Roll::new("region", plans.regions.iter().collect(), REGIONS_MAX)?;
+        let nodes = nodes(plans, &regions)?;
+        let paths = paths(plans, &regions, &nodes)?;
+        let region_names = regions
+            .entries()
+            .iter()
+            .map(|region| region.name.clone())
+            .collect();
+        let members = |id: usize| members(&nodes, RegionId(id as u16));
+        let with_slots = |(id, region): (usize, &&RegionPlan)| Region {
+            name: region.name.clone(),
+            clb_nodes: members(id).iter().map(|(node, _)| *node).collect(),
+            slots: slots(&region.name, &members(id), last),
+        };
+        let regions = regions
+            .entries()
+            .iter()
+            .enumerate()
+            .map(with_slots)
+            .collect();
+        let mut ground = Ground {
+            nodes,
+            regions,
+            paths,
+            region_names,
+            ccn_mtus: BTreeMap::new(),
+            fabric_mtus: BTreeMap::new(),
+        };
+        for path in &ground.paths {
+            let least = match path.ends {
+                PathEnds::Ccn { pop, region } => {
+                    ground.ccn_mtus.entry((pop, region)).or_insert(u16::MAX)
+                }
+                PathEnds::Fabric { host, .. } => ground.fabric_mtus.entry(host).or_insert(u16::MAX),
+            };
+            *least = path.inner_mtu().min(*least);
+        }
+        Ok(ground)
+    }
+
+    /// The region of that name, which `by` refers to.
+    pub(super) fn region(&self, name: &str, by: &Object<'_>) -> Result<RegionId, AuthorError> {
+        let found = self
+            .region_names
+            .binary_search_by(|region| region.as_str().cmp(name));
+        found
+            .map(|at| RegionId(at as u16))
+            .map_err(|_| AuthorError::Unknown {
+                by: by.to_string(),
+                kind: "region",
+                name: name.to_owned(),
+            })
+    }
+
+    /// Smallest inner packet that all backbone paths between `pop` and `region` carry; `None` without any.
+    pub(super) fn ccn_mtu(&self, pop: NodeId, region: RegionId) -> Option<u16> {
+        self.ccn_mtus.get(&(pop, region)).copied()
+    }
+
+    /// Smallest inner packet that all paths between `host` and its region carry; `None` without any.
+    pub(super) fn fabric_mtu(&self, host: NodeId) -> Option<u16> {
+        self.fabric_mtus.get(&host).copied()
+    }
+}
+
+/// The POP of that name.
+pub(super) fn find_pop(
+    nodes: &Roll<Node>,
+    name: &str,
+    by: &Object<'_>,
+) -> Result<NodeId, AuthorError> {
+    let id = nodes.find(name, by)?;
+    match nodes.get(id).kind {
+        NodeKind::Pop => Ok(NodeId(id)),
+        NodeKind::ClbNode(_) | NodeKind::Host(_) => Err(unknown("POP", name, by)),
+    }
+}
+
+/// The host of that name and its region.
+pub(super) fn find_host(
+    nodes: &Roll<Node>,
+    name: &str,
+    by: &Object<'_>,
+) -> Result<(NodeId, RegionId), AuthorError> {
+    let id = nodes.find(name, by)?;
+    match nodes.get(id).kind {
+        NodeKind::Host(region) => Ok((NodeId(id), region)),
+        NodeKind::ClbNode(_) | NodeKind::Pop => Err(unknown("host", name, by)),
+    }
+}
+
+fn unknown(kind: &'static str, name: &str, by: &Object<'_>) -> AuthorError {
+    AuthorError::Unknown {
+        by: by.to_string(),
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+fn nodes(plans: &Plans, regions: &Roll<&RegionPlan>) -> Result<Roll<Node>, AuthorError> {
+    let node = |plan: &NodePlan, kind: NodeKind| Node {
+        name: plan.name.clone(),
+        kind,
+        underlay_v4: plan.underlay_v4,
+        underlay_v6: plan.underlay_v6,
+    };
+    let mut nodes: Vec<Node> = plans
+        .pops
+        .iter()
+        .map(|pop| node(pop, NodeKind::Pop))
+        .collect();
+    for (id, region) in regions.entries().iter().enumerate() {
+        let kind = NodeKind::ClbNode(RegionId(id as u16));
+        nodes.extend(region.clb_nodes.iter().map(|plan| node(plan, kind)));
+    }
+    for host in &plans.hosts {
+        let region = regions.find(&host.region, &Object("host", &host.node.name))?;
+        nodes.push(node(&host.node, NodeKind::Host(RegionId(region))));
+    }
+    let nodes = Roll::new("node", nodes, NODES_MAX)?;
+    refuse_shared_underlays(&nodes)?;
+    Ok(nodes)
+}
+
+/// A tunnel address says who sent a packet, so it has one owner.
+fn refuse_shared_underlays(nodes: &Roll<Node>) -> Result<(), AuthorError> {
+    let (mut v4, mut v6) = (BTreeSet::new(), BTreeSet::new());
+    for node in nodes.entries() {
+        let twice = |address: String| AuthorError::Duplicate {
+            object: format!("tunnel address {address} of node `{}`", node.name),
+        };
+        if !node.underlay_v4.is_unspecified() && !v4.insert(node.underlay_v4) {
+            return Err(twice(node.underlay_v4.to_string()));
+        }
+        if !node.underlay_v6.is_unspecified() && !v6.insert(node.underlay_v6) {
+            return Err(twice(node.underlay_v6.to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn paths(
+    plans: &Plans,
+    regions: &Roll<&RegionPlan>,
+    nodes: &Roll<Node>,
+) -> Result<Vec<Path>, AuthorError> {
+    let roll = Roll::new("path", plans.paths.iter().collect(), PATHS_MAX)?;
+    roll.entries()
+        .iter()
+        .map(|plan| path(plan, regions, nodes))
+        .collect()
+}
+
+fn path(
+    plan: &PathPlan,
+    regions: &Roll<&RegionPlan>,
+    nodes: &Roll<Node>,
+) -> Result<Path, AuthorError> {
+    let object = Object("path", &plan.name);
+    let (ends, end) = match &plan.ends {
+        EndsPlan::Ccn { pop, region } => {
+            let pop = find_pop(nodes, pop, &object)?;
+            let region = RegionId(regions.find(region, &object)?);
+            (PathEnds::Ccn { pop, region }, pop)
+        }
+        EndsPlan::Fabric { host } => {
+            let (host, region) = find_host(nodes, host, &object)?;
+            (PathEnds::Fabric { region, host }, host)
+        }
+    };
+    let (PathEnds::Ccn { region, .. } | PathEnds::Fabric { region, .. }) = ends;
+    let far_ends = members(nodes, region).into_iter().map(|(node, _)| node);
+    for node in far_ends.chain([end]).map(|id| nodes.get(id.0)) {
+        let missing = match plan.underlay {
+            Family::V4 => node.underlay_v4.is_unspecified(),
+            Family::V6 => node.underlay_v6.is_unspecified(),
+        };
+        if missing {
+            return Err(AuthorError::NoUnderlay {
+                path: object.to_string(),
+                node: node.name.clone(),
+            });
+        }
+    }
+    let path = Path {
+        name: plan.name.clone(),
+        ends,
+        encap: plan.encap,
+        underlay: plan.underlay,
+        mtu: plan.mtu,
+        rtt: plan.rtt,
+    };
+    let inner_mtu = path.inner_mtu();
+    if inner_mtu < INNER_MTU_MIN_V4 {
+        let object = object.to_string();
+        return Err(AuthorError::MtuTooSmall {
+            object,
+            inner_mtu,
+            inner_mtu_min: INNER_MTU_MIN_V4,
+        });
+    }
+    Ok(path)
+}
+
+/// The CLB nodes of `region` with their names, by id.
+fn members(nodes: &Roll<Node>, region: RegionId) -> Vec<(NodeId, &str)> {
+    let entries = nodes.entries().iter().enumerate();
+    let of_region = entries.filter(|(_, node)| node.kind == NodeKind::ClbNode(region));
+    of_region
+        .map(|(id, node)| (NodeId(id as u16), node.name.as_str()))
+        .collect()
+}
+
+/// The slot map of `members`: that of the last table if they were the same, by id and name.
+fn slots(region: &str, members: &[(NodeId, &str)], last: Option<&RouteTable>) -> Arc<SlotMap> {
+    let unchanged = last.and_then(|table| {
+        let before = table.regions.iter().find(|before| before.name == region)?;
+        let name = |id: &NodeId| {
+            table
+                .nodes
+                .get(id.index())
+                .map_or("", |node| node.name.as_str())
+        };
+        let old = before.clb_nodes.iter().map(|id| (*id, name(id)));
+        old.eq(members.iter().copied())
+            .then(|| Arc::clone(&before.slots))
+    });
+    unchanged.unwrap_or_else(|| Arc::new(SlotMap::fill(members)))
+}

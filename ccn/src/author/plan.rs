@@ -1,0 +1,137 @@
+//! Plans: what an operator wants, in plain values with names, before anything has an id.
+//!
+//! Nodes go by their full names (`pop.tokyo`, `region.guangzhou.clb-1`, `host.web-1`); regions, paths,
+//! load balancers, listeners and VIPs by their bare ones. A plan may refer to what is added after it, since
+//! names are resolved when the table is published. The order of additions never shows in a table.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use anyedge_net::flow::{Address, Family};
+use anyedge_net::wire::outer::Encap;
+
+/// A node's name and where its tunnels end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodePlan {
+    /// Full name.
+    pub name: String,
+    /// Tunnel address over IPv4; `0.0.0.0` when it has none.
+    pub underlay_v4: Ipv4Addr,
+    /// Tunnel address over IPv6; `::` when it has none.
+    pub underlay_v6: Ipv6Addr,
+}
+
+/// A region with its CLB nodes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RegionPlan {
+    /// Bare name.
+    pub name: String,
+    /// Its CLB nodes, in any order.
+    pub clb_nodes: Vec<NodePlan>,
+}
+
+/// A host of backends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostPlan {
+    /// The node.
+    pub node: NodePlan,
+    /// The region that it is in.
+    pub region: String,
+}
+
+/// A tunnelled way between two ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PathPlan {
+    /// Its link's name.
+    pub name: String,
+    /// What it joins.
+    pub ends: EndsPlan,
+    /// How packets are wrapped on it.
+    pub encap: Encap,
+    /// Family of the outer header.
+    pub underlay: Family,
+    /// Largest outer packet, in bytes.
+    pub mtu: u16,
+    /// Expected round-trip time.
+    pub rtt: Duration,
+}
+
+/// What a path joins.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EndsPlan {
+    /// A POP and the CLB nodes of a region.
+    Ccn {
+        /// The POP's full name.
+        pop: String,
+        /// The region.
+        region: String,
+    },
+    /// The CLB nodes of a host's region and the host.
+    Fabric {
+        /// The host's full name.
+        host: String,
+    },
+}
+
+/// A regional load balancer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClbPlan {
+    /// Bare name.
+    pub name: String,
+    /// Where its nodes are.
+    pub region: String,
+    /// All flows of a client to a VIP go to one CLB node.
+    pub client_affinity: bool,
+    /// Its ports.
+    pub listeners: Vec<ListenerPlan>,
+}
+
+/// A port of a load balancer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenerPlan {
+    /// Bare name, unique in its load balancer.
+    pub name: String,
+    /// IP protocol: 6 TCP, 17 UDP.
+    pub protocol: u8,
+    /// 1-65535.
+    pub port: u16,
+    /// How new flows are spread.
+    pub scheduler: SchedulerPlan,
+    /// Backends, in the order that the scheduler shall see.
+    pub targets: Vec<TargetPlan>,
+}
+
+/// How new flows are spread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SchedulerPlan {
+    /// Smooth weighted round robin.
+    WeightedRoundRobin,
+    /// Weighted consistent hashing.
+    Maglev,
+}
+
+/// A backend's port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TargetPlan {
+    /// The backend's address.
+    pub address: Address,
+    /// 1-65535.
+    pub port: u16,
+    /// 0-100; 0 takes no new flow.
+    pub weight: u8,
+    /// Full name of the host that has it.
+    pub host: String,
+}
+
+/// A VIP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VipPlan {
+    /// Bare name.
+    pub name: String,
+    /// Its addresses: at least one.
+    pub addresses: Vec<Address>,
+    /// Its load balancer.
+    pub clb: String,
+    /// Full names of the POPs that announce it: at least one.
+    pub publishers: Vec<String>,
+}
