@@ -1,0 +1,82 @@
+//! A forwarder in the simulated world: its accounts, its timer, and what its ports are joined to.
+//!
+//! The forwarder is the one that runs live; only its driver is here. A node takes packets one at a time,
+//! in event order, and asks for at most one timer event at a time.
+
+use std::sync::Arc;
+
+use anyedge_net::forwarder::{Forwarder, LocalEvent};
+use anyedge_net::id::{NodeId, PathId};
+use anyedge_net::ledger::Ledger;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::time::{Deadline, Instant};
+use anyedge_pop::Pop;
+use anyedge_region::clb_node::ClbNode;
+use anyedge_region::vswitch::VSwitch;
+
+use crate::internet::SiteId;
+use crate::order::Source;
+use crate::world::{HostId, LinkId};
+
+/// The forwarders there are, dispatched by a match.
+pub(crate) enum AnyForwarder {
+    Pop(Box<Pop>),
+    ClbNode(Box<ClbNode>),
+    VSwitch(Box<VSwitch>),
+}
+
+macro_rules! each {
+    ($self:expr, $forwarder:ident => $call:expr) => {
+        match $self {
+            AnyForwarder::Pop($forwarder) => $call,
+            AnyForwarder::ClbNode($forwarder) => $call,
+            AnyForwarder::VSwitch($forwarder) => $call,
+        }
+    };
+}
+
+impl Forwarder for AnyForwarder {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        each!(self, forwarder => forwarder.handle_packets(now, batch, out));
+    }
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        each!(self, forwarder => forwarder.handle_timeout(now, out));
+    }
+    fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
+        each!(self, forwarder => forwarder.handle_event(now, event, out));
+    }
+    fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+        each!(self, forwarder => forwarder.apply(now, table, out));
+    }
+    fn poll_timeout(&self) -> Option<Deadline> {
+        each!(self, forwarder => forwarder.poll_timeout())
+    }
+    fn held(&self) -> usize {
+        each!(self, forwarder => forwarder.held())
+    }
+}
+
+/// A forwarder and its place in the world.
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) forwarder: AnyForwarder,
+    pub(crate) ledger: Ledger,
+    pub(crate) source: Source,
+    pub(crate) up: bool,
+    /// The earliest timer event that is pending for this node.
+    pub(crate) timer_at: Option<Instant>,
+    /// The link behind each tunnel port, by path.
+    pub(crate) tunnels: Vec<Option<LinkId>>,
+    /// Where this node meets the Internet: behind its public port.
+    pub(crate) site: Option<SiteId>,
+    /// The host behind a vSwitch's backend port.
+    pub(crate) backend: Option<HostId>,
+}
+
+impl Node {
+    pub(crate) fn tunnel(&self, path: PathId) -> Option<LinkId> {
+        self.tunnels.get(path.index()).copied().flatten()
+    }
+}

@@ -1,0 +1,38 @@
+//! Counts of the typed events of a run: the flows' half of the conservation law.
+
+use std::collections::BTreeMap;
+
+use anyedge_net::event::{Event, FlowEnd};
+
+/// What became of the flows.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct EventTally {
+    /// Flows given to a target.
+    pub opened: u64,
+    /// TCP handshakes completed.
+    pub established: u64,
+    /// Flows that changed their POP.
+    pub moved: u64,
+    /// Flows that left the connection tables, by cause.
+    pub closed: BTreeMap<FlowEnd, u64>,
+    /// Route tables put in force.
+    pub applied: u64,
+}
+
+impl EventTally {
+    pub(crate) fn add(&mut self, event: &Event) {
+        match event {
+            Event::FlowOpened { .. } => self.opened += 1,
+            Event::FlowEstablished { .. } => self.established += 1,
+            Event::FlowMoved { .. } => self.moved += 1,
+            Event::FlowClosed { end, .. } => *self.closed.entry(*end).or_default() += 1,
+            Event::TableApplied(_) => self.applied += 1,
+            Event::PathState { .. } => {}
+        }
+    }
+
+    /// Flows that left the connection tables.
+    pub fn closed_total(&self) -> u64 {
+        self.closed.values().sum()
+    }
+}

@@ -1,0 +1,548 @@
+//! The simulated world: everything that exists beside the services' own tasks, and what happens next.
+//!
+//! One call of [`World::step`] takes one event off the queue and carries out all that follows at the same
+//! instant: a delivery goes through a forwarder, what comes out goes onto links, which put new deliveries
+//! into the queue. Nothing here blocks, sleeps or draws from outside; services act on the world through
+//! [`World::with_stack`] between steps.
+//!
+//! Invariant: a packet is in exactly one place: on a link, in a host's receive queue, or ended and counted.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyedge_net::drop_reason::{DropCounts, DropReason};
+use anyedge_net::event::Event;
+use anyedge_net::forwarder::Forwarder as _;
+use anyedge_net::id::{NodeId, PathId, RegionId};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::{Meta, Packet, Pool};
+use anyedge_net::port::{PortId, PortKind};
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::slot;
+use anyedge_net::time::Instant;
+use anyedge_net::wire;
+use anyedge_pop::Pop;
+
+use crate::digest::TraceDigest;
+use crate::executor::TimerId;
+use crate::internet::{Internet, PopulationId};
+use crate::link::Link;
+use crate::node::{AnyForwarder, Node};
+use crate::order::{Kind, Source};
+use crate::queue::EventQueue;
+use crate::scenario::Act;
+use crate::stack::{FlowTimer, HostStack, Io, Received};
+use crate::tally::EventTally;
+use crate::underlay;
+
+/// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
+const PACKETS_MAX: usize = 2_000_000;
+
+/// A link, one direction, by its position.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct LinkId(pub(crate) u32);
+
+/// A host, by its position.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct HostId(pub(crate) u32);
+
+/// What a link's far end is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LinkEnd {
+    /// A POP's public side.
+    PopPublic(NodeId),
+    /// A node's tunnel mouth.
+    Tunnel(NodeId, PathId),
+    /// A region's edge on the backbone: the outer destination says which CLB node.
+    RegionTunnel(PathId),
+    /// A region's own Internet edge: the flow's slot says which CLB node.
+    RegionPublic(RegionId),
+    /// A client population: the destination says which host.
+    Clients,
+}
+
+/// One thing that happens.
+enum Happening {
+    Delivery(LinkId, Packet),
+    NodeTimer(NodeId),
+    FlowTimer(HostId, FlowTimer),
+    Wake(TimerId),
+    Scenario(Act),
+}
+
+/// What a host hangs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Attachment {
+    /// A client of this population.
+    Client(PopulationId),
+    /// The backend beside this node's vSwitch.
+    Backend(NodeId),
+}
+
+/// A host: its transport and its accounts.
+pub(crate) struct HostEntry {
+    pub(crate) stack: HostStack,
+    pub(crate) source: Source,
+    pub(crate) attachment: Attachment,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) dropped: DropCounts,
+    touched: bool,
+}
+
+impl HostEntry {
+    pub(crate) fn new(stack: HostStack, source: Source, attachment: Attachment) -> HostEntry {
+        HostEntry {
+            stack,
+            source,
+            attachment,
+            sent: 0,
+            received: 0,
+            dropped: DropCounts::default(),
+            touched: false,
+        }
+    }
+}
+
+/// Everything that exists.
+pub(crate) struct World {
+    now: Instant,
+    seed: Seed,
+    queue: EventQueue<Happening>,
+    out: Outbox,
+    batch: Vec<Packet>,
+    /// Packets that hosts just sent, and transport timers they just asked for.
+    host_out: Vec<Packet>,
+    host_timers: Vec<(Instant, FlowTimer)>,
+    touched: Vec<HostId>,
+    pub(crate) table: Arc<RouteTable>,
+    pub(crate) by_underlay: BTreeMap<IpAddr, NodeId>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) ends: Vec<LinkEnd>,
+    pub(crate) hosts: Vec<HostEntry>,
+    pub(crate) internet: Internet,
+    /// Packets that ended where no node, link or host counts them.
+    pub(crate) lost: DropCounts,
+    pub(crate) digest: TraceDigest,
+    pub(crate) tally: EventTally,
+    /// Woken timers, for the executor to take.
+    pub(crate) woken: Vec<TimerId>,
+    /// The source of scenario events and of services' timers.
+    director: Source,
+    steps: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: Seed, digest: TraceDigest, table: Arc<RouteTable>, director: Source) -> World {
+        World {
+            now: Instant::ZERO,
+            seed,
+            queue: EventQueue::new(),
+            out: Outbox::new(Pool::new(PACKETS_MAX)),
+            batch: Vec::new(),
+            host_out: Vec::new(),
+            host_timers: Vec::new(),
+            touched: Vec::new(),
+            by_underlay: underlay_index(&table),
+            table,
+            nodes: Vec::new(),
+            links: Vec::new(),
+            ends: Vec::new(),
+            hosts: Vec::new(),
+            internet: Internet::default(),
+            lost: DropCounts::default(),
+            digest,
+            tally: EventTally::default(),
+            woken: Vec::new(),
+            director,
+            steps: 0,
+        }
+    }
+
+    pub(crate) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub(crate) const fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Events so far.
+    pub(crate) const fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Packets that links have delivered so far.
+    pub(crate) fn packet_hops(&self) -> u64 {
+        self.links.iter().map(|link| link.delivered).sum()
+    }
+
+    pub(crate) fn add_link(&mut self, link: Link, end: LinkEnd) -> LinkId {
+        self.links.push(link);
+        self.ends.push(end);
+        LinkId(u32::try_from(self.links.len() - 1).expect("the builder bounds the number of links"))
+    }
+
+    /// Puts `act` on the calendar.
+    pub(crate) fn schedule_act(&mut self, at: Instant, act: Act) {
+        let tie = self.director.next(Kind::Scenario);
+        self.queue.push(at, tie, Happening::Scenario(act));
+    }
+
+    /// Puts a service's timer on the calendar.
+    pub(crate) fn schedule_timer(&mut self, at: Instant, timer: TimerId) {
+        let tie = self.director.next(Kind::Wake);
+        self.queue.push(at.max(self.now), tie, Happening::Wake(timer));
+    }
+
+    /// When the next event is due.
+    pub(crate) fn next_at(&mut self) -> Option<Instant> {
+        self.queue.next_at()
+    }
+
+    /// Lets the next event happen.
+    pub(crate) fn step(&mut self) {
+        let Some((at, happening)) = self.queue.pop() else { return };
+        debug_assert!(at >= self.now, "time never runs back");
+        self.now = at;
+        self.steps += 1;
+        match happening {
+            Happening::Delivery(link, packet) => self.deliver(link, packet),
+            Happening::NodeTimer(node) => self.node_timer(node),
+            Happening::FlowTimer(host, timer) => self.flow_timer(host, timer),
+            Happening::Wake(timer) => self.woken.push(timer),
+            Happening::Scenario(act) => self.act(act),
+        }
+    }
+
+    /// Acts on a host's transport; what it sends goes onto links.
+    pub(crate) fn with_stack<R>(
+        &mut self,
+        host: HostId,
+        act: impl FnOnce(&mut HostStack, &mut Io<'_>) -> R,
+    ) -> R {
+        let entry = &mut self.hosts[host.0 as usize];
+        let mut io = Io {
+            now: self.now,
+            pool: self.out.pool_mut(),
+            out: &mut self.host_out,
+            timers: &mut self.host_timers,
+        };
+        let result = act(&mut entry.stack, &mut io);
+        if !entry.touched {
+            entry.touched = true;
+            self.touched.push(host);
+        }
+        self.after_host(host);
+        result
+    }
+
+    /// Lets every host that was acted upon send what its flows have ready.
+    pub(crate) fn flush(&mut self) {
+        while let Some(host) = self.touched.pop() {
+            self.hosts[host.0 as usize].touched = false;
+            let mut io = Io {
+                now: self.now,
+                pool: self.out.pool_mut(),
+                out: &mut self.host_out,
+                timers: &mut self.host_timers,
+            };
+            self.hosts[host.0 as usize].stack.flush(&mut io);
+            self.after_host(host);
+        }
+    }
+
+    /// Puts `table` in force on every node.
+    pub(crate) fn apply(&mut self, table: Arc<RouteTable>) {
+        self.by_underlay = underlay_index(&table);
+        self.table = Arc::clone(&table);
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
+            node.ledger.apply(&mut node.forwarder, self.now, Arc::clone(&table), &mut self.out);
+            self.after_node(index);
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::PopDown(node) => self.nodes[node.index()].up = false,
+            Act::PopUp(node) => {
+                let entry = &mut self.nodes[node.index()];
+                entry.up = true;
+                // What a crashed node knew is gone.
+                entry.forwarder = AnyForwarder::Pop(Box::new(Pop::new(&self.table.nodes[node.index()].name)));
+                let table = Arc::clone(&self.table);
+                entry.ledger.apply(&mut entry.forwarder, self.now, table, &mut self.out);
+                self.after_node(node.index());
+            }
+            Act::Announce(site, announced) => self.internet.announce(site, announced),
+        }
+    }
+
+    fn deliver(&mut self, link: LinkId, mut packet: Packet) {
+        let entry = &mut self.links[link.0 as usize];
+        entry.arrived();
+        self.digest.delivery(self.now, entry.source.rank(), packet.bytes());
+        match self.ends[link.0 as usize] {
+            LinkEnd::PopPublic(node) => {
+                packet.meta = Meta::plain(PortId::PUBLIC);
+                self.node_packet(node, packet);
+            }
+            LinkEnd::Tunnel(node, path) => self.tunnel_packet(Some(node), path, packet),
+            LinkEnd::RegionTunnel(path) => self.tunnel_packet(None, path, packet),
+            LinkEnd::RegionPublic(region) => match self.slot_owner(region, packet.bytes()) {
+                Ok(node) => {
+                    packet.meta = Meta::plain(PortId::PUBLIC);
+                    self.node_packet(node, packet);
+                }
+                Err(reason) => self.lose(packet, reason),
+            },
+            LinkEnd::Clients => {
+                match wire::parse(packet.bytes()).ok().and_then(|parsed| self.internet.host(parsed.flow.dst)) {
+                    Some(host) => self.host_packet(host, packet),
+                    None => self.lose(packet, DropReason::NoRoute),
+                }
+            }
+        }
+    }
+
+    /// What a region's own routers do with a packet from the Internet: the slot's node gets it.
+    fn slot_owner(&self, region: RegionId, bytes: &[u8]) -> Result<NodeId, DropReason> {
+        let parsed = wire::parse(bytes).map_err(|_| DropReason::Malformed)?;
+        let region = &self.table.regions[region.index()];
+        let slot = slot::of_hash(parsed.flow.hash(&self.table.hash_key));
+        match region.slots.owners(slot).primary {
+            NodeId::UNKNOWN => Err(DropReason::NoSlotOwner),
+            node => Ok(node),
+        }
+    }
+
+    /// A packet came out of a tunnel's link: the port takes off the outer headers.
+    fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
+        let Some(outer) = underlay::unwrap(packet.bytes(), self.table.paths[path.index()].encap) else {
+            return self.lose(packet, DropReason::Malformed);
+        };
+        let Some(&node) = self.by_underlay.get(&outer.destination) else {
+            return self.lose(packet, DropReason::NoRoute);
+        };
+        if at.is_some_and(|at| at != node) {
+            return self.lose(packet, DropReason::NoRoute);
+        }
+        let peer = self.by_underlay.get(&outer.source).copied().unwrap_or(NodeId::UNKNOWN);
+        packet.pop_front(outer.len);
+        packet.meta = Meta { port: PortId::tunnel(path), peer, entropy: 0, tos: outer.tos, ttl: outer.ttl };
+        self.node_packet(node, packet);
+    }
+
+    fn node_packet(&mut self, node: NodeId, packet: Packet) {
+        let entry = &mut self.nodes[node.index()];
+        if !entry.up {
+            return self.lose(packet, DropReason::PopDown);
+        }
+        self.batch.push(packet);
+        entry.ledger.packets(&mut entry.forwarder, self.now, &mut self.batch, &mut self.out);
+        self.after_node(node.index());
+    }
+
+    fn node_timer(&mut self, node: NodeId) {
+        let entry = &mut self.nodes[node.index()];
+        if entry.timer_at != Some(self.now) {
+            return;
+        }
+        entry.timer_at = None;
+        if entry.forwarder.poll_timeout().is_some_and(|deadline| deadline.at <= self.now) {
+            entry.ledger.timeout(&mut entry.forwarder, self.now, &mut self.out);
+        }
+        self.after_node(node.index());
+    }
+
+    /// Carries out what a forwarder's call left in the outbox.
+    fn after_node(&mut self, index: usize) {
+        if !self.out.events_mut().is_empty() {
+            self.take_events(index);
+        }
+        let mut sent = core::mem::take(self.out.sent_mut());
+        for packet in sent.drain(..) {
+            self.send_from(index, packet);
+        }
+        *self.out.sent_mut() = sent;
+        // No node of this world has services of its own yet: nothing can be meant for one.
+        while let Some(packet) = self.out.local_mut().pop() {
+            self.lose(packet, DropReason::NotForHost);
+        }
+        let node = &mut self.nodes[index];
+        if let Some(deadline) = node.forwarder.poll_timeout() {
+            let at = deadline.at.max(self.now);
+            if node.timer_at.is_none_or(|pending| at < pending) {
+                node.timer_at = Some(at);
+                let tie = node.source.next(Kind::NodeTimer);
+                self.queue.push(at, tie, Happening::NodeTimer(node.id));
+            }
+        }
+    }
+
+    fn take_events(&mut self, index: usize) {
+        let rank = self.nodes[index].source.rank();
+        let mut events: Vec<Event> = core::mem::take(self.out.events_mut());
+        for event in events.drain(..) {
+            self.digest.event(self.now, rank, &event);
+            self.tally.add(&event);
+        }
+        *self.out.events_mut() = events;
+    }
+
+    fn send_from(&mut self, index: usize, mut packet: Packet) {
+        let node = &self.nodes[index];
+        match packet.meta.port.kind() {
+            Some(PortKind::Tunnel) => {
+                let path = packet.meta.port.path().expect("a tunnel port has a path");
+                let peer = packet.meta.peer;
+                let (Some(link), Some(peer)) = (node.tunnel(path), self.table.nodes.get(peer.index())) else {
+                    return self.lose(packet, DropReason::NoRoute);
+                };
+                let own = &self.table.nodes[node.id.index()];
+                let over = &self.table.paths[path.index()];
+                match underlay::wrap(&mut packet, over.encap, over.underlay, own, peer) {
+                    Some(()) => self.send_on(link, packet),
+                    None => self.lose(packet, DropReason::NoHeadroom),
+                }
+            }
+            Some(PortKind::Public) => {
+                let destination = wire::parse(packet.bytes()).ok().map(|parsed| parsed.flow.dst);
+                let site = node.site;
+                match destination.zip(site).and_then(|(to, site)| self.internet.back(site, to)) {
+                    Some(link) => self.send_on(link, packet),
+                    None => self.lose(packet, DropReason::NoRoute),
+                }
+            }
+            Some(PortKind::Backend) => match node.backend {
+                Some(host) => self.host_packet(host, packet),
+                None => self.lose(packet, DropReason::NoRoute),
+            },
+            Some(PortKind::Local | PortKind::Vpc) | None => self.lose(packet, DropReason::NoRoute),
+        }
+    }
+
+    fn send_on(&mut self, link: LinkId, packet: Packet) {
+        let entry = &mut self.links[link.0 as usize];
+        match entry.send(self.now, packet.len()) {
+            Ok(arrival) => {
+                let tie = entry.source.next(Kind::Delivery);
+                self.queue.push(arrival, tie, Happening::Delivery(link, packet));
+            }
+            // The link has counted it.
+            Err(_) => self.out.pool_mut().take_back(packet),
+        }
+    }
+
+    fn host_packet(&mut self, host: HostId, packet: Packet) {
+        let received = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
+        let entry = &mut self.hosts[host.0 as usize];
+        match received {
+            Received::Delivered => entry.received += 1,
+            Received::Dropped(reason) => entry.dropped.add(reason),
+        }
+    }
+
+    fn flow_timer(&mut self, host: HostId, timer: FlowTimer) {
+        self.with_stack(host, |stack, io| stack.handle_timer(timer, io));
+    }
+
+    /// Carries out what a host's transport left behind.
+    fn after_host(&mut self, host: HostId) {
+        if !self.host_timers.is_empty() {
+            let entry = &mut self.hosts[host.0 as usize];
+            for (at, timer) in self.host_timers.drain(..) {
+                let tie = entry.source.next(Kind::FlowTimer);
+                self.queue.push(at.max(self.now), tie, Happening::FlowTimer(host, timer));
+            }
+        }
+        if self.host_out.is_empty() {
+            return;
+        }
+        let mut sent = core::mem::take(&mut self.host_out);
+        self.hosts[host.0 as usize].sent += sent.len() as u64;
+        let attachment = self.hosts[host.0 as usize].attachment;
+        for mut packet in sent.drain(..) {
+            match attachment {
+                Attachment::Client(population) => {
+                    let to = wire::parse(packet.bytes()).ok().map(|parsed| parsed.flow.dst);
+                    match to.and_then(|to| self.internet.towards(population, to)) {
+                        Some(link) => self.send_on(link, packet),
+                        None => self.lose(packet, DropReason::NoRoute),
+                    }
+                }
+                Attachment::Backend(node) => {
+                    packet.meta = Meta::plain(PortId::BACKEND);
+                    self.node_packet(node, packet);
+                }
+            }
+        }
+        // A backend's answers may have made hosts send again at this instant, through the same vector.
+        if self.host_out.is_empty() {
+            self.host_out = sent;
+        }
+    }
+
+    fn lose(&mut self, packet: Packet, reason: DropReason) {
+        self.out.pool_mut().take_back(packet);
+        self.lost.add(reason);
+    }
+
+    /// Ends the world: what is on the wire or in a host's queue ends here, counted, and every packet ever
+    /// made must then be accounted for.
+    ///
+    /// # Panics
+    /// When one is not: that is a bug of the simulator or of a forwarder.
+    pub(crate) fn close(&mut self) {
+        let pending: Vec<Happening> = self.queue.drain().collect();
+        for happening in pending {
+            if let Happening::Delivery(link, packet) = happening {
+                self.links[link.0 as usize].cut_off();
+                self.out.pool_mut().take_back(packet);
+            }
+        }
+        for entry in &mut self.hosts {
+            let mut io = Io {
+                now: self.now,
+                pool: self.out.pool_mut(),
+                out: &mut self.host_out,
+                timers: &mut self.host_timers,
+            };
+            entry.stack.close(&mut io);
+        }
+        self.assert_conserved();
+    }
+
+    /// Drops of all kinds and places, by cause.
+    pub(crate) fn drops(&self) -> DropCounts {
+        let mut all = self.lost.clone();
+        self.nodes.iter().for_each(|node| all.merge(&node.ledger.dropped));
+        self.links.iter().for_each(|link| all.merge(&link.dropped));
+        self.hosts.iter().for_each(|host| all.merge(&host.dropped));
+        all
+    }
+
+    fn assert_conserved(&self) {
+        self.links.iter().for_each(Link::assert_conserved);
+        assert_eq!(self.out.pool().loaned(), 0, "a packet slot never came back");
+        let originated: u64 = self.hosts.iter().map(|host| host.sent).sum::<u64>()
+            + self.nodes.iter().map(|node| node.ledger.originated).sum::<u64>();
+        let delivered: u64 = self.hosts.iter().map(|host| host.received).sum();
+        let dropped = self.drops().total();
+        assert_eq!(originated, delivered + dropped, "conservation of packets over the whole run");
+    }
+}
+
+fn underlay_index(table: &RouteTable) -> BTreeMap<IpAddr, NodeId> {
+    let nodes = table.nodes.iter().zip(0u16..);
+    nodes
+        .flat_map(|(node, id)| {
+            [(IpAddr::V4(node.underlay_v4), NodeId(id)), (IpAddr::V6(node.underlay_v6), NodeId(id))]
+        })
+        .collect()
+}
+
