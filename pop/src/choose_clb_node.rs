@@ -1,0 +1,86 @@
+//! How a POP chooses a CLB node: hash the flow, look up its slot's primary, take the cheapest live path there.
+//!
+//! Nothing here is the POP's own opinion but the path. The hash key and the slot map come from the route table,
+//! so that every POP sends a flow to the same node and clients may change their POP in the middle of a flow.
+//! With client affinity the hash covers source and destination only.
+
+use std::sync::Arc;
+
+use anyedge_ccn::exits::{Exit, Exits};
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::flow::{FlowKey, HashKey};
+use anyedge_net::id::NodeId;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::slot::{self, SlotMap};
+
+use crate::vips::LocalVip;
+
+/// Where a packet goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Choice {
+    /// The flow's slot.
+    pub(crate) slot: u16,
+    /// The slot's CLB node.
+    pub(crate) node: NodeId,
+    /// The way there.
+    pub(crate) exit: Exit,
+    /// Bits of the flow's hash, for the outer source port.
+    pub(crate) entropy: u16,
+}
+
+/// What the choice depends on.
+pub(crate) struct Chooser {
+    hash_key: HashKey,
+    /// By region.
+    slots: Vec<Arc<SlotMap>>,
+}
+
+impl Chooser {
+    /// The chooser of that revision.
+    pub(crate) fn new(table: &RouteTable) -> Chooser {
+        let slots = table
+            .regions
+            .iter()
+            .map(|region| Arc::clone(&region.slots))
+            .collect();
+        Chooser {
+            hash_key: table.hash_key,
+            slots,
+        }
+    }
+
+    /// The CLB node of `flow`, which goes to `vip`.
+    ///
+    /// # Errors
+    /// [`DropReason::NoSlotOwner`] when the region has no CLB node, [`DropReason::NoPath`] when no live path
+    /// leads to it.
+    #[inline]
+    pub(crate) fn choose(
+        &self,
+        flow: &FlowKey,
+        vip: &LocalVip,
+        exits: &Exits,
+    ) -> Result<Choice, DropReason> {
+        let hash = if vip.client_affinity {
+            flow.hash_two_tuple(&self.hash_key)
+        } else {
+            flow.hash(&self.hash_key)
+        };
+        let slot = slot::of_hash(hash);
+        let slots = self
+            .slots
+            .get(vip.region.index())
+            .ok_or(DropReason::NoSlotOwner)?;
+        let node = slots.owners(slot).primary;
+        if node == NodeId::UNKNOWN {
+            return Err(DropReason::NoSlotOwner);
+        }
+        let exit = exits.to(node).ok_or(DropReason::NoPath)?;
+        Ok(Choice {
+            slot,
+            node,
+            exit,
+            entropy: (hash >> 48) as u16,
+        })
+    }
+}

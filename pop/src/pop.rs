@@ -1,0 +1,101 @@
+//! The POP's forwarder: what it keeps of a route table, and which way a packet goes through it.
+//!
+//! Packets from the Internet take `ingress`, packets from tunnels `egress`. All state is derived from the
+//! table and from path states when those change, into a few dense arrays; there is no state of any flow,
+//! no timer and nothing held, so each packet that comes in leaves or is dropped within the same call.
+
+use std::sync::Arc;
+
+use anyedge_ccn::exits::Exits;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::Event;
+use anyedge_net::forwarder::{Forwarder, LocalEvent};
+use anyedge_net::id::NodeId;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::port::PortKind;
+use anyedge_net::route_table::{NodeKind, RouteTable};
+use anyedge_net::time::{Deadline, Instant};
+
+use crate::choose_clb_node::Chooser;
+use crate::vips::VipTable;
+
+/// An edge node, or one shard of it.
+pub struct Pop {
+    name: String,
+    pub(crate) vips: VipTable,
+    pub(crate) chooser: Chooser,
+    pub(crate) exits: Exits,
+    /// Which nodes are CLB nodes, by [`NodeId`].
+    pub(crate) clb_nodes: Vec<bool>,
+}
+
+impl Pop {
+    /// The POP of that full name, such as `pop.tokyo`. It drops all until a table is applied.
+    pub fn new(own_name: &str) -> Pop {
+        let table = RouteTable::empty();
+        Pop {
+            name: own_name.to_owned(),
+            vips: VipTable::new(&table, NodeId::UNKNOWN),
+            chooser: Chooser::new(&table),
+            exits: Exits::default(),
+            clb_nodes: Vec::new(),
+        }
+    }
+
+    /// The paths as this POP sees them.
+    pub const fn exits(&self) -> &Exits {
+        &self.exits
+    }
+}
+
+impl Forwarder for Pop {
+    fn handle_packets(&mut self, _now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        for packet in batch.drain(..) {
+            match packet.meta.port.kind() {
+                Some(PortKind::Public) => self.on_public(packet, out),
+                Some(PortKind::Tunnel) => self.on_tunnel(packet, out),
+                Some(PortKind::Local | PortKind::Vpc | PortKind::Backend) | None => {
+                    out.drop_packet(packet, DropReason::WrongPort);
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outbox) {}
+
+    fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
+        match event {
+            LocalEvent::PathState { path, up } => {
+                if self.exits.set_state(path, up) {
+                    out.event(Event::PathState { path, up });
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+        let own = table.node_named(&self.name).unwrap_or(NodeId::UNKNOWN);
+        self.vips = VipTable::new(&table, own);
+        self.chooser = Chooser::new(&table);
+        self.exits = self.exits.renewed(&table, own);
+        let is_clb_node = |kind: NodeKind| matches!(kind, NodeKind::ClbNode(_));
+        self.clb_nodes = table
+            .nodes
+            .iter()
+            .map(|node| is_clb_node(node.kind))
+            .collect();
+        out.event(Event::TableApplied(table.revision));
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        None
+    }
+
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests;
