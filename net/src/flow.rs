@@ -380,6 +380,9 @@ mod tests {
             dst_port: 53,
             protocol: 17,
         };
-        assert_eq!(flow.to_string(), "udp [2001:db8::1]:5353 -> [2001:db8::2]:53");
+        assert_eq!(
+            flow.to_string(),
+            "udp [2001:db8::1]:5353 -> [2001:db8::2]:53"
+        );
     }
 }

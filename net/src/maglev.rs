@@ -189,7 +189,12 @@ mod tests {
 
     #[test]
     fn shares_follow_weights_within_two_percent() {
-        for weights in [&[1][..], &[90, 30, 30, 30, 10], &[100, 1, 7], &[1_000_000_007, 3]] {
+        for weights in [
+            &[1][..],
+            &[90, 30, 30, 30, 10],
+            &[100, 1, 7],
+            &[1_000_000_007, 3],
+        ] {
             let entries = named(&nodes(weights.len().max(4)), weights);
             let table = build(&entries, SIZE);
             let total: f64 = entries.iter().map(|entry| f64::from(entry.2)).sum();
@@ -245,7 +250,31 @@ mod tests {
     #[test]
     fn a_table_is_the_same_on_every_machine() {
         let table = build(&named(&nodes(3), &[1]), 11);
-        assert_eq!(table.places(), [0; 11]);
+        assert_eq!(table.places(), [0, 0, 1, 2, 1, 2, 0, 0, 1, 2, 1]);
+    }
+
+    #[test]
+    fn equal_weights_fill_as_the_pseudocode_of_the_paper() {
+        let size = 1_009;
+        let entries = named(&nodes(7), &[5]);
+        let permutation = |name: &str| {
+            let offset = OFFSET_KEY.hash_bytes(name.as_bytes()) % size;
+            let skip = SKIP_KEY.hash_bytes(name.as_bytes()) % (size - 1) + 1;
+            (0..size).map(move |step| ((offset + step * skip) % size) as usize)
+        };
+        let mut walks: Vec<_> = entries
+            .iter()
+            .map(|(_, name, _)| permutation(name))
+            .collect();
+        let mut expected = vec![None; size as usize];
+        for turn in 0..size as usize {
+            let owner = turn % walks.len();
+            let place = walks[owner].find(|&place| expected[place].is_none());
+            expected[place.expect("a permutation reaches every place")] = Some(owner as u16);
+        }
+        let table = build(&entries, size as u32);
+        let places: Vec<_> = table.places().iter().copied().map(Some).collect();
+        assert_eq!(places, expected);
     }
 
     #[test]
@@ -259,7 +288,9 @@ mod tests {
         let mut composite = vec![false; 70_000];
         for n in 2..composite.len() {
             if !composite[n] {
-                (n * n..70_000).step_by(n).for_each(|at| composite[at] = true);
+                (n * n..70_000)
+                    .step_by(n)
+                    .for_each(|at| composite[at] = true);
             }
             assert_eq!(is_prime(n as u32), !composite[n], "{n}");
         }

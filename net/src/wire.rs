@@ -18,6 +18,9 @@ pub mod rewrite;
 pub mod tcp;
 pub mod udp;
 
+#[cfg(test)]
+mod sample;
+
 use crate::flow::{Address, Family, FlowKey};
 
 /// Why bytes are not a packet.
@@ -148,6 +151,17 @@ impl Transport {
     }
 
     #[inline]
+    fn flow(self, src: Address, dst: Address, protocol: u8) -> FlowKey {
+        FlowKey {
+            src,
+            dst,
+            src_port: self.src_port,
+            dst_port: self.dst_port,
+            protocol,
+        }
+    }
+
+    #[inline]
     fn parse_tcp(l4: &[u8]) -> Result<Self, ParseError> {
         let Some(header) = l4.first_chunk::<{ tcp::HEADER_LEN }>() else {
             return Err(ParseError::Truncated);
@@ -198,18 +212,6 @@ fn check_fragment(fragment: Fragment, payload_len: usize) -> Result<(), ParseErr
         return Err(ParseError::BadFragment);
     }
     Ok(())
-}
-
-/// The value that [`ipv4::parse`] and [`ipv6::parse`] end with.
-#[inline]
-fn flow(src: Address, dst: Address, protocol: u8, transport: Transport) -> FlowKey {
-    FlowKey {
-        src,
-        dst,
-        src_port: transport.src_port,
-        dst_port: transport.dst_port,
-        protocol,
-    }
 }
 
 #[cfg(test)]

@@ -216,7 +216,11 @@ mod tests {
     fn a_header_cut_anywhere_is_truncated() {
         let packet = *b"\x30\0\x08\0KEY!SEQ!";
         for len in 0..packet.len() {
-            assert_eq!(parse(&packet[..len]), Err(GreError::Truncated), "{len} bytes");
+            assert_eq!(
+                parse(&packet[..len]),
+                Err(GreError::Truncated),
+                "{len} bytes"
+            );
         }
     }
 

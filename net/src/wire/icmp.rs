@@ -239,7 +239,13 @@ pub fn answer_echo(bytes: &mut [u8], parsed: &Parsed) -> bool {
 ///
 /// # Panics
 /// If `out` is shorter than [`TOO_BIG_LEN_MAX`] or `from` is of another family than the packet.
-pub fn write_too_big(bytes: &[u8], parsed: &Parsed, mtu: u16, from: Address, out: &mut [u8]) -> usize {
+pub fn write_too_big(
+    bytes: &[u8],
+    parsed: &Parsed,
+    mtu: u16,
+    from: Address,
+    out: &mut [u8],
+) -> usize {
     let flow = parsed.flow;
     let no_host = |address: Address| address.is_multicast() || address.is_unspecified();
     let about_error = quoted(bytes, parsed).is_some();

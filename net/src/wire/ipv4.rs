@@ -4,7 +4,7 @@
 //! Reference: RFC 791 §3.1 and §3.2, RFC 1812 §5.2.2.
 
 use super::ip::Header;
-use super::{Fragment, ParseError, Parsed, Transport, check_fragment, flow};
+use super::{Fragment, ParseError, Parsed, Transport, check_fragment};
 use crate::checksum;
 use crate::flow::{Address, Family};
 
@@ -58,7 +58,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     let src = Address::v4([head[12], head[13], head[14], head[15]]);
     let dst = Address::v4([head[16], head[17], head[18], head[19]]);
     Ok(Parsed {
-        flow: flow(src, dst, protocol, transport),
+        flow: transport.flow(src, dst, protocol),
         family: Family::V4,
         l4_offset: header_len as u16,
         l4_len: l4.len() as u16,
@@ -103,7 +103,10 @@ pub fn write_header(out: &mut [u8], header: &Header, id: u16, dont_fragment: boo
         panic!("an IPv4 header between IPv6 addresses");
     };
     let total_len = HEADER_LEN + header.payload_len;
-    assert!(total_len <= usize::from(u16::MAX), "an IPv4 packet of {total_len} bytes");
+    assert!(
+        total_len <= usize::from(u16::MAX),
+        "an IPv4 packet of {total_len} bytes"
+    );
     let out = out
         .first_chunk_mut::<HEADER_LEN>()
         .expect("room for an IPv4 header");

@@ -6,7 +6,7 @@
 //! Reference: RFC 8200 §3, §4; RFC 6946 (an atomic fragment is a whole packet); RFC 8504 §5.3 (bounds).
 
 use super::ip::Header;
-use super::{Fragment, ParseError, Parsed, Transport, check_fragment, flow};
+use super::{Fragment, ParseError, Parsed, Transport, check_fragment};
 use crate::flow::{Address, Family};
 
 /// The fixed header, in bytes.
@@ -63,7 +63,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     src.copy_from_slice(&head[8..24]);
     dst.copy_from_slice(&head[24..40]);
     Ok(Parsed {
-        flow: flow(Address::v6(src), Address::v6(dst), chain.protocol, transport),
+        flow: transport.flow(Address::v6(src), Address::v6(dst), chain.protocol),
         family: Family::V6,
         l4_offset: chain.l4_offset as u16,
         l4_len: l4.len() as u16,
@@ -91,13 +91,15 @@ fn walk(packet: &[u8], next: u8) -> Result<Chain, ParseError> {
         l4_offset: HEADER_LEN,
         fragment: None,
     };
+    let mut fragment_seen = false;
     for count in 0..EXTENSIONS_MAX {
         let kind = chain.protocol;
         let rest = &packet[chain.l4_offset..];
         match kind {
             HOP_BY_HOP if count > 0 => return Err(ParseError::BadExtensionHeader),
-            FRAGMENT if chain.fragment.is_some() => return Err(ParseError::BadExtensionHeader),
+            FRAGMENT if fragment_seen => return Err(ParseError::BadExtensionHeader),
             FRAGMENT => {
+                fragment_seen = true;
                 let fragment = fragment_header(rest)?;
                 chain.l4_offset += 8;
                 chain.protocol = fragment.protocol;
@@ -209,7 +211,10 @@ pub fn write_header(out: &mut [u8], header: &Header, flow_label: u32) -> usize {
         panic!("an IPv6 header between IPv4 addresses");
     };
     let payload_len = header.payload_len;
-    assert!(payload_len <= usize::from(u16::MAX), "an IPv6 payload of {payload_len} bytes");
+    assert!(
+        payload_len <= usize::from(u16::MAX),
+        "an IPv6 payload of {payload_len} bytes"
+    );
     let out = out
         .first_chunk_mut::<HEADER_LEN>()
         .expect("room for an IPv6 header");

@@ -114,7 +114,11 @@ fn set_v4_word(bytes: &mut [u8], at: usize, word: u16) {
 
 #[inline]
 fn set_end(bytes: &mut [u8], parsed: &Parsed, end: End, address: Address, port: u16) {
-    assert_eq!(address.family(), parsed.family, "an address of the packet's family");
+    assert_eq!(
+        address.family(),
+        parsed.family,
+        "an address of the packet's family"
+    );
     let packet = &mut bytes[..parsed.total_len];
     let l4_at = usize::from(parsed.l4_offset);
     let (header, l4) = packet.split_at_mut(l4_at);
@@ -205,3 +209,6 @@ fn read16(bytes: &[u8], at: usize) -> u16 {
 fn write16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,7 +132,11 @@ pub fn write_reset(packet_bytes: &[u8], parsed: &Parsed, out: &mut [u8]) -> usiz
     let (sequence, acknowledgement, flags) = if parsed.tcp_flags & ACK != 0 {
         (read32(l4, 8), 0, RST)
     } else {
-        (0, read32(l4, 4).wrapping_add(segment_len(l4, parsed)), RST | ACK)
+        (
+            0,
+            read32(l4, 4).wrapping_add(segment_len(l4, parsed)),
+            RST | ACK,
+        )
     };
 
     let header = Header {

@@ -34,7 +34,10 @@ pub fn payload<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
 #[inline]
 pub fn write_header(out: &mut [u8], flow: &FlowKey, payload_len: usize) -> usize {
     let length = HEADER_LEN + payload_len;
-    assert!(length <= usize::from(u16::MAX), "a UDP datagram of {length} bytes");
+    assert!(
+        length <= usize::from(u16::MAX),
+        "a UDP datagram of {length} bytes"
+    );
     let out = out
         .first_chunk_mut::<HEADER_LEN>()
         .expect("room for a UDP header");
