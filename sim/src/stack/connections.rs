@@ -1,0 +1,398 @@
+//! All TCP of one host: which connection a segment belongs to, and what becomes of connections.
+//!
+//! A segment finds its connection by its tuple, then the listener, then gets a RST. Connections that segments,
+//! timers or calls touched are worked on once at the next flush. One timer per connection is outstanding with
+//! the caller, or two when the second is earlier; one that comes too early finds nothing due.
+//!
+//! An end that stays silent for [`USER_TIMEOUT`] while we wait for it ends the connection (`TimedOut`); a
+//! connection that its owner dropped and the other end never closes goes after [`ORPHAN_TIMEOUT`].
+
+mod calls;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::packet::Meta;
+use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::{Parsed, tcp as wire_tcp};
+
+use super::flow::{Flow, FlowId, FlowTimer, Role, wake};
+use super::listeners::{ListenerId, Listeners};
+use super::port_range::PortRange;
+use super::tcp::{Phase, TcpEngine, Wire};
+use super::time_wait::{Late, RECORDS_MAX, Segment, TIME_WAIT, TimeWait};
+use super::tuple::{Table, Tuple};
+use super::{HostConfig, Io, LocalAddresses, Outcome, StackStats};
+
+/// How long an answer may be due before the connection is given up. Linux tries for 127 s (SYN) or 15 min.
+pub(super) const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same while the other end's window is shut: probes come every 60 s at last, two may be lost.
+const PERSIST_TIMEOUT: Duration = Duration::from_secs(150);
+/// How long a connection that its owner dropped waits for the other end's FIN (Linux `tcp_fin_timeout`).
+pub(super) const ORPHAN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than any delayed acknowledgement: what is due later in TIME-WAIT is only its end.
+const ACK_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// What a tuple stands for.
+#[derive(Clone, Copy)]
+enum Entry {
+    Flow(u32),
+    TimeWait(TimeWait),
+}
+
+pub(super) struct Connections {
+    engine: TcpEngine,
+    flows: Vec<Flow>,
+    free: Vec<u32>,
+    table: Table<Tuple, Entry>,
+    listeners: Listeners,
+    time_waits: VecDeque<(Instant, Tuple)>,
+    touched: Vec<u32>,
+    ports: PortRange,
+    flows_max: usize,
+    stats: StackStats,
+}
+
+impl Connections {
+    pub(super) fn new(config: &HostConfig) -> Connections {
+        let draw = |purpose| config.seed.stream(&config.name, purpose).bits();
+        Connections {
+            engine: TcpEngine::new(config.mtu, draw("tcp"), config.buffers),
+            flows: Vec::new(),
+            free: Vec::new(),
+            table: Table::default(),
+            listeners: Listeners::default(),
+            time_waits: VecDeque::new(),
+            touched: Vec::new(),
+            ports: PortRange::new(draw("tcp-ports")),
+            flows_max: config.flows_max,
+            stats: StackStats::default(),
+        }
+    }
+
+    pub(super) const fn stats(&self) -> StackStats {
+        StackStats {
+            unsent: self.stats.unsent + self.engine.unsent(),
+            ..self.stats
+        }
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        self.table.clear();
+        self.time_waits.clear();
+        self.listeners.forget_all();
+        self.touched.clear();
+        self.free.clear();
+        for (index, flow) in self.flows.iter_mut().enumerate() {
+            flow.attached = false;
+            flow.touched = false;
+            flow.end();
+            self.free.push(index as u32);
+        }
+    }
+
+    pub(super) const fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    fn touch(&mut self, index: u32) {
+        let flow = &mut self.flows[index as usize];
+        if flow.attached && !flow.touched {
+            flow.touched = true;
+            self.touched.push(index);
+        }
+    }
+
+    /// Takes in a sound TCP segment.
+    pub(super) fn on_segment(
+        &mut self,
+        bytes: &[u8],
+        parsed: &Parsed,
+        local: &LocalAddresses,
+        io: &mut Io<'_>,
+    ) -> Outcome {
+        let tuple = Tuple::of_arrival(&parsed.flow);
+        match self.table.get(&tuple).copied() {
+            Some(Entry::Flow(index)) => {
+                self.on_flow_segment(index, bytes, parsed, io);
+                return Outcome::Delivered;
+            }
+            Some(Entry::TimeWait(record)) => match record.on_segment(&Segment::of(bytes, parsed)) {
+                Late::Ignore => return Outcome::Delivered,
+                Late::Answer => {
+                    match record.answer(&tuple, io.pool) {
+                        Some(answer) => io.out.push(answer),
+                        None => self.stats.unsent += 1,
+                    }
+                    return Outcome::Delivered;
+                }
+                Late::Forget => {
+                    self.table.remove(&tuple);
+                    return Outcome::Delivered;
+                }
+                Late::Reopen => {
+                    self.table.remove(&tuple);
+                }
+            },
+            None => {}
+        }
+        self.on_stray(tuple, bytes, parsed, local, io)
+    }
+
+    fn on_flow_segment(&mut self, index: u32, bytes: &[u8], parsed: &Parsed, io: &mut Io<'_>) {
+        let flow = &mut self.flows[index as usize];
+        flow.heard(bytes, parsed, io.now);
+        let wire = Wire {
+            pool: io.pool,
+            out: io.out,
+        };
+        self.engine
+            .receive(&mut flow.endpoint, &bytes[..parsed.total_len], io.now, wire);
+        self.settle(index);
+        self.touch(index);
+    }
+
+    /// A segment of no connection: opens one, or is refused.
+    fn on_stray(
+        &mut self,
+        tuple: Tuple,
+        bytes: &[u8],
+        parsed: &Parsed,
+        local: &LocalAddresses,
+        io: &mut Io<'_>,
+    ) -> Outcome {
+        let own = local.has(tuple.local);
+        let exact = self.listeners.exact(tuple.local, tuple.local_port);
+        let listener = exact.or_else(|| {
+            self.listeners
+                .wildcard(tuple.local, tuple.local_port)
+                .filter(|_| own)
+        });
+        let opens =
+            parsed.tcp_flags & (wire_tcp::SYN | wire_tcp::ACK | wire_tcp::RST) == wire_tcp::SYN;
+        match listener {
+            Some(listener) if opens && tuple.remote_port != 0 => {
+                self.on_syn(listener, tuple, bytes, parsed, io)
+            }
+            _ if own || listener.is_some() => {
+                self.refuse(bytes, parsed, io);
+                Outcome::Dropped(DropReason::NotForHost)
+            }
+            _ => Outcome::Dropped(DropReason::NotForHost),
+        }
+    }
+
+    fn on_syn(
+        &mut self,
+        listener: ListenerId,
+        tuple: Tuple,
+        bytes: &[u8],
+        parsed: &Parsed,
+        io: &mut Io<'_>,
+    ) -> Outcome {
+        let full = self
+            .listeners
+            .get(listener)
+            .is_none_or(|listener| listener.is_full());
+        if full || self.is_full() {
+            return Outcome::Dropped(DropReason::SocketFull);
+        }
+        let index = self.open(tuple, Role::HalfOpen(listener), io.now);
+        let flow = &mut self.flows[index as usize];
+        self.engine.listen(&mut flow.endpoint, tuple.local_addr());
+        if let Some(listener) = self.listeners.get(listener) {
+            listener.half_open += 1;
+        }
+        self.on_flow_segment(index, bytes, parsed, io);
+        Outcome::Delivered
+    }
+
+    fn refuse(&mut self, bytes: &[u8], parsed: &Parsed, io: &mut Io<'_>) {
+        let mut reset = [0; wire_tcp::RESET_LEN_MAX];
+        let len = wire_tcp::write_reset(bytes, parsed, &mut reset);
+        if len == 0 {
+            return;
+        }
+        match io.pool.lend_copy(&reset[..len], Meta::plain(PortId::LOCAL)) {
+            Some(packet) => io.out.push(packet),
+            None => self.stats.unsent += 1,
+        }
+    }
+
+    /// Draws the consequences of a segment for the connection's owner.
+    fn settle(&mut self, index: u32) {
+        let flow = &mut self.flows[index as usize];
+        let phase = flow.endpoint.phase();
+        if phase == Phase::Closed {
+            if flow.last.flags & wire_tcp::RST != 0 && !flow.endpoint.is_finished() {
+                let refused = flow.role == Role::Connecting;
+                flow.failure = Some(if refused {
+                    io::ErrorKind::ConnectionRefused
+                } else {
+                    io::ErrorKind::ConnectionReset
+                });
+            }
+            // An endpoint that must still send its own RST stays until it has.
+            if flow.endpoint.is_silent() || flow.failure.is_some() {
+                self.detach(index);
+            }
+            return;
+        }
+        match flow.role {
+            Role::Connecting if !matches!(phase, Phase::Opening | Phase::Accepting) => {
+                flow.role = Role::Owned
+            }
+            Role::HalfOpen(listener) if phase != Phase::Accepting => {
+                flow.role = Role::Waiting(listener);
+                if let Some(listener) = self.listeners.get(listener) {
+                    listener.half_open -= 1;
+                    listener.waiting.push_back(index);
+                    wake(&mut listener.acceptor);
+                }
+            }
+            // Nobody will read what came: the other end learns by RST (RFC 1122 §4.2.2.13).
+            Role::Orphan if flow.endpoint.unread() > 0 => flow.endpoint.abort(),
+            _ => {}
+        }
+        self.flows[index as usize].wake();
+    }
+
+    pub(super) fn on_timer(&mut self, timer: FlowTimer, now: Instant) {
+        let flow = &mut self.flows[timer.index as usize];
+        if flow.generation == timer.generation && now >= flow.armed {
+            flow.armed = Instant::FAR_FUTURE;
+            self.touch(timer.index);
+        }
+    }
+
+    pub(super) fn flush(&mut self, io: &mut Io<'_>) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for index in touched.drain(..) {
+            let flow = &mut self.flows[index as usize];
+            flow.touched = false;
+            if flow.attached {
+                self.poll_flow(index, io);
+            }
+        }
+        self.touched = touched;
+    }
+
+    fn poll_flow(&mut self, index: u32, io: &mut Io<'_>) {
+        self.stats.flow_polls += 1;
+        let flow = &mut self.flows[index as usize];
+        if flow.gives_up_at() <= io.now {
+            flow.failure = Some(io::ErrorKind::TimedOut);
+            self.detach(index);
+            return;
+        }
+        let wire = Wire {
+            pool: io.pool,
+            out: io.out,
+        };
+        let asked = self.engine.transmit(&mut flow.endpoint, io.now, wire);
+        if flow.endpoint.is_silent() {
+            self.detach(index);
+            return;
+        }
+        if flow.endpoint.phase() == Phase::TimeWait && asked > io.now + ACK_WAIT_MAX {
+            self.enter_time_wait(index, io.now);
+            return;
+        }
+        let due = asked.min(flow.gives_up_at());
+        if due < flow.armed {
+            flow.armed = due;
+            io.timers.push((
+                due,
+                FlowTimer {
+                    index,
+                    generation: flow.generation,
+                },
+            ));
+        }
+    }
+
+    /// Leaves a record in the table; the stream, if one is left, reads to its end.
+    fn enter_time_wait(&mut self, index: u32, now: Instant) {
+        let flow = &self.flows[index as usize];
+        let (tuple, record) = (flow.tuple, TimeWait::after(&flow.last, now));
+        self.detach(index);
+        while let Some(&(since, oldest)) = self.time_waits.front() {
+            let expired = since + TIME_WAIT <= now || self.time_waits.len() >= RECORDS_MAX;
+            if !expired {
+                break;
+            }
+            self.time_waits.pop_front();
+            // The tuple may have been used again since.
+            if matches!(self.table.get(&oldest), Some(Entry::TimeWait(record)) if record.since == since)
+            {
+                self.table.remove(&oldest);
+            }
+        }
+        self.time_waits.push_back((now, tuple));
+        self.table.insert(tuple, Entry::TimeWait(record));
+    }
+
+    /// Takes a connection off the wire and tells its owner; without one its slot is free.
+    fn detach(&mut self, index: u32) {
+        let flow = &mut self.flows[index as usize];
+        flow.attached = false;
+        self.table.remove(&flow.tuple);
+        match flow.role {
+            Role::Connecting | Role::Owned | Role::Waiting(_) => flow.wake(),
+            Role::HalfOpen(listener) => {
+                if let Some(listener) = self.listeners.get(listener) {
+                    listener.half_open -= 1;
+                }
+                self.end(index);
+            }
+            Role::Orphan => self.end(index),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.flows.len() - self.free.len() >= self.flows_max
+    }
+
+    /// A slot for a connection, in the table.
+    fn open(&mut self, tuple: Tuple, role: Role, now: Instant) -> u32 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.flows.push(Flow::new(self.engine.endpoint(), tuple));
+            u32::try_from(self.flows.len() - 1).expect("flows_max is below 2^32")
+        });
+        self.flows[index as usize].open(tuple, role, now);
+        self.table.insert(tuple, Entry::Flow(index));
+        self.stats.flows_opened += 1;
+        index
+    }
+
+    fn end(&mut self, index: u32) {
+        self.flows[index as usize].end();
+        self.free.push(index);
+    }
+
+    fn flow(&mut self, id: FlowId) -> io::Result<&mut Flow> {
+        let flow = &mut self.flows[id.index as usize];
+        if flow.generation == id.generation {
+            Ok(flow)
+        } else {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+    }
+}
+
+impl Flow {
+    /// When waiting for the other end is over.
+    fn gives_up_at(&self) -> Instant {
+        if self.endpoint.is_outstanding() {
+            let shut = self.last.window == 0 && self.last.flags != 0;
+            self.heard_at + if shut { PERSIST_TIMEOUT } else { USER_TIMEOUT }
+        } else if self.role == Role::Orphan && self.endpoint.phase() == Phase::HalfClosed {
+            self.heard_at + ORPHAN_TIMEOUT
+        } else {
+            Instant::FAR_FUTURE
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One TCP connection as its host keeps it: the protocol machine, who owns it, who waits for it.
+
+use std::io;
+use std::task::Waker;
+
+use anyedge_net::time::Instant;
+use anyedge_net::wire::Parsed;
+
+use super::listeners::ListenerId;
+use super::tcp::TcpEndpoint;
+use super::time_wait::Segment;
+use super::tuple::Tuple;
+
+/// A connection of a host: a slot and the count of connections that had it before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FlowId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// What the caller hands back when a connection's time has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FlowTimer {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// Who answers for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// A `connect` waits for the handshake.
+    Connecting,
+    /// A listener's, in its handshake.
+    HalfOpen(ListenerId),
+    /// In a listener's accept queue.
+    Waiting(ListenerId),
+    /// A stream's.
+    Owned,
+    /// Nobody's any more: it finishes by itself.
+    Orphan,
+}
+
+pub(super) struct Flow {
+    pub(super) generation: u32,
+    pub(super) tuple: Tuple,
+    pub(super) endpoint: TcpEndpoint,
+    pub(super) role: Role,
+    /// In the table: segments reach it, and it sends.
+    pub(super) attached: bool,
+    /// Due for the next flush.
+    pub(super) touched: bool,
+    /// Why it ended, unless by both FINs.
+    pub(super) failure: Option<io::ErrorKind>,
+    /// When the other end last said something, or when we began to wait for it.
+    pub(super) heard_at: Instant,
+    /// The earliest timer that the caller holds for it.
+    pub(super) armed: Instant,
+    /// The segment that came last, which TIME-WAIT remembers.
+    pub(super) last: Segment,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+}
+
+impl Flow {
+    pub(super) fn new(endpoint: TcpEndpoint, tuple: Tuple) -> Flow {
+        Flow {
+            generation: 0,
+            tuple,
+            endpoint,
+            role: Role::Orphan,
+            attached: false,
+            touched: false,
+            failure: None,
+            heard_at: Instant::ZERO,
+            armed: Instant::FAR_FUTURE,
+            last: Segment::default(),
+            reader: None,
+            writer: None,
+        }
+    }
+
+    /// Begins anew in the same slot and buffers.
+    pub(super) fn open(&mut self, tuple: Tuple, role: Role, now: Instant) {
+        self.tuple = tuple;
+        self.role = role;
+        self.attached = true;
+        self.failure = None;
+        self.heard_at = now;
+        self.armed = Instant::FAR_FUTURE;
+        self.last = Segment::default();
+    }
+
+    /// Ends; ids and timers of this connection mean nothing any more.
+    pub(super) fn end(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.role = Role::Orphan;
+        self.armed = Instant::FAR_FUTURE;
+        self.reader = None;
+        self.writer = None;
+    }
+
+    pub(super) fn heard(&mut self, bytes: &[u8], parsed: &Parsed, now: Instant) {
+        self.heard_at = now;
+        self.last = Segment::of(bytes, parsed);
+    }
+
+    /// Wakes whoever waits for what has become possible.
+    pub(super) fn wake(&mut self) {
+        let over = !self.attached;
+        if self.reader.is_some() && (over || self.endpoint.is_readable()) {
+            wake(&mut self.reader);
+        }
+        if self.writer.is_some() && (over || self.endpoint.is_writable()) {
+            wake(&mut self.writer);
+        }
+    }
+}
+
+pub(super) fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+/// Remembers who waits, without a new reference when it is the same as before.
+pub(super) fn wait(waker: &mut Option<Waker>, current: &Waker) {
+    match waker {
+        Some(waker) => waker.clone_from(current),
+        None => *waker = Some(current.clone()),
+    }
+}

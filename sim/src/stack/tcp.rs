@@ -1,0 +1,377 @@
+//! The seam behind which a host's TCP stands: one connection's protocol machine and what drives it.
+//!
+//! Everything that knows smoltcp is in this file, so that another TCP can stand beside it. A host has one
+//! [`TcpEngine`] (smoltcp's `Interface`: clock, MTU, initial sequence numbers); each connection is a
+//! [`TcpEndpoint`] with a socket set of its own, since polling walks every socket of a set. Which packet is
+//! whose, and whether its checksum holds, the caller has found out; the interface accepts any address.
+//!
+//! Known of this TCP: Reno from 2 x 1,024 bytes, RTO at least 1 s, no SACK sender, delayed ACK 10 ms.
+//! Reference: RFC 9293, RFC 5681, RFC 6298 as far as smoltcp implements them.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyedge_net::packet::{Meta, Packet, Pool};
+use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
+use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
+use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
+
+/// The TCP that every simulated host speaks, for reports.
+pub const TCP_STACK: &str = "smoltcp 0.14 (Reno, no SACK)";
+
+/// Bytes that one connection buffers each way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TcpBuffers {
+    /// Received and not yet read; also the largest receive window.
+    pub receive: usize,
+    /// Written and not yet acknowledged.
+    pub send: usize,
+}
+
+impl Default for TcpBuffers {
+    /// 64 KiB each way, of which only what is used becomes memory.
+    fn default() -> TcpBuffers {
+        TcpBuffers {
+            receive: 65_536,
+            send: 65_536,
+        }
+    }
+}
+
+/// Where a connection stands, as far as its owner must know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Our SYN is unanswered.
+    Opening,
+    /// Their SYN is answered, the handshake not complete.
+    Accepting,
+    /// Our direction is open.
+    Open,
+    /// Our direction is closed, theirs maybe not.
+    Closing,
+    /// Ours is closed and acknowledged, theirs open (FIN-WAIT-2).
+    HalfClosed,
+    /// Both are closed; late segments must still be answered.
+    TimeWait,
+    /// Over: by both FINs, a RST, or refused in the handshake.
+    Closed,
+}
+
+/// Where a pass over an endpoint puts its packets.
+pub(super) struct Wire<'a> {
+    pub(super) pool: &'a mut Pool,
+    pub(super) out: &'a mut Vec<Packet>,
+}
+
+/// What all connections of a host share.
+pub(super) struct TcpEngine {
+    interface: Interface,
+    capabilities: DeviceCapabilities,
+    spare: Vec<u8>,
+    buffers: TcpBuffers,
+    unsent: u64,
+}
+
+/// One connection's protocol machine and its buffers, which are kept when it is used again.
+pub(super) struct TcpEndpoint {
+    set: SocketSet<'static>,
+    handle: SocketHandle,
+}
+
+impl TcpEngine {
+    pub(super) fn new(mtu: usize, seed: u64, buffers: TcpBuffers) -> TcpEngine {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = mtu;
+        // The stack in front has verified what came in.
+        capabilities.checksum.ipv4 = Checksum::Tx;
+        capabilities.checksum.tcp = Checksum::Tx;
+        let mut spare = Vec::new();
+        let mut unsent = 0;
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let mut interface = Interface::new(
+            config,
+            &mut Port {
+                arrived: None,
+                wire: None,
+                capabilities: &capabilities,
+                spare: &mut spare,
+                unsent: &mut unsent,
+            },
+            smoltcp::time::Instant::ZERO,
+        );
+        interface.set_any_ip(true);
+        TcpEngine {
+            interface,
+            capabilities,
+            spare,
+            buffers,
+            unsent,
+        }
+    }
+
+    /// Segments that were not sent because the pool had no slot; their loss is repaired like any other.
+    pub(super) const fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    pub(super) fn endpoint(&self) -> TcpEndpoint {
+        let receive = SocketBuffer::new(vec![0; self.buffers.receive]);
+        let send = SocketBuffer::new(vec![0; self.buffers.send]);
+        let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
+        let handle = set.add(Socket::new(receive, send));
+        TcpEndpoint { set, handle }
+    }
+
+    /// Starts a connection; the SYN leaves with the next [`transmit`](TcpEngine::transmit).
+    pub(super) fn connect(
+        &mut self,
+        endpoint: &mut TcpEndpoint,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) {
+        let socket = endpoint.fresh();
+        socket
+            .connect(
+                self.interface.context(),
+                to_smoltcp(remote),
+                to_smoltcp(local),
+            )
+            .expect("the socket is closed and both ends have an address and a port");
+    }
+
+    /// Waits for the SYN to `local` that is handed in next.
+    pub(super) fn listen(&mut self, endpoint: &mut TcpEndpoint, local: SocketAddr) {
+        let local = to_smoltcp(local);
+        let listen = IpListenEndpoint {
+            addr: Some(local.addr),
+            port: local.port,
+        };
+        endpoint
+            .fresh()
+            .listen(listen)
+            .expect("the socket is closed and the port not zero");
+    }
+
+    /// Takes in one segment: a whole IP packet, verified and meant for this endpoint. Answers that cannot wait
+    /// (to a gap, to a segment outside the window) leave at once.
+    pub(super) fn receive(
+        &mut self,
+        endpoint: &mut TcpEndpoint,
+        packet: &[u8],
+        now: Instant,
+        wire: Wire<'_>,
+    ) {
+        let mut port = Port {
+            arrived: Some(packet),
+            wire: Some(wire),
+            capabilities: &self.capabilities,
+            spare: &mut self.spare,
+            unsent: &mut self.unsent,
+        };
+        self.interface
+            .poll_ingress_single(to_micros(now), &mut port, &mut endpoint.set);
+    }
+
+    /// Sends all that the endpoint may send now and returns when it wants to be asked again.
+    pub(super) fn transmit(
+        &mut self,
+        endpoint: &mut TcpEndpoint,
+        now: Instant,
+        wire: Wire<'_>,
+    ) -> Instant {
+        let at = to_micros(now);
+        let mut port = Port {
+            arrived: None,
+            wire: Some(wire),
+            capabilities: &self.capabilities,
+            spare: &mut self.spare,
+            unsent: &mut self.unsent,
+        };
+        while self.interface.poll_egress(at, &mut port, &mut endpoint.set)
+            == PollResult::SocketStateChanged
+        {}
+        match self.interface.poll_at(at, &endpoint.set) {
+            None => Instant::FAR_FUTURE,
+            Some(due) => {
+                let micros = due
+                    .max(at + smoltcp::time::Duration::from_micros(1))
+                    .total_micros();
+                Instant::from_nanos(micros.unsigned_abs().saturating_mul(1_000))
+            }
+        }
+    }
+}
+
+impl TcpEndpoint {
+    fn socket(&self) -> &Socket<'static> {
+        self.set.get(self.handle)
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.set.get_mut(self.handle)
+    }
+
+    /// The socket, closed and with nothing left of an earlier connection.
+    fn fresh(&mut self) -> &mut Socket<'static> {
+        let socket = self.socket_mut();
+        socket.abort();
+        // smoltcp's own reset leaves the congestion window as it was.
+        socket.set_congestion_control(CongestionControl::Reno);
+        socket.set_nagle_enabled(false);
+        socket
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.socket().state() {
+            State::SynSent => Phase::Opening,
+            State::SynReceived => Phase::Accepting,
+            State::Established | State::CloseWait => Phase::Open,
+            State::FinWait1 | State::Closing | State::LastAck => Phase::Closing,
+            State::FinWait2 => Phase::HalfClosed,
+            State::TimeWait => Phase::TimeWait,
+            // A RST during a passive handshake puts smoltcp back into LISTEN.
+            State::Closed | State::Listen => Phase::Closed,
+        }
+    }
+
+    /// Whether nothing will ever be sent again, a RST included.
+    pub(super) fn is_silent(&self) -> bool {
+        self.phase() == Phase::Closed && self.socket().remote_endpoint().is_none()
+    }
+
+    /// Whether the other end owes us an acknowledgement.
+    pub(super) fn is_outstanding(&self) -> bool {
+        match self.phase() {
+            Phase::Opening | Phase::Accepting | Phase::Closing => true,
+            Phase::Open => self.socket().send_queue() > 0,
+            Phase::HalfClosed | Phase::TimeWait | Phase::Closed => false,
+        }
+    }
+
+    /// Whether a read would not wait: data, the other's FIN, or the end.
+    pub(super) fn is_readable(&self) -> bool {
+        let socket = self.socket();
+        socket.can_recv() || !(socket.may_recv() || self.is_handshaking())
+    }
+
+    /// Whether a write is worth a wake-up: a third of the buffer is free, or it would fail.
+    pub(super) fn is_writable(&self) -> bool {
+        let socket = self.socket();
+        let room = socket.send_capacity() - socket.send_queue();
+        (socket.may_send() && room * 3 >= socket.send_capacity())
+            || !(socket.may_send() || self.is_handshaking())
+    }
+
+    fn is_handshaking(&self) -> bool {
+        matches!(self.phase(), Phase::Opening | Phase::Accepting)
+    }
+
+    /// Received bytes that nobody has read.
+    pub(super) fn unread(&self) -> usize {
+        self.socket().recv_queue()
+    }
+
+    /// Moves received bytes out; `None` when there are none yet, 0 at the other's FIN or after the end.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Option<usize> {
+        if !self.is_readable() {
+            return None;
+        }
+        // The error says that no more will come: the end of the stream.
+        Some(self.socket_mut().recv_slice(into).unwrap_or(0))
+    }
+
+    /// Moves bytes in, as many as there is room for; `None` when our direction is closed.
+    pub(super) fn write(&mut self, data: &[u8]) -> Option<usize> {
+        self.socket_mut().send_slice(data).ok()
+    }
+
+    /// Whether the other end's FIN has come and all before it.
+    pub(super) fn is_finished(&mut self) -> bool {
+        let error = self.socket_mut().peek(1).err();
+        matches!(error, Some(smoltcp::socket::tcp::RecvError::Finished))
+    }
+
+    /// Sends FIN behind what was written.
+    pub(super) fn close(&mut self) {
+        self.socket_mut().close();
+    }
+
+    /// Sends RST with the next pass and forgets the rest.
+    pub(super) fn abort(&mut self) {
+        self.socket_mut().abort();
+    }
+}
+
+fn to_smoltcp(address: SocketAddr) -> IpEndpoint {
+    match address.ip() {
+        IpAddr::V4(ip) => IpEndpoint::new(ip.into(), address.port()),
+        IpAddr::V6(ip) => IpEndpoint::new(ip.into(), address.port()),
+    }
+}
+
+fn to_micros(now: Instant) -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros((now.as_nanos() / 1_000).cast_signed())
+}
+
+/// smoltcp's view of the wire: at most one packet that arrives, and slots of the pool for those that leave.
+struct Port<'a> {
+    arrived: Option<&'a [u8]>,
+    wire: Option<Wire<'a>>,
+    capabilities: &'a DeviceCapabilities,
+    spare: &'a mut Vec<u8>,
+    unsent: &'a mut u64,
+}
+
+struct Arrived<'a>(&'a [u8]);
+
+struct Departing<'p, 'a>(&'p mut Port<'a>);
+
+impl<'a> Device for Port<'a> {
+    type RxToken<'t>
+        = Arrived<'a>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Departing<'t, 'a>
+    where
+        Self: 't;
+
+    fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Arrived<'a>, Departing<'_, 'a>)> {
+        let arrived = Arrived(self.arrived.take()?);
+        Some((arrived, Departing(self)))
+    }
+
+    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Departing<'_, 'a>> {
+        Some(Departing(self))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.capabilities.clone()
+    }
+}
+
+impl RxToken for Arrived<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+impl TxToken for Departing<'_, '_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let port = self.0;
+        if let Some(wire) = &mut port.wire
+            && let Some(mut packet) = wire.pool.lend(len, Meta::plain(PortId::LOCAL))
+        {
+            let result = f(packet.bytes_mut());
+            wire.out.push(packet);
+            return result;
+        }
+        *port.unsent += 1;
+        port.spare.resize(len, 0);
+        f(port.spare)
+    }
+}
