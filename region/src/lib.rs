@@ -1,1 +1,37 @@
-//! placeholder
+//! Inside a region: the CLB node, which gives each flow a target and keeps it there, and the vSwitch at each
+//! backend's host.
+//!
+//! [`clb_node`] and [`vswitch`] are forwarders: pure state machines that either world drives. Both remember
+//! flows in the same bounded table ([`flow_table`], found by [`flow_index`], forgotten by [`expiry`]) and agree
+//! on how long a flow lives ([`flow_life`], [`tcp_state`]).
+
+pub mod clb_node;
+pub mod connection_table;
+pub mod expiry;
+pub mod flow_index;
+pub mod flow_life;
+pub mod flow_table;
+mod peer;
+pub mod scheduler;
+pub mod tcp_state;
+pub mod token_bucket;
+pub mod vswitch;
+
+#[cfg(test)]
+mod testbed;
+
+pub use clb_node::ClbNode;
+pub use vswitch::VSwitch;
+
+/// How much a node may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Flows held at a time; their memory is reserved at construction and touched when first used.
+    pub flows_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { flows_max: connection_table::FLOWS_MAX }
+    }
+}

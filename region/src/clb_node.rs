@@ -1,0 +1,173 @@
+//! The CLB node: gives each new flow a target, and each later packet the target its flow has.
+//!
+//! Packets of clients come from POPs by tunnel, or straight from the Internet; they leave for the target's host
+//! with the destination translated and the client's source kept. Answers come from hosts by tunnel and leave
+//! for the POP that the flow entered by last. A batch goes through in three passes: read and hash all packets
+//! ([`staging`]), look all flows up, then decide one after the other, so that the memory accesses of the second
+//! pass overlap.
+//!
+//! The mechanisms: [`ingress`] (towards targets), [`reply`] (towards clients), [`choose_target`], [`reset`],
+//! [`served`] (what the routes say), [`renumber`] (when ids change).
+
+mod choose_target;
+mod ingress;
+mod renumber;
+mod reply;
+mod reset;
+mod served;
+mod staging;
+
+use std::sync::Arc;
+
+use anyedge_ccn::exits::Exits;
+use anyedge_net::event::{Event, FlowEnd};
+use anyedge_net::flow::FlowKey;
+use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
+use anyedge_net::id::{NodeId, RegionId};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::{NodeKind, RouteTable};
+use anyedge_net::time::{Deadline, Instant};
+
+use crate::Limits;
+use crate::connection_table::ConnectionTable;
+use crate::peer;
+use crate::token_bucket::TokenBucket;
+use served::Served;
+use staging::{Staged, Way};
+
+pub use reset::{RESETS_BURST, RESETS_PER_SECOND};
+
+/// One load-balancing node of a region.
+pub struct ClbNode {
+    own_name: String,
+    seed: Seed,
+    routes: Arc<RouteTable>,
+    own: NodeId,
+    region: Option<RegionId>,
+    exits: Exits,
+    served: Served,
+    connections: ConnectionTable,
+    resets: TokenBucket,
+    staged: Vec<Staged>,
+}
+
+impl ClbNode {
+    /// A node without routes: it drops everything until the first [`Forwarder::apply`]. `own_name` is its full
+    /// name in the routes; `seed` gives the places where its round robins start.
+    pub fn new(own_name: &str, limits: Limits, seed: Seed) -> ClbNode {
+        let routes = RouteTable::empty();
+        ClbNode {
+            own_name: own_name.to_owned(),
+            seed,
+            own: NodeId::UNKNOWN,
+            region: None,
+            exits: Exits::new(&routes, NodeId::UNKNOWN),
+            served: Served::default(),
+            connections: ConnectionTable::new(limits.flows_max),
+            resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
+            staged: Vec::with_capacity(BATCH_MAX),
+            routes: Arc::new(routes),
+        }
+    }
+
+    /// Flows held, those included that are over but not yet collected.
+    pub const fn flows(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The living flow that `found` names. One that is over is closed: it must not be used again.
+    fn living(&mut self, now: Instant, found: Option<u32>, out: &mut Outbox) -> Option<u32> {
+        let id = found?;
+        if self.connections.is_alive(id, now) {
+            return Some(id);
+        }
+        let (flow, end) = self.connections.close(id);
+        out.event(Event::FlowClosed { flow, end });
+        None
+    }
+
+    fn look_up(&self, staged: &Staged) -> Option<u32> {
+        match staged.way {
+            Way::ToTarget(_) => self.connections.find(staged.hash, &staged.parsed.flow),
+            Way::ToClient => self.connections.find_reply(staged.hash, &staged.parsed.flow),
+        }
+    }
+}
+
+/// Tells of a flow that left the table.
+fn closed(out: &mut Outbox) -> impl FnMut(FlowKey, FlowEnd) + '_ {
+    |flow, end| out.event(Event::FlowClosed { flow, end })
+}
+
+impl Forwarder for ClbNode {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        let mut staged = core::mem::take(&mut self.staged);
+        for mut packet in batch.drain(..) {
+            match self.stage(&mut packet) {
+                Ok(stage) => staged.push(stage.with(packet)),
+                Err(reason) => out.drop_packet(packet, reason),
+            }
+        }
+        for stage in &mut staged {
+            stage.found = self.look_up(stage);
+        }
+        let generation = self.connections.generation();
+        for mut stage in staged.drain(..) {
+            if self.connections.generation() != generation {
+                stage.found = self.look_up(&stage);
+            }
+            match stage.way {
+                Way::ToTarget(entrance) => self.pass_to_target(now, stage, entrance, out),
+                Way::ToClient => self.pass_to_client(now, stage, out),
+            }
+        }
+        self.staged = staged;
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.connections.expire(now, closed(out));
+    }
+
+    fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
+        match event {
+            LocalEvent::PathState { path, up } => {
+                if self.exits.set_state(path, up) {
+                    out.event(Event::PathState { path, up });
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+        self.own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
+        self.region = match peer::kind_of(&table, self.own) {
+            Some(NodeKind::ClbNode(region)) => Some(region),
+            Some(NodeKind::Pop | NodeKind::Host(_)) | None => None,
+        };
+        self.exits = self.exits.renewed(&table, self.own);
+        let (seed, own_name) = (self.seed, &self.own_name);
+        self.served = core::mem::take(&mut self.served).renewed(&table, self.region, |clb, listener| {
+            seed.stream(own_name, &format!("wrr {clb}/{listener}"))
+        });
+        renumber::renumber(&mut self.connections, &self.routes, &table);
+        if self.routes.hash_key != table.hash_key {
+            self.connections.rekey(&table.hash_key);
+        }
+        out.event(Event::TableApplied(table.revision));
+        self.routes = table;
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let at = self.connections.wake_at()?;
+        Some(Deadline { at, reason: "flows expire" })
+    }
+
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Ingress: a client's packet on its way to the flow's target.
+//!
+//! Destination address and port become the target's, the source stays the client's. The packet leaves with the
+//! load balancer and the slot in its GRE key, by which the vSwitch finds the way back.
+
+use anyedge_ccn::exits::Exit;
+use anyedge_ccn::tunnel;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::{Event, FlowEnd};
+use anyedge_net::id::NodeId;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::{Parsed, rewrite, tcp};
+
+use super::ClbNode;
+use super::staging::{Entrance, Staged};
+use crate::flow_life::opens;
+use crate::tcp_state::Side;
+
+/// The number of a packet's flow, and the way to its target's host.
+pub(super) type Found = (u32, Exit);
+
+impl ClbNode {
+    /// Sends a client's packet to its target, or ends it.
+    pub(super) fn pass_to_target(
+        &mut self,
+        now: Instant,
+        mut staged: Staged,
+        entrance: Entrance,
+        out: &mut Outbox,
+    ) {
+        let entropy = (staged.hash >> 48) as u16;
+        let wrapped = match self.flow_of(now, &staged, entrance, out) {
+            Ok((id, exit)) => self.translate_in(&mut staged, id, entrance).map(|(host, tos)| (exit, host, tos)),
+            Err(reason) => Err(reason),
+        };
+        match wrapped {
+            Ok((exit, host, tos)) => out.transmit_tunnel(staged.packet, exit.port, host, entropy, tos),
+            Err(reason) => {
+                if matches!(reason, DropReason::NoFlow | DropReason::NoTarget) {
+                    self.reset_client(now, &staged, entrance, out);
+                }
+                out.drop_packet(staged.packet, reason);
+            }
+        }
+    }
+
+    /// The flow that a client's packet belongs to, with the packet taken into account.
+    #[inline]
+    fn flow_of(
+        &mut self,
+        now: Instant,
+        staged: &Staged,
+        entrance: Entrance,
+        out: &mut Outbox,
+    ) -> Result<Found, DropReason> {
+        let Staged { packet, parsed, .. } = staged;
+        if let Some(id) = self.living(now, staged.found, out) {
+            if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
+                let exit = self.exit_to_host(self.connections.flow(id).host, packet.len())?;
+                self.count_client_packet(now, id, parsed, entrance, out);
+                return Ok((id, exit));
+            }
+            let (flow, _) = self.connections.close(id);
+            out.event(Event::FlowClosed { flow, end: FlowEnd::Replaced });
+        }
+        if !opens(parsed) {
+            return Err(DropReason::NoFlow);
+        }
+        self.open(now, staged, entrance, out)
+    }
+
+    #[inline]
+    fn count_client_packet(
+        &mut self,
+        now: Instant,
+        id: u32,
+        parsed: &Parsed,
+        entrance: Entrance,
+        out: &mut Outbox,
+    ) {
+        let step = self.connections.on_packet(id, now, Side::Client, parsed.tcp_flags);
+        if step.established {
+            out.event(Event::FlowEstablished { flow: parsed.flow });
+        }
+        let Entrance { clb, slot, pop } = entrance;
+        if self.connections.enter_by(id, pop, clb, slot) {
+            out.event(Event::FlowMoved { flow: parsed.flow, pop });
+        }
+    }
+
+    /// Rewrites a client's packet for its target and wraps it; gives the target's host and the outer TOS.
+    #[inline]
+    fn translate_in(&self, staged: &mut Staged, id: u32, entrance: Entrance) -> Result<(NodeId, u8), DropReason> {
+        let Staged { packet, parsed, .. } = staged;
+        let flow = self.connections.flow(id);
+        let bytes = packet.bytes_mut();
+        rewrite::decrement_ttl(bytes, parsed);
+        if parsed.tcp_flags & tcp::SYN != 0
+            && let Some(mss_max) = self.served.mss_max(entrance.clb, parsed.family)
+        {
+            tcp::clamp_mss(bytes, parsed, mss_max);
+        }
+        rewrite::set_destination(bytes, parsed, flow.target, flow.target_port);
+        let key = GreKey::new(entrance.clb.0, false, entrance.slot);
+        let tos = tunnel::encapsulate(packet, parsed, key)?;
+        Ok((flow.host, tos))
+    }
+
+    /// The way to a target's host for a packet of `len` bytes.
+    #[inline]
+    pub(super) fn exit_to_host(&self, host: NodeId, len: usize) -> Result<Exit, DropReason> {
+        let exit = self.exits.to(host).ok_or(DropReason::NoPath)?;
+        if len > usize::from(exit.inner_mtu) {
+            return Err(DropReason::TooBig);
+        }
+        Ok(exit)
+    }
+}

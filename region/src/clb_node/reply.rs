@@ -1,0 +1,83 @@
+//! Reply: a target's packet on its way to the client.
+//!
+//! The source becomes the VIP again. The packet goes to the POP that the flow entered by last while a live path
+//! leads there, else to the publisher that is reached at least cost: any POP may send what comes from a VIP, so
+//! a download goes on when its POP dies and the client is silent.
+
+use anyedge_ccn::exits::Exit;
+use anyedge_ccn::tunnel;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::flow::Address;
+use anyedge_net::id::NodeId;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::{rewrite, tcp};
+
+use super::ClbNode;
+use super::staging::Staged;
+use crate::tcp_state::Side;
+
+/// Where a translated answer goes.
+enum Homeward {
+    /// Straight to the Internet.
+    Public,
+    /// To a POP.
+    Tunnel { exit: Exit, pop: NodeId, tos: u8 },
+}
+
+impl ClbNode {
+    /// Sends a target's packet to its client, or ends it.
+    pub(super) fn pass_to_client(&mut self, now: Instant, mut staged: Staged, out: &mut Outbox) {
+        let Some(id) = self.living(now, staged.found, out) else {
+            return out.drop_packet(staged.packet, DropReason::NoFlow);
+        };
+        let entropy = (staged.hash >> 48) as u16;
+        match self.translate_out(now, &mut staged, id) {
+            Ok(Homeward::Public) => out.transmit(staged.packet, PortId::PUBLIC),
+            Ok(Homeward::Tunnel { exit, pop, tos }) => {
+                out.transmit_tunnel(staged.packet, exit.port, pop, entropy, tos);
+            }
+            Err(reason) => out.drop_packet(staged.packet, reason),
+        }
+    }
+
+    /// Takes a target's packet into account, rewrites it for its client and wraps it.
+    #[inline]
+    fn translate_out(&mut self, now: Instant, staged: &mut Staged, id: u32) -> Result<Homeward, DropReason> {
+        let Staged { packet, parsed, .. } = staged;
+        let flow = self.connections.flow(id);
+        let (vip, vip_port, clb, slot) = (flow.key.dst, flow.key.dst_port, flow.clb, flow.slot);
+        let mss_max = self.served.mss_max(clb, parsed.family).ok_or(DropReason::UnknownClb)?;
+        let way = match flow.pop {
+            NodeId::UNKNOWN => None,
+            pop => Some(self.way_to_client(pop, &vip).ok_or(DropReason::NoPath)?),
+        };
+        if way.is_some_and(|(_, exit)| packet.len() > usize::from(exit.inner_mtu)) {
+            return Err(DropReason::TooBig);
+        }
+        self.connections.on_packet(id, now, Side::Target, parsed.tcp_flags);
+        let bytes = packet.bytes_mut();
+        rewrite::decrement_ttl(bytes, parsed);
+        if parsed.tcp_flags & tcp::SYN != 0 {
+            tcp::clamp_mss(bytes, parsed, mss_max);
+        }
+        rewrite::set_source(bytes, parsed, vip, vip_port);
+        let Some((pop, exit)) = way else {
+            return Ok(Homeward::Public);
+        };
+        let tos = tunnel::encapsulate(packet, parsed, GreKey::new(clb.0, false, slot))?;
+        Ok(Homeward::Tunnel { exit, pop, tos })
+    }
+
+    /// The POP that an answer leaves by, and how to get there.
+    #[inline]
+    pub(super) fn way_to_client(&self, pop: NodeId, vip: &Address) -> Option<(NodeId, Exit)> {
+        if let Some(exit) = self.exits.to(pop) {
+            return Some((pop, exit));
+        }
+        let vip = self.routes.vips.get(vip)?;
+        self.exits.cheapest(&vip.publishers)
+    }
+}

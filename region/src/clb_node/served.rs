@@ -1,0 +1,123 @@
+//! What a CLB node serves: the VIPs of its region and their listeners, each with its place in the rounds.
+//!
+//! Derived from a route table when it is applied, so that a packet asks one small hash table whether its
+//! destination is a VIP. A listener that stays, by the names of its load balancer and its own, keeps its
+//! schedule across versions.
+//!
+//! Invariant: `clbs` is indexed by `ClbId`; load balancers of other regions are there without listeners.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyedge_net::flow::{Address, Family};
+use anyedge_net::id::{ClbId, RegionId};
+use anyedge_net::rng::Rng;
+use anyedge_net::route_table::{Listener, RouteTable, Target};
+use anyedge_net::wire::{ip, tcp};
+use hashbrown::HashTable;
+
+use crate::scheduler::Schedule;
+
+/// The load balancers of a region.
+#[derive(Default)]
+pub(super) struct Served {
+    vips: HashTable<(Address, ClbId)>,
+    clbs: Vec<ServedClb>,
+}
+
+#[derive(Default)]
+struct ServedClb {
+    name: String,
+    inner_mtu: u16,
+    listeners: Vec<ServedListener>,
+}
+
+/// A listener and its place in the rounds.
+pub(super) struct ServedListener {
+    listener: Arc<Listener>,
+    schedule: Schedule,
+}
+
+impl ServedListener {
+    /// The target of a new flow.
+    pub(super) fn pick(&mut self, family: Family, hash: u64) -> Option<Target> {
+        self.schedule.pick(&self.listener, family, hash).copied()
+    }
+}
+
+impl Served {
+    /// What `table` says that `region` serves; schedules go on. `stream` gives the randomness of a listener,
+    /// named by its load balancer and itself.
+    pub(super) fn renewed(
+        self,
+        table: &RouteTable,
+        region: Option<RegionId>,
+        stream: impl Fn(&str, &str) -> Rng,
+    ) -> Served {
+        let mut schedules = BTreeMap::new();
+        for clb in self.clbs {
+            for served in clb.listeners {
+                schedules.insert((clb.name.clone(), served.listener.name.clone()), served.schedule);
+            }
+        }
+        let mut fresh = Served::default();
+        for clb in &table.clbs {
+            let mut served = ServedClb { name: clb.name.clone(), inner_mtu: clb.inner_mtu, listeners: Vec::new() };
+            if Some(clb.region) == region {
+                served.listeners.extend(clb.listeners.iter().map(|listener| {
+                    let before = schedules.remove(&(clb.name.clone(), listener.name.clone()));
+                    let schedule = Schedule::of(listener, before, || stream(&clb.name, &listener.name));
+                    ServedListener { listener: Arc::clone(listener), schedule }
+                }));
+            }
+            fresh.clbs.push(served);
+        }
+        for (address, vip) in &table.vips {
+            let clb = table.clbs.get(vip.clb.index());
+            if clb.is_some_and(|clb| Some(clb.region) == region) {
+                fresh.vips.insert_unique(spread(address), (*address, vip.clb), |(address, _)| spread(address));
+            }
+        }
+        fresh
+    }
+
+    /// The load balancer behind a VIP of this region.
+    #[inline]
+    pub(super) fn clb_of(&self, vip: &Address) -> Option<ClbId> {
+        self.vips.find(spread(vip), |(address, _)| address == vip).map(|(_, clb)| *clb)
+    }
+
+    /// The listener of a load balancer on a port.
+    pub(super) fn listener(&mut self, clb: ClbId, protocol: u8, port: u16) -> Option<&mut ServedListener> {
+        let clb = self.clbs.get_mut(clb.index())?;
+        let is_it = |served: &&mut ServedListener| {
+            served.listener.protocol == protocol && served.listener.port == port
+        };
+        clb.listeners.iter_mut().find(is_it)
+    }
+
+    /// The largest TCP segment, in bytes, that every path of the load balancer's flows carries.
+    #[inline]
+    pub(super) fn mss_max(&self, clb: ClbId, family: Family) -> Option<u16> {
+        let clb = self.clbs.get(clb.index())?;
+        let headers = ip::header_len(family) + tcp::HEADER_LEN;
+        Some(clb.inner_mtu.saturating_sub(headers as u16))
+    }
+}
+
+/// Spreads VIPs over the table. They are the operator's, so no secret is needed; equal on every platform.
+#[inline]
+fn spread(address: &Address) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let fold = |bits: u64| {
+        let wide = u128::from(bits) * u128::from(ODD);
+        (wide >> 64) as u64 ^ wide as u64
+    };
+    match (address.v4_octets(), address.v6_octets()) {
+        (Some(octets), _) => fold(u64::from(u32::from_be_bytes(octets))),
+        (_, octets) => {
+            let wide = u128::from_be_bytes(octets.unwrap_or_default());
+            fold((wide >> 64) as u64).wrapping_add(fold(wide as u64))
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Staging: what one packet is, decided by its own bytes and the routes alone.
+//!
+//! Everything before the connection table: port, peer, tunnel header, parsing, VIP, TTL, and the hash of the
+//! tuple. It changes nothing but the packet, so that a whole batch can be staged before the first flow is
+//! looked up.
+//!
+//! Invariant: a staged packet is whole TCP or UDP with a TTL to spare, its bytes exactly the inner packet.
+
+use anyedge_ccn::tunnel;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::id::{ClbId, NodeId, RegionId};
+use anyedge_net::packet::Packet;
+use anyedge_net::port::PortKind;
+use anyedge_net::route_table::NodeKind;
+use anyedge_net::slot;
+use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::{self, Parsed, tcp, udp};
+
+use super::ClbNode;
+use crate::peer;
+
+/// A packet and what is known about it.
+pub(super) struct Staged {
+    pub(super) packet: Packet,
+    pub(super) parsed: Parsed,
+    /// The keyed hash of the packet's own tuple.
+    pub(super) hash: u64,
+    pub(super) way: Way,
+    /// Its flow, as the batch began.
+    pub(super) found: Option<u32>,
+}
+
+/// Which way a packet goes.
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    /// From a client.
+    ToTarget(Entrance),
+    /// From a target.
+    ToClient,
+}
+
+/// Where a client's packet came in, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Entrance {
+    pub(super) clb: ClbId,
+    pub(super) slot: u16,
+    /// `UNKNOWN` straight from the Internet.
+    pub(super) pop: NodeId,
+}
+
+/// A staged packet without its packet.
+pub(super) struct Stage {
+    parsed: Parsed,
+    hash: u64,
+    way: Way,
+}
+
+impl Stage {
+    #[inline]
+    pub(super) fn with(self, packet: Packet) -> Staged {
+        let Stage { parsed, hash, way } = self;
+        Staged { packet, parsed, hash, way, found: None }
+    }
+}
+
+impl ClbNode {
+    /// Understands `packet` and takes it out of its tunnel.
+    #[inline]
+    pub(super) fn stage(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
+        match packet.meta.port.kind() {
+            Some(PortKind::Tunnel) => {}
+            Some(PortKind::Public) => return self.stage_public(packet),
+            Some(PortKind::Local | PortKind::Vpc | PortKind::Backend) | None => {
+                return Err(DropReason::WrongPort);
+            }
+        }
+        let region = self.region.ok_or(DropReason::UnknownPeer)?;
+        let from_pop = match peer::kind_of(&self.routes, packet.meta.peer) {
+            Some(NodeKind::Pop) => true,
+            Some(NodeKind::Host(of)) if of == region => false,
+            Some(NodeKind::Host(_) | NodeKind::ClbNode(_)) | None => return Err(DropReason::UnknownPeer),
+        };
+        let inner = tunnel::decapsulate(packet)?;
+        check_forwardable(&inner.parsed)?;
+        let way = if from_pop {
+            Way::ToTarget(self.entrance(inner.key, &inner.parsed, packet.meta.peer, region)?)
+        } else {
+            Way::ToClient
+        };
+        let hash = inner.parsed.flow.hash(&self.routes.hash_key);
+        Ok(Stage { parsed: inner.parsed, hash, way })
+    }
+
+    /// A client that came straight over the Internet: what a POP does is done here.
+    fn stage_public(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
+        let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        packet.truncate(parsed.total_len);
+        check_forwardable(&parsed)?;
+        let clb = self.served.clb_of(&parsed.flow.dst).ok_or(DropReason::NotVip)?;
+        let hash = parsed.flow.hash(&self.routes.hash_key);
+        let slot = slot::of_hash(self.spread_hash(clb, &parsed, hash));
+        let region = self.region.and_then(|region| self.routes.regions.get(region.index()));
+        // The vSwitch answers to the slot's owner: on another node the flow would be half a flow.
+        if region.is_none_or(|region| region.slots.owners(slot).primary != self.own) {
+            return Err(DropReason::NoSlotOwner);
+        }
+        let way = Way::ToTarget(Entrance { clb, slot, pop: NodeId::UNKNOWN });
+        Ok(Stage { parsed, hash, way })
+    }
+
+    fn entrance(
+        &self,
+        key: GreKey,
+        parsed: &Parsed,
+        pop: NodeId,
+        region: RegionId,
+    ) -> Result<Entrance, DropReason> {
+        let clb = ClbId(key.clb_id());
+        if self.routes.clbs.get(clb.index()).is_none_or(|clb| clb.region != region) {
+            return Err(DropReason::UnknownClb);
+        }
+        if self.served.clb_of(&parsed.flow.dst) != Some(clb) {
+            return Err(DropReason::NotVip);
+        }
+        Ok(Entrance { clb, slot: key.slot(), pop })
+    }
+
+    /// The hash that flows are spread by, over slots and by Maglev: of the tuple, or with client affinity of
+    /// its two addresses.
+    pub(super) fn spread_hash(&self, clb: ClbId, parsed: &Parsed, hash: u64) -> u64 {
+        let affinity = self.routes.clbs.get(clb.index()).is_some_and(|clb| clb.client_affinity);
+        if affinity { parsed.flow.hash_two_tuple(&self.routes.hash_key) } else { hash }
+    }
+}
+
+#[inline]
+fn check_forwardable(parsed: &Parsed) -> Result<(), DropReason> {
+    if parsed.fragment.is_some() {
+        return Err(DropReason::Fragment);
+    }
+    if !matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL) {
+        return Err(DropReason::UnsupportedProtocol);
+    }
+    if parsed.ttl <= 1 {
+        return Err(DropReason::TtlExpired);
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! Connection table: which target a flow belongs to, for as long as the flow lives.
+//!
+//! A load balancer may choose anew only for a packet that opens a flow. Every later packet must reach the same
+//! target, also while targets drain and routes change: this table keeps that promise. It is bounded. When it
+//! is full, new flows are refused and none that lives is evicted, so a flood of SYNs cannot break what works.
+//! Flows are found from both sides, each by the keyed hash of the tuple that the packet shows.
+//!
+//! Invariant: a flow is in both indices or in none, and no two flows show the same tuple at a target.
+//! Timeouts: [`crate::tcp_state`], [`crate::flow_life`]; when memory comes back: [`crate::expiry`].
+
+use anyedge_net::event::FlowEnd;
+use anyedge_net::flow::{Address, FlowKey, HashKey};
+use anyedge_net::id::{ClbId, NodeId};
+use anyedge_net::time::Instant;
+use anyedge_net::wire::Parsed;
+
+use crate::flow_index::FlowIndex;
+use crate::flow_life::{FlowLife, Step};
+use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
+use crate::tcp_state::Side;
+
+/// Flows that a node holds unless told otherwise.
+pub const FLOWS_MAX: usize = 262_144;
+
+/// A flow and where it goes.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(crate) struct Flow {
+    /// Client to VIP.
+    pub(crate) key: FlowKey,
+    /// Where its packets go.
+    pub(crate) target: Address,
+    pub(crate) target_port: u16,
+    /// The host whose vSwitch delivers them.
+    pub(crate) host: NodeId,
+    /// The POP that it last entered by; `UNKNOWN` straight from the Internet.
+    pub(crate) pop: NodeId,
+    pub(crate) clb: ClbId,
+    pub(crate) slot: u16,
+    life: FlowLife,
+    hash: u32,
+    reply_hash: u32,
+}
+
+impl Entry for Flow {
+    fn life(&self) -> &FlowLife {
+        &self.life
+    }
+}
+
+impl Flow {
+    /// The tuple of the target's answers: target to client.
+    #[inline]
+    pub(crate) const fn reply_key(&self) -> FlowKey {
+        FlowKey {
+            src: self.target,
+            dst: self.key.src,
+            src_port: self.target_port,
+            dst_port: self.key.src_port,
+            protocol: self.key.protocol,
+        }
+    }
+}
+
+/// What a new flow is to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening {
+    pub(crate) key: FlowKey,
+    pub(crate) target: Address,
+    pub(crate) target_port: u16,
+    pub(crate) host: NodeId,
+    pub(crate) pop: NodeId,
+    pub(crate) clb: ClbId,
+    pub(crate) slot: u16,
+}
+
+/// Why a flow cannot be opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// `flows_max` flows are held.
+    TableFull,
+    /// A living flow already shows this tuple at the target.
+    TupleTaken,
+}
+
+/// The flows of one CLB node.
+pub(crate) struct ConnectionTable {
+    flows: FlowTable<Flow>,
+    by_key: FlowIndex,
+    by_reply: FlowIndex,
+}
+
+impl ConnectionTable {
+    /// A table of at most `flows_max` flows.
+    pub(crate) fn new(flows_max: usize) -> ConnectionTable {
+        ConnectionTable {
+            flows: FlowTable::new(flows_max),
+            by_key: FlowIndex::new(flows_max),
+            by_reply: FlowIndex::new(flows_max),
+        }
+    }
+
+    /// Flows held, those included that are over but not yet collected.
+    pub(crate) const fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether a new flow would be refused.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.flows.is_full()
+    }
+
+    /// Numbers found stay good while this stays the same.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.flows.generation()
+    }
+
+    /// The flow of a client's packet, whether it is alive or only not yet collected. `hash` is that of `key`.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        self.by_key.find(hash as u32, |id| self.flows.entry(id).key == *key)
+    }
+
+    /// The flow of a target's packet, target to client.
+    #[inline]
+    pub(crate) fn find_reply(&self, hash: u64, reply: &FlowKey) -> Option<u32> {
+        self.by_reply.find(hash as u32, |id| self.flows.entry(id).reply_key() == *reply)
+    }
+
+    /// Whether a flow's deadline is still to come. One that is over is to be closed, not used.
+    #[inline]
+    pub(crate) fn is_alive(&self, id: u32, now: Instant) -> bool {
+        self.flows.is_alive(id, now)
+    }
+
+    /// The flow of that number.
+    #[inline]
+    pub(crate) fn flow(&self, id: u32) -> &Flow {
+        self.flows.entry(id)
+    }
+
+    /// Whether this packet of the client opens a connection in the place of the flow.
+    #[inline]
+    pub(crate) fn is_replaced_by(&self, id: u32, parsed: &Parsed, bytes: &[u8]) -> bool {
+        self.flow(id).life.is_replaced_by(parsed, bytes)
+    }
+
+    /// Opens a flow with its first packet. `hash_key` is that of the hashes given to `find`.
+    /// A flow that is over and in the way is closed first and told to `closed`.
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        opening: &Opening,
+        (parsed, bytes): (&Parsed, &[u8]),
+        (hash, hash_key): (u64, &HashKey),
+        mut closed: impl FnMut(FlowKey, FlowEnd),
+    ) -> Result<u32, Refusal> {
+        let mut flow = Flow {
+            key: opening.key,
+            target: opening.target,
+            target_port: opening.target_port,
+            host: opening.host,
+            pop: opening.pop,
+            clb: opening.clb,
+            slot: opening.slot,
+            life: FlowLife::begin(now, parsed, bytes),
+            hash: hash as u32,
+            reply_hash: 0,
+        };
+        let reply = flow.reply_key();
+        let reply_hash = reply.hash(hash_key);
+        flow.reply_hash = reply_hash as u32;
+        if let Some(other) = self.find_reply(reply_hash, &reply) {
+            if self.is_alive(other, now) {
+                return Err(Refusal::TupleTaken);
+            }
+            let (key, end) = self.close(other);
+            closed(key, end);
+        }
+        let id = self.flows.insert(now, flow).ok_or(Refusal::TableFull)?;
+        self.by_key.insert(flow.hash, id);
+        self.by_reply.insert(flow.reply_hash, id);
+        Ok(id)
+    }
+
+    /// Takes a packet of a living flow into account.
+    #[inline]
+    pub(crate) fn on_packet(&mut self, id: u32, now: Instant, side: Side, tcp_flags: u8) -> Step {
+        let step = self.flows.entry_mut(id).life.on_packet(now, side, tcp_flags);
+        if step.shortened {
+            self.flows.shortened(id);
+        }
+        step
+    }
+
+    /// Notes where a flow's packets enter now; true when that is another POP than before.
+    #[inline]
+    pub(crate) fn enter_by(&mut self, id: u32, pop: NodeId, clb: ClbId, slot: u16) -> bool {
+        let flow = self.flows.entry_mut(id);
+        let moved = flow.pop != pop;
+        (flow.pop, flow.clb, flow.slot) = (pop, clb, slot);
+        moved
+    }
+
+    /// Removes a flow. Returns its tuple and how it would have ended by itself.
+    pub(crate) fn close(&mut self, id: u32) -> (FlowKey, FlowEnd) {
+        let flow = self.flows.remove(id);
+        self.by_key.remove(flow.hash, id);
+        self.by_reply.remove(flow.reply_hash, id);
+        (flow.key, flow.life.end())
+    }
+
+    /// Collects flows that are over, at most [`EXPIRED_PER_CALL_MAX`], and tells each to `closed`.
+    pub(crate) fn expire(&mut self, now: Instant, mut closed: impl FnMut(FlowKey, FlowEnd)) {
+        let mut looks = EXPIRED_PER_CALL_MAX;
+        while let Some(id) = self.flows.next_expired(now, &mut looks) {
+            let (key, end) = self.close(id);
+            closed(key, end);
+        }
+    }
+
+    /// When to call [`ConnectionTable::expire`] next.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.flows.wake_at()
+    }
+
+    /// Rewrites the ids that flows hold, for a revision of the routes with other numbers.
+    pub(crate) fn renumber(&mut self, rewrite: impl Fn(&mut Flow)) {
+        let ids: Vec<u32> = self.flows.in_use().collect();
+        for id in ids {
+            rewrite(self.flows.entry_mut(id));
+        }
+    }
+
+    /// Files all flows anew under another hash key.
+    pub(crate) fn rekey(&mut self, hash_key: &HashKey) {
+        self.by_key.clear();
+        self.by_reply.clear();
+        let ids: Vec<u32> = self.flows.in_use().collect();
+        for id in ids {
+            let flow = self.flows.entry_mut(id);
+            flow.hash = flow.key.hash(hash_key) as u32;
+            flow.reply_hash = flow.reply_key().hash(hash_key) as u32;
+            let (hash, reply_hash) = (flow.hash, flow.reply_hash);
+            self.by_key.insert(hash, id);
+            self.by_reply.insert(reply_hash, id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

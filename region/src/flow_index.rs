@@ -1,0 +1,128 @@
+//! Flow index: from a flow's hash to its entry, in one cache line as a rule.
+//!
+//! Open addressing with linear probing over 8-byte cells (32 bits of hash, 32 of entry number), at most half
+//! full. Removal shifts the cells behind it back, so there are no tombstones and never a rehash: the cost of
+//! a flow does not depend on how many came before it, and no memory is asked for after construction.
+//! Flooding one cell takes the secret key of the flow hash.
+//!
+//! Invariant: between an entry's home cell and the cell it is in, no cell is empty.
+//! Reference: D. Knuth, "The Art of Computer Programming", vol. 3, §6.4, algorithms L and R.
+
+/// An empty cell. Entry numbers are stored plus one, so no cell in use is 0.
+const EMPTY: u64 = 0;
+
+/// A map from 32-bit hashes to entry numbers; the same hash may be there more than once.
+#[derive(Debug)]
+pub(crate) struct FlowIndex {
+    cells: Box<[u64]>,
+    mask: usize,
+}
+
+impl FlowIndex {
+    /// Room for `entries_max` entries. Pages are touched when first used.
+    pub(crate) fn new(entries_max: usize) -> FlowIndex {
+        let cells = (entries_max.max(1) * 2).next_power_of_two();
+        FlowIndex { cells: vec![EMPTY; cells].into_boxed_slice(), mask: cells - 1 }
+    }
+
+    /// The entry with this hash for which `is_it` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut at = hash as usize & self.mask;
+        loop {
+            let cell = self.cells[at];
+            if cell == EMPTY {
+                return None;
+            }
+            if hash_in(cell) == hash && is_it(entry_in(cell)) {
+                return Some(entry_in(cell));
+            }
+            at = (at + 1) & self.mask;
+        }
+    }
+
+    /// Adds an entry. The caller keeps to the number of entries that the index was made for.
+    pub(crate) fn insert(&mut self, hash: u32, entry: u32) {
+        let mut at = hash as usize & self.mask;
+        while self.cells[at] != EMPTY {
+            at = (at + 1) & self.mask;
+        }
+        self.cells[at] = u64::from(hash) << 32 | (u64::from(entry) + 1);
+    }
+
+    /// Takes an entry out that was inserted with `hash`.
+    pub(crate) fn remove(&mut self, hash: u32, entry: u32) {
+        let mut hole = hash as usize & self.mask;
+        while self.cells[hole] != EMPTY && entry_in(self.cells[hole]) != entry {
+            hole = (hole + 1) & self.mask;
+        }
+        debug_assert_ne!(self.cells[hole], EMPTY, "what is removed was inserted");
+        let mut at = hole;
+        loop {
+            at = (at + 1) & self.mask;
+            let cell = self.cells[at];
+            if cell == EMPTY {
+                break;
+            }
+            let home = hash_in(cell) as usize & self.mask;
+            let from_home = at.wrapping_sub(home) & self.mask;
+            let from_hole = at.wrapping_sub(hole) & self.mask;
+            if from_home >= from_hole {
+                self.cells[hole] = cell;
+                hole = at;
+            }
+        }
+        self.cells[hole] = EMPTY;
+    }
+
+    /// Forgets all entries.
+    pub(crate) fn clear(&mut self) {
+        self.cells.fill(EMPTY);
+    }
+}
+
+#[inline]
+const fn hash_in(cell: u64) -> u32 {
+    (cell >> 32) as u32
+}
+
+#[inline]
+const fn entry_in(cell: u64) -> u32 {
+    (cell as u32).wrapping_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Few different hashes, so that runs of cells meet and wrap around the end.
+    fn any_steps() -> impl Strategy<Value = Vec<(u32, bool)>> {
+        let hash = prop_oneof![0_u32..6, 58_u32..70, any::<u32>()];
+        proptest::collection::vec((hash, any::<bool>()), 1..200)
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_exactly_what_a_list_of_pairs_holds(steps in any_steps()) {
+            let mut index = FlowIndex::new(32);
+            let mut list: Vec<(u32, u32)> = Vec::new();
+            for (number, (hash, add)) in steps.into_iter().enumerate() {
+                let entry = number as u32;
+                if add && list.len() < 32 {
+                    index.insert(hash, entry);
+                    list.push((hash, entry));
+                } else if !list.is_empty() {
+                    let (hash, entry) = list.swap_remove(hash as usize % list.len());
+                    index.remove(hash, entry);
+                    prop_assert_eq!(index.find(hash, |found| found == entry), None);
+                }
+                for (hash, entry) in &list {
+                    prop_assert_eq!(index.find(*hash, |found| found == *entry), Some(*entry));
+                }
+                let used = index.cells.iter().filter(|cell| **cell != EMPTY).count();
+                prop_assert_eq!(used, list.len());
+            }
+        }
+    }
+}

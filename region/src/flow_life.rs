@@ -1,0 +1,137 @@
+//! A flow's life: TCP with its states, UDP with one timer, and the deadline that follows.
+//!
+//! Connection table and vSwitch see the same packets and forget a flow by the same rules, which stand here.
+//!
+//! Invariant: a deadline only moves later by a packet, except where a TCP transition shortens the timeout.
+//! References: RFC 4787 REQ-5 (UDP: 2 minutes at least) and REQ-6 (either direction refreshes).
+
+use core::time::Duration;
+
+use anyedge_net::event::FlowEnd;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::{Parsed, tcp};
+
+use crate::tcp_state::{Segment, Side, TcpState};
+
+/// Silence allowed to a UDP flow (RFC 4787 REQ-5).
+pub const UDP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Where a flow stands, and when a packet of it was last seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FlowLife {
+    state: State,
+    /// The client's initial sequence number; tells a SYN sent again from a fresh one.
+    isn: u32,
+    last_seen: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Udp,
+    Tcp(TcpState),
+}
+
+/// What a packet did to a flow's life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Step {
+    /// The handshake completed.
+    pub(crate) established: bool,
+    /// The deadline came nearer.
+    pub(crate) shortened: bool,
+}
+
+impl FlowLife {
+    /// Begins with a packet of the client. Only a SYN begins a handshake; another segment means that the
+    /// connection is older than this node's memory.
+    pub(crate) fn begin(now: Instant, parsed: &Parsed, bytes: &[u8]) -> FlowLife {
+        if parsed.flow.protocol != tcp::PROTOCOL {
+            return FlowLife { state: State::Udp, isn: 0, last_seen: now };
+        }
+        let (state, isn) = match Segment::of(parsed.tcp_flags) {
+            Segment::Syn => (TcpState::SynSent, sequence(parsed, bytes)),
+            Segment::Rst => (TcpState::Reset, 0),
+            _ => (TcpState::Established, 0),
+        };
+        FlowLife { state: State::Tcp(state), isn, last_seen: now }
+    }
+
+    /// Takes a packet of `side` into account.
+    #[inline]
+    pub(crate) fn on_packet(&mut self, now: Instant, side: Side, tcp_flags: u8) -> Step {
+        let State::Tcp(before) = self.state else {
+            self.last_seen = now;
+            return Step::default();
+        };
+        let after = before.after(side, Segment::of(tcp_flags));
+        if before != TcpState::Reset {
+            self.last_seen = now;
+        }
+        if before == after {
+            return Step::default();
+        }
+        self.state = State::Tcp(after);
+        Step {
+            established: before.is_half_open() && !after.is_half_open() && after != TcpState::Reset,
+            shortened: after.timeout() < before.timeout(),
+        }
+    }
+
+    /// Whether this packet of the client opens a connection in the place of this one.
+    #[inline]
+    pub(crate) fn is_replaced_by(&self, parsed: &Parsed, bytes: &[u8]) -> bool {
+        match self.state {
+            State::Udp => false,
+            State::Tcp(state) => {
+                opens_tcp(parsed) && state.yields_to_fresh_syn() && sequence(parsed, bytes) != self.isn
+            }
+        }
+    }
+
+    /// Whether the flow has come to its end and only lingers.
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self.state, State::Tcp(TcpState::Closing | TcpState::Reset))
+    }
+
+    /// When the flow is forgotten if no packet comes: it lives before this instant, and no longer at it.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Instant {
+        let timeout = match self.state {
+            State::Udp => UDP_TIMEOUT,
+            State::Tcp(state) => state.timeout(),
+        };
+        self.last_seen + timeout
+    }
+
+    /// How the flow ends if it ends by its deadline.
+    pub(crate) const fn end(&self) -> FlowEnd {
+        match self.state {
+            State::Udp => FlowEnd::Finished,
+            State::Tcp(state) => match state {
+                TcpState::SynSent | TcpState::SynReceived => FlowEnd::HandshakeTimeout,
+                TcpState::Established | TcpState::ClientClosed | TcpState::TargetClosed => FlowEnd::IdleTimeout,
+                TcpState::Closing => FlowEnd::Finished,
+                TcpState::Reset => FlowEnd::Reset,
+            },
+        }
+    }
+}
+
+/// Whether a packet may open a flow: a SYN without more, or anything that is not TCP.
+#[inline]
+pub(crate) const fn opens(parsed: &Parsed) -> bool {
+    parsed.flow.protocol != tcp::PROTOCOL || opens_tcp(parsed)
+}
+
+#[inline]
+const fn opens_tcp(parsed: &Parsed) -> bool {
+    matches!(Segment::of(parsed.tcp_flags), Segment::Syn)
+}
+
+/// The sequence number of a TCP segment.
+#[inline]
+fn sequence(parsed: &Parsed, bytes: &[u8]) -> u32 {
+    match parsed.l4(bytes) {
+        [_, _, _, _, a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
+        _ => 0,
+    }
+}

@@ -1,0 +1,200 @@
+//! Smooth weighted round robin: shares follow weights exactly, and heavy targets do not come in bursts.
+//!
+//! Each pick gives every target its weight in credit; the richest is picked and pays the sum of all weights.
+//! The sequence has the period `sum / gcd` and every window of that length holds each target `weight / gcd`
+//! times, so that 90, 30, 30, 30, 10 give 9, 3, 3, 3, 1 in any 19 picks. It starts at a drawn offset, or the
+//! nodes of a region would all begin with the same target.
+//!
+//! Invariant: without a change of targets the credits sum to zero and the sequence repeats.
+//! Reference: nginx, `ngx_http_upstream_round_robin.c` (I. Sysoev's commit of 2012 explains it).
+
+use anyedge_net::flow::{Address, Family};
+use anyedge_net::route_table::Target;
+
+/// The position in one family's sequence.
+#[derive(Debug)]
+pub(crate) struct SmoothWrr {
+    members: Vec<Member>,
+    total: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    address: Address,
+    port: u16,
+    index: u16,
+    weight: i64,
+    credit: i64,
+}
+
+impl SmoothWrr {
+    /// The sequence over the targets of `family`, `offset` picks from its start.
+    pub(crate) fn starting_at(offset: u64, targets: &[Target], family: Family) -> SmoothWrr {
+        let mut sequence = SmoothWrr { members: members(targets, family), total: 0 };
+        sequence.total = sequence.members.iter().map(|member| member.weight).sum();
+        let divisor = sequence.members.iter().fold(0, |divisor, member| gcd(divisor, member.weight));
+        let period = sequence.total.checked_div(divisor).unwrap_or(0);
+        for _ in 0..offset.checked_rem(period as u64).unwrap_or(0) {
+            sequence.pick();
+        }
+        sequence
+    }
+
+    /// Goes on with other targets or weights. A target that stays, by address and port, keeps its credit,
+    /// within one round of the new weights; the same targets and weights go on as if nothing had happened.
+    pub(crate) fn set_targets(&mut self, targets: &[Target], family: Family) {
+        let mut fresh = members(targets, family);
+        let total: i64 = fresh.iter().map(|member| member.weight).sum();
+        for member in &mut fresh {
+            let stays = |old: &&Member| old.address == member.address && old.port == member.port;
+            let credit = self.members.iter().find(stays).map_or(0, |old| old.credit);
+            member.credit = credit.clamp(-total, total);
+        }
+        self.members = fresh;
+        self.total = total;
+    }
+
+    /// The next target's index; `None` when all weights are 0.
+    pub(crate) fn pick(&mut self) -> Option<u16> {
+        let mut richest: Option<usize> = None;
+        for at in 0..self.members.len() {
+            self.members[at].credit += self.members[at].weight;
+            let credit = self.members[at].credit;
+            if richest.is_none_or(|best| self.members[best].credit < credit) {
+                richest = Some(at);
+            }
+        }
+        let member = &mut self.members[richest?];
+        member.credit -= self.total;
+        Some(member.index)
+    }
+}
+
+/// The targets of `family` that take new flows.
+fn members(targets: &[Target], family: Family) -> Vec<Member> {
+    let numbered = targets.iter().enumerate();
+    let open = numbered.filter(|(_, target)| target.weight > 0 && target.address.family() == family);
+    open.map(|(index, target)| Member {
+        address: target.address,
+        port: target.port,
+        index: index as u16,
+        weight: i64::from(target.weight),
+        credit: 0,
+    })
+    .collect()
+}
+
+const fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyedge_net::id::NodeId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn targets(weights: &[u8]) -> Vec<Target> {
+        let target = |(n, weight): (usize, &u8)| Target {
+            address: Address::v4([10, 0, 0, n as u8]),
+            port: 8080,
+            weight: *weight,
+            host: NodeId(0),
+        };
+        weights.iter().enumerate().map(target).collect()
+    }
+
+    fn counts(picks: &[u16], targets: usize) -> Vec<usize> {
+        (0..targets).map(|index| picks.iter().filter(|pick| usize::from(**pick) == index).count()).collect()
+    }
+
+    fn picks(sequence: &mut SmoothWrr, count: usize) -> Vec<u16> {
+        (0..count).map(|_| sequence.pick().expect("a target has weight")).collect()
+    }
+
+    #[test]
+    fn any_19_consecutive_picks_of_90_30_30_30_10_are_9_3_3_3_1() {
+        for offset in [0, 7, u64::MAX] {
+            let mut sequence = SmoothWrr::starting_at(offset, &targets(&[90, 30, 30, 30, 10]), Family::V4);
+            for window in picks(&mut sequence, 60).windows(19) {
+                assert_eq!(counts(window, 5), [9, 3, 3, 3, 1]);
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_smooth() {
+        let mut sequence = SmoothWrr::starting_at(0, &targets(&[5, 1, 1]), Family::V4);
+        assert_eq!(picks(&mut sequence, 7), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn the_offset_is_a_place_in_the_same_sequence() {
+        let weights = targets(&[3, 2, 1]);
+        let whole = picks(&mut SmoothWrr::starting_at(0, &weights, Family::V4), 30);
+        let later = picks(&mut SmoothWrr::starting_at(4 + 6 * 1_000, &weights, Family::V4), 20);
+        assert_eq!(later, whole[4..24]);
+    }
+
+    #[test]
+    fn weight_0_is_never_picked_and_all_0_picks_nothing() {
+        let mut sequence = SmoothWrr::starting_at(3, &targets(&[0, 10, 0]), Family::V4);
+        assert_eq!(picks(&mut sequence, 5), [1; 5]);
+        sequence.set_targets(&targets(&[0, 0, 0]), Family::V4);
+        assert_eq!(sequence.pick(), None);
+        assert_eq!(SmoothWrr::starting_at(5, &[], Family::V6).pick(), None);
+    }
+
+    #[test]
+    fn a_table_that_changes_nothing_here_does_not_disturb_the_sequence() {
+        let weights = targets(&[90, 30, 30, 30, 10]);
+        let undisturbed = picks(&mut SmoothWrr::starting_at(2, &weights, Family::V4), 40);
+        let mut sequence = SmoothWrr::starting_at(2, &weights, Family::V4);
+        let mut seen = Vec::new();
+        for _ in 0..40 {
+            seen.extend(sequence.pick());
+            sequence.set_targets(&weights, Family::V4);
+        }
+        assert_eq!(seen, undisturbed);
+    }
+
+    #[test]
+    fn a_target_that_stays_keeps_its_place_in_the_round() {
+        let mut sequence = SmoothWrr::starting_at(0, &targets(&[10, 10, 10]), Family::V4);
+        assert_eq!(picks(&mut sequence, 2), [0, 1]);
+        let moved: Vec<Target> = targets(&[10, 10, 10]).into_iter().rev().collect();
+        sequence.set_targets(&moved, Family::V4);
+        assert_eq!(sequence.pick(), Some(0), "10.0.0.2 is next and stands first");
+    }
+
+    proptest! {
+        #[test]
+        fn every_window_of_a_period_is_exact(weights in proptest::collection::vec(0_u8..=20, 1..6), offset: u64) {
+            let total: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
+            prop_assume!(total > 0);
+            let mut sequence = SmoothWrr::starting_at(offset, &targets(&weights), Family::V4);
+            let expected: Vec<usize> = weights.iter().map(|weight| usize::from(*weight)).collect();
+            for window in picks(&mut sequence, 3 * total).windows(total) {
+                prop_assert_eq!(counts(window, weights.len()), expected.clone());
+            }
+        }
+
+        #[test]
+        fn shares_settle_after_weights_change(before in proptest::collection::vec(1_u8..=100, 3), after in proptest::collection::vec(1_u8..=100, 3), picked in 0_usize..500) {
+            let mut sequence = SmoothWrr::starting_at(0, &targets(&before), Family::V4);
+            picks(&mut sequence, picked);
+            sequence.set_targets(&targets(&after), Family::V4);
+            let total: usize = after.iter().map(|weight| usize::from(*weight)).sum();
+            let first = counts(&picks(&mut sequence, total), 3);
+            for (count, weight) in first.iter().zip(&after) {
+                let off = count.abs_diff(usize::from(*weight));
+                prop_assert!(off <= total / 2, "{first:?} of {after:?}");
+            }
+            picks(&mut sequence, 4 * total);
+            let settled = counts(&picks(&mut sequence, total), 3);
+            let expected: Vec<usize> = after.iter().map(|weight| usize::from(*weight)).collect();
+            prop_assert_eq!(settled, expected);
+        }
+    }
+}

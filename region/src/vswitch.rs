@@ -1,0 +1,189 @@
+//! The vSwitch: the tunnel's end at a backend's host.
+//!
+//! The backend sees bare packets from the client's own address and knows of no tunnel. So the vSwitch remembers
+//! which key each tuple came with, and answers to the CLB node that owns the key's slot now, not to the one that
+//! sent: when a node dies, its flows go on through the slot's new owner.
+//!
+//! The two ways: [`deliver`] (tunnel to backend) and [`answer`] (backend to tunnel); [`tuple_table`] is the
+//! memory between them. Batches go through in three passes, as in [`crate::clb_node`].
+
+mod answer;
+mod deliver;
+mod tuple_table;
+
+use std::sync::Arc;
+
+use anyedge_ccn::exits::Exits;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::Event;
+use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
+use anyedge_net::id::{NodeId, RegionId};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::port::PortKind;
+use anyedge_net::route_table::{NodeKind, RouteTable};
+use anyedge_net::time::{Deadline, Instant};
+use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::{Parsed, tcp, udp};
+
+use crate::Limits;
+use crate::peer;
+use tuple_table::TupleTable;
+
+/// The vSwitch of one host.
+pub struct VSwitch {
+    own_name: String,
+    routes: Arc<RouteTable>,
+    region: Option<RegionId>,
+    exits: Exits,
+    tuples: TupleTable,
+    staged: Vec<Staged>,
+}
+
+/// A packet and what its own bytes say.
+struct Staged {
+    packet: Packet,
+    parsed: Parsed,
+    /// The keyed hash of the tuple from the target to the client, whichever way the packet goes.
+    hash: u64,
+    way: Way,
+    /// Its tuple, as the batch began.
+    found: Option<u32>,
+}
+
+/// Which way a packet goes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Out of a tunnel, with this key.
+    ToBackend(GreKey),
+    /// Into a tunnel.
+    ToClbNode,
+}
+
+impl VSwitch {
+    /// A vSwitch without routes: it drops everything until the first [`Forwarder::apply`]. `own_name` is the
+    /// full name of its host in the routes.
+    pub fn new(own_name: &str, limits: Limits) -> VSwitch {
+        let routes = RouteTable::empty();
+        VSwitch {
+            own_name: own_name.to_owned(),
+            region: None,
+            exits: Exits::new(&routes, NodeId::UNKNOWN),
+            tuples: TupleTable::new(limits.flows_max),
+            staged: Vec::with_capacity(BATCH_MAX),
+            routes: Arc::new(routes),
+        }
+    }
+
+    /// Tuples held, those included that are over but not yet collected.
+    pub const fn flows(&self) -> usize {
+        self.tuples.len()
+    }
+
+    #[inline]
+    fn stage(&self, packet: &mut Packet) -> Result<(Parsed, u64, Way), DropReason> {
+        match packet.meta.port.kind() {
+            Some(PortKind::Tunnel) => self.stage_tunnelled(packet),
+            Some(PortKind::Backend) => self.stage_answer(packet),
+            Some(PortKind::Local | PortKind::Public | PortKind::Vpc) | None => Err(DropReason::WrongPort),
+        }
+    }
+
+    #[inline]
+    fn look_up(&self, staged: &Staged) -> Option<u32> {
+        let flow = &staged.parsed.flow;
+        match staged.way {
+            Way::ToBackend(_) => self.tuples.find(staged.hash, &flow.reversed()),
+            Way::ToClbNode => self.tuples.find(staged.hash, flow),
+        }
+    }
+
+    /// The living tuple that `found` names. One that is over is removed: it must not be used again.
+    #[inline]
+    fn living(&mut self, now: Instant, found: Option<u32>) -> Option<u32> {
+        let id = found?;
+        if self.tuples.is_alive(id, now) {
+            return Some(id);
+        }
+        self.tuples.remove(id);
+        None
+    }
+}
+
+impl Forwarder for VSwitch {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        let mut staged = core::mem::take(&mut self.staged);
+        for mut packet in batch.drain(..) {
+            match self.stage(&mut packet) {
+                Ok((parsed, hash, way)) => staged.push(Staged { packet, parsed, hash, way, found: None }),
+                Err(reason) => out.drop_packet(packet, reason),
+            }
+        }
+        for stage in &mut staged {
+            stage.found = self.look_up(stage);
+        }
+        let generation = self.tuples.generation();
+        for mut stage in staged.drain(..) {
+            if self.tuples.generation() != generation {
+                stage.found = self.look_up(&stage);
+            }
+            match stage.way {
+                Way::ToBackend(key) => self.deliver(now, stage, key, out),
+                Way::ToClbNode => self.answer(now, stage, out),
+            }
+        }
+        self.staged = staged;
+    }
+
+    fn handle_timeout(&mut self, now: Instant, _out: &mut Outbox) {
+        self.tuples.expire(now);
+    }
+
+    fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
+        match event {
+            LocalEvent::PathState { path, up } => {
+                if self.exits.set_state(path, up) {
+                    out.event(Event::PathState { path, up });
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+        let own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
+        self.region = match peer::kind_of(&table, own) {
+            Some(NodeKind::Host(region)) => Some(region),
+            Some(NodeKind::Pop | NodeKind::ClbNode(_)) | None => None,
+        };
+        self.exits = self.exits.renewed(&table, own);
+        if self.routes.hash_key != table.hash_key {
+            self.tuples.rekey(&table.hash_key);
+        }
+        out.event(Event::TableApplied(table.revision));
+        self.routes = table;
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        let at = self.tuples.wake_at()?;
+        Some(Deadline { at, reason: "tuples expire" })
+    }
+
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+/// Refuses what has no whole tuple.
+#[inline]
+fn check_has_tuple(parsed: &Parsed) -> Result<(), DropReason> {
+    if parsed.fragment.is_some() {
+        return Err(DropReason::Fragment);
+    }
+    if !matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL) {
+        return Err(DropReason::UnsupportedProtocol);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
