@@ -1,2 +1,40 @@
-//! placeholder
-fn main() {}
+//! The `anyedge` command: parses arguments, calls the world that was asked for, prints what it found.
+//!
+//! It knows both worlds and decides nothing. Exit codes: 0 service levels kept, 1 one broken, 2 bad input,
+//! 3 internal error.
+
+mod args;
+mod check;
+mod exit;
+mod lab;
+mod mistakes;
+mod simulate;
+mod tables;
+
+use std::panic;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version come this way too; they are no mistakes.
+            let exit = if error.use_stderr() { Exit::BadInput } else { Exit::Kept };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let outcome = panic::catch_unwind(|| match args.command {
+        Command::Sim(args) => simulate::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Lab(args) => lab::run(args),
+        Command::Node(args) => lab::node(&args),
+    });
+    // The panic's own message has been printed by the hook.
+    outcome.unwrap_or(Exit::Internal).into()
+}

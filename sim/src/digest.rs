@@ -22,21 +22,78 @@ pub enum Cover {
     Full,
 }
 
-/// The running digest.
+/// A change to what the digest is told, for tests that it notices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Perturbation {
+    /// The delivery that it changes, counted from 0.
+    pub delivery: u64,
+    /// How.
+    pub change: Change,
+}
+
+/// How a delivery is changed before the digest sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// One nanosecond later.
+    Nanosecond,
+    /// One byte longer.
+    Byte,
+    /// After the delivery that follows it.
+    Swap,
+}
+
+/// The running digest.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TraceDigest {
     state: u64,
     cover: Cover,
+    deliveries: u64,
+    perturbation: Option<Perturbation>,
+    held_back: Option<(Instant, u32, Vec<u8>)>,
 }
 
 impl TraceDigest {
     /// The digest of a run in which nothing happened yet.
     pub const fn new(cover: Cover) -> TraceDigest {
-        TraceDigest { state: 0x616e_7965_6467_6531, cover }
+        TraceDigest {
+            state: 0x616e_7965_6467_6531,
+            cover,
+            deliveries: 0,
+            perturbation: None,
+            held_back: None,
+        }
+    }
+
+    pub(crate) fn perturbed(self, perturbation: Option<Perturbation>) -> TraceDigest {
+        TraceDigest { perturbation, ..self }
     }
 
     /// `link` delivered `packet` at `at`.
     pub fn delivery(&mut self, at: Instant, link: u32, packet: &[u8]) {
+        self.deliveries += 1;
+        match self.perturbation {
+            None => self.fold(at, link, packet),
+            Some(perturbation) => self.perturb(perturbation, at, link, packet),
+        }
+    }
+
+    #[cold]
+    fn perturb(&mut self, perturbation: Perturbation, at: Instant, link: u32, packet: &[u8]) {
+        if self.deliveries != perturbation.delivery + 1 {
+            self.fold(at, link, packet);
+            if let Some((at, link, packet)) = self.held_back.take() {
+                self.fold(at, link, &packet);
+            }
+            return;
+        }
+        match perturbation.change {
+            Change::Nanosecond => self.fold(Instant::from_nanos(at.as_nanos() + 1), link, packet),
+            Change::Byte => self.fold(at, link, &[packet, &[0]].concat()),
+            Change::Swap => self.held_back = Some((at, link, packet.to_vec())),
+        }
+    }
+
+    fn fold(&mut self, at: Instant, link: u32, packet: &[u8]) {
         let covered = match self.cover {
             Cover::Headers => header_bytes(packet),
             Cover::Full => packet.len(),
@@ -112,7 +169,7 @@ mod tests {
     #[test]
     fn a_length_counts_even_where_the_bytes_are_not_covered() {
         let mut short = TraceDigest::new(Cover::Headers);
-        let mut long = short;
+        let mut long = short.clone();
         short.delivery(at(1), 1, &[0; 100]);
         long.delivery(at(1), 1, &[0; 101]);
         assert_ne!(short.value(), long.value());

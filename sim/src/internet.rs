@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 use anyedge_net::flow::Address;
 use siphasher::sip::SipHasher13;
 
-use crate::world::{HostId, LinkId};
+use crate::executor::HostId;
+use crate::world::LinkId;
 
 /// A place where the provider meets the Internet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

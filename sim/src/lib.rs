@@ -1,1 +1,28 @@
-//! placeholder
+//! The deterministic world: a topology in virtual time, with the forwarders and services that run live.
+//!
+//! [`run::run`] builds a world from a topology, lets everything in it happen in one total order, and gives
+//! a [`report::Report`]. Same topology, seed and version: same trace digest, in debug and release, in every
+//! process. Life of a packet here: a client's [`stack`] sends it, the Internet's catchment picks a link, the
+//! link says when it arrives, a node's forwarder says where it goes next, until a host takes it or somebody
+//! drops it for a counted reason.
+
+mod build;
+pub mod digest;
+pub mod executor;
+pub mod host;
+mod findings;
+mod internet;
+mod link;
+mod node;
+mod order;
+mod queue;
+pub mod report;
+pub mod run;
+mod scenario;
+pub mod stack;
+mod tally;
+mod underlay;
+mod verdict;
+mod world;
+
+pub use build::BuildError;

@@ -18,7 +18,8 @@ use anyedge_region::vswitch::VSwitch;
 
 use crate::internet::SiteId;
 use crate::order::Source;
-use crate::world::{HostId, LinkId};
+use crate::executor::HostId;
+use crate::world::LinkId;
 
 /// The forwarders there are, dispatched by a match.
 pub(crate) enum AnyForwarder {

@@ -26,14 +26,14 @@ use anyedge_net::wire;
 use anyedge_pop::Pop;
 
 use crate::digest::TraceDigest;
-use crate::executor::TimerId;
+use crate::executor::{Handle, HostId, TimerId};
 use crate::internet::{Internet, PopulationId};
 use crate::link::Link;
 use crate::node::{AnyForwarder, Node};
 use crate::order::{Kind, Source};
 use crate::queue::EventQueue;
 use crate::scenario::Act;
-use crate::stack::{FlowTimer, HostStack, Io, Received};
+use crate::stack::{FlowTimer, HostStack, Io, Outcome};
 use crate::tally::EventTally;
 use crate::underlay;
 
@@ -44,9 +44,11 @@ const PACKETS_MAX: usize = 2_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct LinkId(pub(crate) u32);
 
-/// A host, by its position.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct HostId(pub(crate) u32);
+impl LinkId {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What a link's far end is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,15 +130,21 @@ pub(crate) struct World {
     pub(crate) lost: DropCounts,
     pub(crate) digest: TraceDigest,
     pub(crate) tally: EventTally,
-    /// Woken timers, for the executor to take.
-    pub(crate) woken: Vec<TimerId>,
+    /// The services' tasks: their timers fire here.
+    tasks: Handle,
     /// The source of scenario events and of services' timers.
     director: Source,
     steps: u64,
 }
 
 impl World {
-    pub(crate) fn new(seed: Seed, digest: TraceDigest, table: Arc<RouteTable>, director: Source) -> World {
+    pub(crate) fn new(
+        seed: Seed,
+        digest: TraceDigest,
+        table: Arc<RouteTable>,
+        director: Source,
+        tasks: Handle,
+    ) -> World {
         World {
             now: Instant::ZERO,
             seed,
@@ -156,7 +164,7 @@ impl World {
             lost: DropCounts::default(),
             digest,
             tally: EventTally::default(),
-            woken: Vec::new(),
+            tasks,
             director,
             steps: 0,
         }
@@ -213,7 +221,7 @@ impl World {
             Happening::Delivery(link, packet) => self.deliver(link, packet),
             Happening::NodeTimer(node) => self.node_timer(node),
             Happening::FlowTimer(host, timer) => self.flow_timer(host, timer),
-            Happening::Wake(timer) => self.woken.push(timer),
+            Happening::Wake(timer) => self.tasks.fire(timer),
             Happening::Scenario(act) => self.act(act),
         }
     }
@@ -224,7 +232,7 @@ impl World {
         host: HostId,
         act: impl FnOnce(&mut HostStack, &mut Io<'_>) -> R,
     ) -> R {
-        let entry = &mut self.hosts[host.0 as usize];
+        let entry = &mut self.hosts[host.index()];
         let mut io = Io {
             now: self.now,
             pool: self.out.pool_mut(),
@@ -242,17 +250,20 @@ impl World {
 
     /// Lets every host that was acted upon send what its flows have ready.
     pub(crate) fn flush(&mut self) {
-        while let Some(host) = self.touched.pop() {
-            self.hosts[host.0 as usize].touched = false;
+        let mut next = 0;
+        while let Some(&host) = self.touched.get(next) {
+            next += 1;
+            self.hosts[host.index()].touched = false;
             let mut io = Io {
                 now: self.now,
                 pool: self.out.pool_mut(),
                 out: &mut self.host_out,
                 timers: &mut self.host_timers,
             };
-            self.hosts[host.0 as usize].stack.flush(&mut io);
+            self.hosts[host.index()].stack.flush(&mut io);
             self.after_host(host);
         }
+        self.touched.clear();
     }
 
     /// Puts `table` in force on every node.
@@ -283,10 +294,10 @@ impl World {
     }
 
     fn deliver(&mut self, link: LinkId, mut packet: Packet) {
-        let entry = &mut self.links[link.0 as usize];
+        let entry = &mut self.links[link.index()];
         entry.arrived();
         self.digest.delivery(self.now, entry.source.rank(), packet.bytes());
-        match self.ends[link.0 as usize] {
+        match self.ends[link.index()] {
             LinkEnd::PopPublic(node) => {
                 packet.meta = Meta::plain(PortId::PUBLIC);
                 self.node_packet(node, packet);
@@ -427,7 +438,7 @@ impl World {
     }
 
     fn send_on(&mut self, link: LinkId, packet: Packet) {
-        let entry = &mut self.links[link.0 as usize];
+        let entry = &mut self.links[link.index()];
         match entry.send(self.now, packet.len()) {
             Ok(arrival) => {
                 let tie = entry.source.next(Kind::Delivery);
@@ -439,22 +450,22 @@ impl World {
     }
 
     fn host_packet(&mut self, host: HostId, packet: Packet) {
-        let received = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
-        let entry = &mut self.hosts[host.0 as usize];
-        match received {
-            Received::Delivered => entry.received += 1,
-            Received::Dropped(reason) => entry.dropped.add(reason),
+        let outcome = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
+        let entry = &mut self.hosts[host.index()];
+        match outcome {
+            Outcome::Delivered => entry.received += 1,
+            Outcome::Dropped(reason) => entry.dropped.add(reason),
         }
     }
 
     fn flow_timer(&mut self, host: HostId, timer: FlowTimer) {
-        self.with_stack(host, |stack, io| stack.handle_timer(timer, io));
+        self.with_stack(host, |stack, io| stack.handle_timer(timer, io.now));
     }
 
     /// Carries out what a host's transport left behind.
     fn after_host(&mut self, host: HostId) {
         if !self.host_timers.is_empty() {
-            let entry = &mut self.hosts[host.0 as usize];
+            let entry = &mut self.hosts[host.index()];
             for (at, timer) in self.host_timers.drain(..) {
                 let tie = entry.source.next(Kind::FlowTimer);
                 self.queue.push(at.max(self.now), tie, Happening::FlowTimer(host, timer));
@@ -464,8 +475,8 @@ impl World {
             return;
         }
         let mut sent = core::mem::take(&mut self.host_out);
-        self.hosts[host.0 as usize].sent += sent.len() as u64;
-        let attachment = self.hosts[host.0 as usize].attachment;
+        self.hosts[host.index()].sent += sent.len() as u64;
+        let attachment = self.hosts[host.index()].attachment;
         for mut packet in sent.drain(..) {
             match attachment {
                 Attachment::Client(population) => {
@@ -501,18 +512,12 @@ impl World {
         let pending: Vec<Happening> = self.queue.drain().collect();
         for happening in pending {
             if let Happening::Delivery(link, packet) = happening {
-                self.links[link.0 as usize].cut_off();
+                self.links[link.index()].cut_off();
                 self.out.pool_mut().take_back(packet);
             }
         }
         for entry in &mut self.hosts {
-            let mut io = Io {
-                now: self.now,
-                pool: self.out.pool_mut(),
-                out: &mut self.host_out,
-                timers: &mut self.host_timers,
-            };
-            entry.stack.close(&mut io);
+            entry.stack.crash(self.out.pool_mut());
         }
         self.assert_conserved();
     }

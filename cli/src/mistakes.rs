@@ -1,0 +1,43 @@
+//! Mistakes in a topology file, shown where they stand; other errors in one line.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyedge_topologies::Diagnostic;
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+
+/// Prints every mistake of `file` on stderr, with the line that it stands on.
+pub(crate) fn print(file: &Path, found: &[Diagnostic]) {
+    // A file that cannot be read has no lines to show.
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut stderr = std::io::stderr().lock();
+    for mistake in found {
+        let _ = write!(stderr, "{}", render(mistake, &text));
+    }
+    let count = found.len();
+    let _ = writeln!(stderr, "{}: {count} mistake{}", file.display(), if count == 1 { "" } else { "s" });
+}
+
+fn render(mistake: &Diagnostic, text: &str) -> String {
+    let plain = format!("{mistake}\n");
+    if mistake.span.is_empty() || mistake.span.end > text.len() {
+        return plain;
+    }
+    let label = LabeledSpan::at(mistake.span.clone(), mistake.hint.clone().unwrap_or_default());
+    let headline =
+        format!("{}:{}:{}: {}: {}", mistake.file, mistake.line, mistake.column, mistake.object, mistake.reason);
+    let report = Report::new(MietteDiagnostic::new(headline).with_label(label))
+        .with_source_code(NamedSource::new(&mistake.file, text.to_owned()));
+    let mut shown = String::new();
+    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(200);
+    match handler.render_report(&mut shown, report.as_ref()) {
+        Ok(()) => shown,
+        Err(_) => plain,
+    }
+}
+
+/// One line on stderr.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "anyedge: {text}");
+}

@@ -1,0 +1,176 @@
+//! From a topology to a world: nodes with their forwarders, links, hosts and the scenario.
+//!
+//! Everything that exists is named first and ranked by name; the rank is its place in the total order of
+//! events. Link names carry their direction: `client.osaka>pop.tokyo`, `pop.tokyo>region.guangzhou`,
+//! `region.guangzhou>host.web-1`.
+
+mod hosts;
+mod links;
+mod ranks;
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use anyedge_ccn::author::error::AuthorError;
+use anyedge_net::flow::HashKey;
+use anyedge_net::id::{NodeId, RegionId};
+use anyedge_net::ledger::Ledger;
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::{NodeKind, RouteTable};
+use anyedge_pop::Pop;
+use anyedge_region::Limits;
+use anyedge_region::clb_node::ClbNode;
+use anyedge_region::vswitch::VSwitch;
+use anyedge_topologies::{Kind, Topology};
+
+use crate::digest::TraceDigest;
+use crate::executor::Handle;
+use crate::internet::SiteId;
+use crate::node::{AnyForwarder, Node};
+use crate::order::SOURCES_MAX;
+use crate::run::Options;
+use crate::scenario::acts_of;
+use crate::world::World;
+
+pub(crate) use hosts::{BackendHost, LoadHost};
+use ranks::Ranks;
+
+/// Why a topology that reads well cannot be simulated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BuildError {
+    /// Its route table is refused.
+    Table(AuthorError),
+    /// It has more links, nodes and hosts than events can be told apart by.
+    TooManySources(usize),
+    /// It has more regions than direct twins of clients have addresses for.
+    TooManyRegions(usize),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Table(error) => write!(f, "{error}"),
+            BuildError::TooManySources(count) => {
+                write!(f, "{count} links, nodes and hosts; the simulator holds {SOURCES_MAX}")
+            }
+            BuildError::TooManyRegions(count) => {
+                write!(f, "{count} regions; direct paths can be simulated to {}", hosts::TWIN_REGIONS_MAX)
+            }
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// A world before anything has happened, and who will do something in it.
+pub(crate) struct Built {
+    pub(crate) world: World,
+    pub(crate) loads: Vec<LoadHost>,
+    pub(crate) backends: Vec<BackendHost>,
+    pub(crate) site_names: BTreeMap<SiteId, String>,
+}
+
+/// Where the provider meets the Internet, by what is there.
+pub(crate) struct Sites {
+    pops: BTreeMap<String, SiteId>,
+    regions: BTreeMap<String, SiteId>,
+}
+
+/// Builds the world of `topology`.
+pub(crate) fn build(
+    topology: &Topology,
+    seed: Seed,
+    options: &Options,
+    tasks: Handle,
+) -> Result<Built, BuildError> {
+    let mut key = [0; 16];
+    seed.stream("route-table", "hash key").fill(&mut key);
+    let mut author =
+        anyedge_topologies::table::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
+    let table = author.publish().map_err(BuildError::Table)?;
+    let ranks = Ranks::of(topology, &table);
+    if ranks.len() > SOURCES_MAX {
+        return Err(BuildError::TooManySources(ranks.len()));
+    }
+    if table.regions.len() > hosts::TWIN_REGIONS_MAX {
+        return Err(BuildError::TooManyRegions(table.regions.len()));
+    }
+    let mut world = World::new(
+        seed,
+        TraceDigest::new(options.cover).perturbed(options.perturbation),
+        table.clone(),
+        ranks.source(ranks::DIRECTOR),
+        tasks,
+    );
+    let sites = add_sites(topology, &mut world);
+    add_vips(topology, &sites, &mut world);
+    add_nodes(topology, &table, &sites, &ranks, &mut world);
+    links::add_backbone(topology, &table, &ranks, &mut world);
+    let backends = hosts::add_backends(topology, &table, &ranks, &mut world);
+    let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
+    world.apply(table.clone());
+    add_scenario(topology, &table, &sites, &mut world);
+    let site_names = sites
+        .pops
+        .iter()
+        .map(|(name, site)| (*site, Kind::Pop.object(name)))
+        .chain(sites.regions.iter().map(|(name, site)| (*site, Kind::Region.object(name))))
+        .collect();
+    Ok(Built { world, loads, backends, site_names })
+}
+
+fn add_sites(topology: &Topology, world: &mut World) -> Sites {
+    let pops = topology.pops.keys().map(|name| (name.clone(), world.internet.add_site())).collect();
+    let regions = topology.regions.keys().map(|name| (name.clone(), world.internet.add_site())).collect();
+    Sites { pops, regions }
+}
+
+fn add_vips(topology: &Topology, sites: &Sites, world: &mut World) {
+    for vip in topology.vips.values() {
+        let publishers = vip.publish.iter().map(|pop| sites.pops[pop]).collect();
+        world.internet.add_vip(vip.address.iter().map(Into::into), publishers);
+    }
+}
+
+fn add_nodes(topology: &Topology, table: &RouteTable, sites: &Sites, ranks: &Ranks, world: &mut World) {
+    let limits = Limits { flows_max: topology.defaults.flows_max as usize };
+    for (node, id) in table.nodes.iter().zip(0u16..) {
+        let name = node.name.as_str();
+        let (forwarder, site) = match node.kind {
+            NodeKind::Pop => {
+                let bare = name.strip_prefix("pop.").unwrap_or(name);
+                (AnyForwarder::Pop(Box::new(Pop::new(name))), Some(sites.pops[bare]))
+            }
+            NodeKind::ClbNode(region) => {
+                let forwarder = ClbNode::new(name, limits, world.seed());
+                (AnyForwarder::ClbNode(Box::new(forwarder)), Some(sites.regions[region_name(table, region)]))
+            }
+            NodeKind::Host(_) => (AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits))), None),
+        };
+        world.nodes.push(Node {
+            id: NodeId(id),
+            forwarder,
+            ledger: Ledger::default(),
+            source: ranks.source(name),
+            up: true,
+            timer_at: None,
+            tunnels: vec![None; table.paths.len()],
+            site,
+            backend: None,
+        });
+    }
+}
+
+fn add_scenario(topology: &Topology, table: &RouteTable, sites: &Sites, world: &mut World) {
+    for fault in &topology.faults {
+        let bare = fault.object.strip_prefix("pop.").unwrap_or(&fault.object);
+        let node = table.node_named(&Kind::Pop.object(bare)).expect("the file's reader resolved the POP");
+        for (at, act) in acts_of(fault, node, sites.pops[bare], topology.convergence) {
+            world.schedule_act(at, act);
+        }
+    }
+}
+
+fn region_name(table: &RouteTable, region: RegionId) -> &str {
+    &table.regions[region.index()].name
+}

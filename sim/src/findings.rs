@@ -1,0 +1,208 @@
+//! From a world that has ended to its report.
+
+use std::collections::BTreeMap;
+
+use anyedge_net::rng::Seed;
+use anyedge_net::time::{Instant, nanos};
+use anyedge_topologies::{Client, Kind, SloOf, Topology};
+use anyedge_traffic::stats::Stats;
+
+use crate::internet::{Population, SiteId};
+use crate::node::AnyForwarder;
+use crate::report::{
+    AssumedLink, ClientReport, FaultReport, FlowReport, Latency, LinkReport, Report, Requests, SCHEMA, causes, millis,
+};
+use crate::run::LoadAccount;
+use crate::stack;
+use crate::verdict;
+use crate::world::World;
+
+const CATCHMENT: &str = "lowest RTT (ideal)";
+
+/// Puts together what the run found.
+pub(crate) fn report(
+    topology: &Topology,
+    seed: Seed,
+    digest: u64,
+    now: Instant,
+    world: &World,
+    accounts: &[LoadAccount],
+    site_names: &BTreeMap<SiteId, String>,
+) -> Report {
+    let sums = Sums::of(accounts);
+    let clients: Vec<ClientReport> = topology
+        .clients
+        .values()
+        .filter(|client| !client.loads.is_empty())
+        .map(|client| client_report(topology, client, world, &sums, site_names))
+        .collect();
+    Report {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION"),
+        topology: topology.name.clone(),
+        seed: seed.0,
+        digest: format!("{digest:016x}"),
+        virtual_s: now.as_secs_f64(),
+        wall_s: 0.0,
+        events: world.steps(),
+        packet_hops: world.packet_hops(),
+        catchment: CATCHMENT,
+        tcp_stack: stack::TCP_STACK,
+        clients,
+        links: links(world),
+        assumed_links: assumed_links(topology),
+        faults: faults(topology, now),
+        slos: slos(topology, &sums),
+        flows: flows(world),
+        drops: causes(&world.drops()),
+    }
+}
+
+/// The accounts, added up by client.
+struct Sums {
+    anycast: BTreeMap<String, Stats>,
+    direct: BTreeMap<String, Stats>,
+}
+
+impl Sums {
+    fn of(accounts: &[LoadAccount]) -> Sums {
+        let mut sums = Sums { anycast: BTreeMap::new(), direct: BTreeMap::new() };
+        for account in accounts {
+            let side = if account.direct { &mut sums.direct } else { &mut sums.anycast };
+            side.entry(account.client.clone()).or_default().merge(&account.stats.lock());
+        }
+        sums
+    }
+}
+
+fn client_report(
+    topology: &Topology,
+    client: &Client,
+    world: &World,
+    sums: &Sums,
+    site_names: &BTreeMap<SiteId, String>,
+) -> ClientReport {
+    let none = Stats::default();
+    let stats = sums.anycast.get(&client.name).unwrap_or(&none);
+    let direct = sums.direct.get(&client.name);
+    let own = Kind::Client.object(&client.name);
+    let population = world.internet.populations().iter().find(|population| population.name == own);
+    let pops = population.map(|population| entries(population, world, site_names)).unwrap_or_default();
+    // The name breaks ties, so that two equal POPs do not swap from run to run.
+    let pop = pops.iter().max_by_key(|(name, count)| (**count, core::cmp::Reverse(*name))).map(|(name, _)| name.clone());
+    let latency = Latency::of(stats.intended());
+    let direct_latency = direct.and_then(|stats| Latency::of(stats.intended()));
+    let gain = latency.zip(direct_latency).map(|(here, direct)| direct.p50 - here.p50);
+    ClientReport {
+        name: client.name.clone(),
+        gain_assumed: gain.is_some() && pops.keys().any(|pop| rests_on_assumption(topology, client, pop)),
+        pop,
+        pops,
+        requests: Requests::of(stats),
+        latency_ms: latency,
+        actual_ms: Latency::of(stats.actual()),
+        direct_ms: direct_latency,
+        direct_requests: direct.map(Requests::of),
+        gain_ms: gain.map(|gain| (gain * 1e3).round() / 1e3),
+        broken_flows: stats.broken_flows(),
+        gap_s: stats.longest_gap().as_secs_f64(),
+    }
+}
+
+/// Packets of a population by the POP that they entered by.
+fn entries(population: &Population, world: &World, names: &BTreeMap<SiteId, String>) -> BTreeMap<String, u64> {
+    population
+        .paths
+        .iter()
+        .map(|(site, path)| {
+            let name = names.get(site).map_or("", |name| name.strip_prefix("pop.").unwrap_or(name));
+            (name.to_owned(), world.links[path.to_site.index()].delivered)
+        })
+        .filter(|(_, delivered)| *delivered > 0)
+        .collect()
+}
+
+/// Whether the way from `pop` to the home of any of the client's loads is an assumed link.
+fn rests_on_assumption(topology: &Topology, client: &Client, pop: &str) -> bool {
+    client.loads.iter().any(|load| {
+        let region = topology.home_region(&load.vip);
+        topology.link_between(pop, &region.name).is_some_and(|link| link.assumed)
+    })
+}
+
+fn links(world: &World) -> Vec<LinkReport> {
+    let mut links: Vec<LinkReport> = world
+        .links
+        .iter()
+        .map(|link| LinkReport {
+            name: link.spec.name.clone(),
+            delivered: link.delivered,
+            dropped: causes(&link.dropped),
+        })
+        .collect();
+    links.sort_by(|a, b| a.name.cmp(&b.name));
+    links
+}
+
+fn assumed_links(topology: &Topology) -> Vec<AssumedLink> {
+    let assumed = topology.links.values().filter(|link| link.assumed);
+    assumed
+        .map(|link| AssumedLink {
+            name: link.name.clone(),
+            rtt_ms: millis(nanos(link.rtt)),
+            source: link.source.clone(),
+        })
+        .collect()
+}
+
+fn faults(topology: &Topology, now: Instant) -> Vec<FaultReport> {
+    let mut faults: Vec<FaultReport> = Vec::new();
+    for fault in &topology.faults {
+        let mut add = |at: core::time::Duration, what: String| {
+            if Instant::ZERO + at <= now {
+                faults.push(FaultReport { at_s: at.as_secs_f64(), what });
+            }
+        };
+        add(fault.at, format!("down {}", fault.object));
+        if let Some(end) = fault.end() {
+            add(end, format!("up {}", fault.object));
+        }
+    }
+    faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    faults
+}
+
+fn slos(topology: &Topology, sums: &Sums) -> Vec<crate::report::SloReport> {
+    let mut all = Stats::default();
+    sums.anycast.values().for_each(|stats| all.merge(stats));
+    let none = Stats::default();
+    let of = |slo: &anyedge_topologies::Slo| match &slo.of {
+        SloOf::Clients => all.clone(),
+        SloOf::Client(name) => sums.anycast.get(name).unwrap_or(&none).clone(),
+    };
+    topology
+        .slos
+        .iter()
+        .flat_map(|slo| {
+            let stats = of(slo);
+            verdict::judge(slo, &stats).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn flows(world: &World) -> FlowReport {
+    let tally = &world.tally;
+    let still_open = world.nodes.iter().map(|node| match &node.forwarder {
+        AnyForwarder::ClbNode(clb_node) => clb_node.flows() as u64,
+        AnyForwarder::Pop(_) | AnyForwarder::VSwitch(_) => 0,
+    });
+    let flows = FlowReport {
+        opened: tally.opened,
+        established: tally.established,
+        moved: tally.moved,
+        closed: tally.closed.iter().map(|(end, count)| (format!("{end:?}"), *count)).collect(),
+        still_open: still_open.sum(),
+    };
+    assert_eq!(flows.opened, tally.closed_total() + flows.still_open, "conservation of flows");
+    flows
+}

@@ -1,0 +1,212 @@
+//! What a run found, as data: the JSON that tools read and the tables that people read come from it.
+//!
+//! Schema 1. Durations are in the unit that a field's name ends with; percentiles are of answered requests;
+//! `latency_ms` counts from the intended time of a request, `actual_ms` from the time at which it was really
+//! sent, `direct_ms` is intended latency of the same load over the public path. Counts of causes name only
+//! those that occurred. docs/report.md describes every field.
+
+use std::collections::BTreeMap;
+
+use anyedge_net::drop_reason::DropCounts;
+use anyedge_traffic::failure::Failure;
+use anyedge_traffic::stats::Stats;
+use serde::Serialize;
+
+/// Version of the JSON's shape; it grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// Everything a run found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of anyedge.
+    pub version: &'static str,
+    /// The topology's name.
+    pub topology: String,
+    /// The root of all randomness.
+    pub seed: u64,
+    /// The trace digest, 16 hexadecimal digits.
+    pub digest: String,
+    /// Simulated seconds.
+    pub virtual_s: f64,
+    /// Seconds on the wall that the run took.
+    pub wall_s: f64,
+    /// Events that happened.
+    pub events: u64,
+    /// Packets that links delivered: the sum over `links`.
+    pub packet_hops: u64,
+    /// How clients find their POP.
+    pub catchment: &'static str,
+    /// The hosts' TCP.
+    pub tcp_stack: &'static str,
+    /// Client populations, by name.
+    pub clients: Vec<ClientReport>,
+    /// All links, by name, one entry per direction.
+    pub links: Vec<LinkReport>,
+    /// Backbone links whose figures are assumed, not measured.
+    pub assumed_links: Vec<AssumedLink>,
+    /// What was done to the network, by time.
+    pub faults: Vec<FaultReport>,
+    /// Service levels and what was measured.
+    pub slos: Vec<SloReport>,
+    /// What became of the flows at the load balancers.
+    pub flows: FlowReport,
+    /// Packets that were lost, by cause, everywhere.
+    pub drops: BTreeMap<&'static str, u64>,
+}
+
+impl Report {
+    /// Whether every service level was kept.
+    pub fn kept(&self) -> bool {
+        self.slos.iter().all(|slo| slo.kept)
+    }
+}
+
+/// A client population and how it was served.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientReport {
+    /// Bare name, such as `osaka`.
+    pub name: String,
+    /// The POP that most of its packets entered by; `None` when no packet was sent.
+    pub pop: Option<String>,
+    /// Packets by the POP that they entered by.
+    pub pops: BTreeMap<String, u64>,
+    /// Requests by their end.
+    pub requests: Requests,
+    /// From intended time to answer.
+    pub latency_ms: Option<Latency>,
+    /// From real start to answer.
+    pub actual_ms: Option<Latency>,
+    /// The same load over the public path.
+    pub direct_ms: Option<Latency>,
+    /// Its requests by their end.
+    pub direct_requests: Option<Requests>,
+    /// Median of the direct path less median of the anycast path.
+    pub gain_ms: Option<f64>,
+    /// The gain rests on a link whose figures are assumed.
+    pub gain_assumed: bool,
+    /// Connections that died after they were established.
+    pub broken_flows: u64,
+    /// Longest time without an answer.
+    pub gap_s: f64,
+}
+
+/// Requests by their end: `sent = ok + sum(failed)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// Requests that were due.
+    pub sent: u64,
+    /// Answered in time and right.
+    pub ok: u64,
+    /// The others, by cause.
+    pub failed: BTreeMap<&'static str, u64>,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// 99.9th percentile.
+    pub p999: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// One direction of a link.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkReport {
+    /// Name with direction, such as `client.osaka>pop.tokyo`.
+    pub name: String,
+    /// Packets delivered.
+    pub delivered: u64,
+    /// Packets lost, by cause.
+    pub dropped: BTreeMap<&'static str, u64>,
+}
+
+/// A backbone link whose figures are assumed.
+#[derive(Clone, Debug, Serialize)]
+pub struct AssumedLink {
+    /// Bare name, such as `moscow-guangzhou`.
+    pub name: String,
+    /// Round-trip time.
+    pub rtt_ms: f64,
+    /// What the figure rests on.
+    pub source: Option<String>,
+}
+
+/// One thing done to the network.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultReport {
+    /// When.
+    pub at_s: f64,
+    /// `<verb> <object>`, such as `down pop.tokyo`.
+    pub what: String,
+}
+
+/// A service level.
+#[derive(Clone, Debug, Serialize)]
+pub struct SloReport {
+    /// Whose, such as `client.osaka` or `clients`.
+    pub of: String,
+    /// As the file has it.
+    pub expect: String,
+    /// What was measured, in the metric's own unit.
+    pub measured: String,
+    /// Whether it was kept.
+    pub kept: bool,
+}
+
+/// What became of the flows: `opened = sum(closed) + still_open`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FlowReport {
+    /// Given to a target.
+    pub opened: u64,
+    /// TCP handshakes completed.
+    pub established: u64,
+    /// Changes of a flow's POP.
+    pub moved: u64,
+    /// Left the connection tables, by cause.
+    pub closed: BTreeMap<String, u64>,
+    /// In a connection table when the run ended.
+    pub still_open: u64,
+}
+
+impl Requests {
+    pub(crate) fn of(stats: &Stats) -> Requests {
+        Requests {
+            sent: stats.sent(),
+            ok: stats.ok(),
+            failed: Failure::ALL
+                .iter()
+                .map(|cause| (cause.name(), stats.failed(*cause)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        }
+    }
+}
+
+impl Latency {
+    /// The percentiles of a histogram of nanoseconds; `None` when it is empty.
+    pub(crate) fn of(histogram: &hdrhistogram::Histogram<u64>) -> Option<Latency> {
+        if histogram.is_empty() {
+            return None;
+        }
+        let at = |quantile| millis(histogram.value_at_quantile(quantile));
+        Some(Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: millis(histogram.max()) })
+    }
+}
+
+pub(crate) fn causes(drops: &DropCounts) -> BTreeMap<&'static str, u64> {
+    drops.iter().map(|(reason, count)| (reason.name(), count)).collect()
+}
+
+/// Nanoseconds as milliseconds with three decimals, which is what the histograms' three digits carry.
+pub(crate) fn millis(nanos: u64) -> f64 {
+    (nanos as f64 / 1e3).round() / 1e3
+}

@@ -1,0 +1,218 @@
+//! One run: from a topology to a report.
+//!
+//! The loop: run the services that are ready, let the hosts send what that left, and only when nobody is
+//! ready take the next event. The world is locked while an event happens and free while services run.
+//! The run ends when the load has stopped and every request has its outcome, at the latest `drain` after
+//! `duration`.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyedge_net::rng::Seed;
+use anyedge_net::time::Instant;
+use anyedge_topologies::Topology;
+use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
+use anyedge_traffic::stats::SharedStats;
+use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
+use anyedge_traffic::clients;
+
+use crate::build::{self, BuildError, Built, LoadHost};
+use crate::digest::{Cover, Perturbation};
+use crate::executor::Executor;
+use crate::host::{Shared, SimHost};
+use crate::report::Report;
+use crate::{findings, world::World};
+
+/// How often, in virtual time, the run looks whether every request has its outcome.
+const OUTCOME_CHECK: Duration = Duration::from_millis(10);
+
+/// What a run may be asked beside its topology.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Options {
+    /// Root of all randomness; `None`: the topology's.
+    pub seed: Option<Seed>,
+    /// How long clients send; `None`: the topology's.
+    pub duration: Option<Duration>,
+    /// What the digest covers.
+    pub cover: Cover,
+    /// Events between two calls of the progress callback; 0: the default.
+    pub progress_every: u64,
+    /// For tests of the digest.
+    #[doc(hidden)]
+    pub perturbation: Option<Perturbation>,
+}
+
+/// Events between two calls of the progress callback.
+const PROGRESS_EVERY: u64 = 1 << 16;
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Simulated time so far.
+    pub at: Duration,
+    /// When clients stop sending.
+    pub end: Duration,
+    /// Packets that links delivered so far.
+    pub packet_hops: u64,
+}
+
+/// The account of one load of one population.
+pub(crate) struct LoadAccount {
+    pub(crate) client: String,
+    pub(crate) direct: bool,
+    pub(crate) stats: SharedStats,
+    pub(crate) stop: Instant,
+}
+
+/// Runs `topology`. `progress` is called now and then; what it does cannot change the run. The report's
+/// `wall_s` is zero: only the caller has a clock.
+///
+/// # Errors
+/// When the topology reads well but cannot be built.
+pub fn run(
+    topology: &Topology,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, BuildError> {
+    let seed = options.seed.unwrap_or(Seed(topology.seed));
+    let duration = options.duration.unwrap_or(topology.duration);
+    let mut executor = Executor::new();
+    let built = build::build(topology, seed, options, executor.handle().clone())?;
+    let Built { world, loads, backends, site_names } = built;
+    let shared = Shared::new(world, executor.handle().clone());
+    for served in &backends {
+        let host = SimHost::new(&shared, served.host, &served.name);
+        let config = BackendConfig::on(served.listen.clone());
+        backend::serve(&host, config, Arc::new(Unobserved)).expect("a fresh host has every port free");
+    }
+    let accounts = start_loads(topology, duration, &shared, &loads);
+    let end = Instant::ZERO + duration;
+    let mut course = Course {
+        end,
+        latest: end + topology.drain,
+        check_at: end,
+        report_at: 0,
+        report_every: if options.progress_every == 0 { PROGRESS_EVERY } else { options.progress_every },
+    };
+    while course.go_on(&mut executor, &shared, &accounts, progress) {}
+    let now = shared.world().now();
+    for account in &accounts {
+        account.stats.lock().close(now, account.stop);
+    }
+    let digest = shared.world().digest.value();
+    executor.finish();
+    let mut world = shared.world();
+    world.close();
+    Ok(findings::report(topology, seed, digest, now, &world, &accounts, &site_names))
+}
+
+/// Where a run stands and how far it goes.
+struct Course {
+    end: Instant,
+    latest: Instant,
+    check_at: Instant,
+    report_at: u64,
+    report_every: u64,
+}
+
+impl Course {
+    /// Lets things happen until services are ready again; false when the run is over.
+    fn go_on(
+        &mut self,
+        executor: &mut Executor,
+        shared: &Arc<Shared>,
+        accounts: &[LoadAccount],
+        progress: &mut dyn FnMut(Progress),
+    ) -> bool {
+        executor.run_ready();
+        let mut world = shared.world();
+        world.flush();
+        while executor.handle().is_idle() {
+            let Some(at) = world.next_at() else { return false };
+            if at >= self.check_at && self.is_over(at, accounts) {
+                return false;
+            }
+            world.step();
+            world.flush();
+            if world.steps() >= self.report_at {
+                self.tell(&world, progress);
+            }
+        }
+        true
+    }
+
+    fn is_over(&mut self, at: Instant, accounts: &[LoadAccount]) -> bool {
+        self.check_at = at + OUTCOME_CHECK;
+        at > self.latest || accounts.iter().all(|account| account.stats.lock().unfinished() == 0)
+    }
+
+    fn tell(&mut self, world: &World, progress: &mut dyn FnMut(Progress)) {
+        self.report_at = world.steps() + self.report_every;
+        progress(Progress {
+            at: world.now().since(Instant::ZERO),
+            end: self.end.since(Instant::ZERO),
+            packet_hops: world.packet_hops(),
+        });
+    }
+}
+
+fn start_loads(
+    topology: &Topology,
+    duration: Duration,
+    shared: &Arc<Shared>,
+    hosts: &[LoadHost],
+) -> Vec<LoadAccount> {
+    let mut accounts: BTreeMap<(String, usize, bool), LoadAccount> = BTreeMap::new();
+    for host in hosts {
+        let client = &topology.clients[&host.client];
+        for (number, load) in client.loads.iter().enumerate() {
+            if let Some(region) = &host.direct
+                && !(load.direct && *region == build::home(topology, load))
+            {
+                continue;
+            }
+            let Some(plan) = plan(topology, load, host.v6, duration) else { continue };
+            let key = (host.client.clone(), number, host.direct.is_some());
+            let account = accounts.entry(key).or_insert_with(|| LoadAccount {
+                client: host.client.clone(),
+                direct: host.direct.is_some(),
+                stats: SharedStats::default(),
+                stop: plan.stop,
+            });
+            let share = Share { index: host.index, of: host.of };
+            let handle = SimHost::new(shared, host.host, &host.name);
+            clients::start(&handle, &plan, share, &account.stats).expect("the file's reader checked the load");
+        }
+    }
+    accounts.into_values().collect()
+}
+
+/// The file's load as the client's; `None` when its VIP has no address of the client's family.
+fn plan(topology: &Topology, load: &anyedge_topologies::Load, v6: bool, duration: Duration) -> Option<Load> {
+    let vip = &topology.vips[&load.vip];
+    let address = if v6 { vip.address.v6.map(Into::into) } else { vip.address.v4.map(Into::into) }?;
+    let listener = &topology.clbs[&vip.clb].listeners[&load.listener];
+    let (kind, size, request_size) = match load.kind {
+        anyedge_topologies::LoadKind::Request { request_bytes, answer_bytes } => {
+            (LoadKind::Request, answer_bytes, request_bytes as u32)
+        }
+        anyedge_topologies::LoadKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
+    };
+    Some(Load {
+        stream: format!("{}:{}", load.vip, load.listener),
+        kind,
+        rate: Rate { count: load.rate.count, per: load.rate.per },
+        arrivals: match load.arrivals {
+            anyedge_topologies::Arrivals::Poisson => Arrivals::Poisson,
+            anyedge_topologies::Arrivals::Fixed => Arrivals::Fixed,
+        },
+        size,
+        request_size,
+        to: std::net::SocketAddr::new(address, listener.port),
+        timeout: load.timeout,
+        start: Instant::ZERO + load.start,
+        stop: Instant::ZERO + load.stop.unwrap_or(duration).min(duration),
+        in_flight_max: load.in_flight_max,
+    })
+}

@@ -1,0 +1,61 @@
+//! The `anyedge` command as a user would build it, in debug and in release.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// How the command was built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// `cargo build`
+    Debug,
+    /// `cargo build --release`
+    Release,
+}
+
+/// The workspace's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
+}
+
+/// The command, built when first asked for, into the target folder that the running test came from.
+pub fn path(profile: Profile) -> &'static Path {
+    static DEBUG: OnceLock<PathBuf> = OnceLock::new();
+    static RELEASE: OnceLock<PathBuf> = OnceLock::new();
+    match profile {
+        Profile::Debug => DEBUG.get_or_init(|| build(&[], "debug")),
+        Profile::Release => RELEASE.get_or_init(|| build(&["--release"], "release")),
+    }
+}
+
+fn build(flags: &[&str], folder: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    // <target>/<profile>/deps/<test>
+    let target = own.ancestors().nth(3).expect("a test lies in the target folder");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--package", "anyedge-cli", "--bin", "anyedge"])
+        .args(flags)
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(root())
+        .status()
+        .expect("cargo can be run");
+    assert!(built.success(), "the command does not build");
+    target.join(folder).join("anyedge")
+}
+
+/// Runs the command in the workspace's folder to its end.
+pub fn run(profile: Profile, args: &[&str]) -> Output {
+    Command::new(path(profile)).args(args).current_dir(root()).output().expect("the command can be run")
+}
+
+/// Runs `sim` with `args` and gives its JSON; the verdict may be either.
+///
+/// # Panics
+/// When the run fails otherwise than by a broken service level.
+pub fn simulate(profile: Profile, args: &[&str]) -> serde_json::Value {
+    let output = run(profile, &[&["sim", "--quiet", "--json", "-"], args].concat());
+    let code = output.status.code();
+    assert!(matches!(code, Some(0 | 1)), "{args:?}: exit {code:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the report is JSON")
+}
