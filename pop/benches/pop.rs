@@ -215,6 +215,7 @@ impl Rig {
     }
 
     /// Time of `iters` packets.
+    #[expect(clippy::disallowed_methods, reason = "a bench reads the wall clock")]
     fn time(&mut self, iters: u64, batch_len: usize) -> Duration {
         let rounds = iters.div_ceil(ROUND as u64);
         let mut spent = Duration::ZERO;

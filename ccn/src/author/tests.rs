@@ -1,4 +1,7 @@
-//! A small world of plans, and each way in which plans make no table.
+//! A small world of plans and the tables that come of it.
+//!
+//! Two POPs publish a VIP of both families, whose load balancer has a region of two CLB nodes and one host.
+//! Names and order of addition differ on purpose from the order of ids.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -11,6 +14,8 @@ use anyedge_net::wire::outer::Encap;
 
 use super::plan::{EndsPlan, SchedulerPlan};
 use super::*;
+
+mod refusals;
 
 fn node(name: &str, number: u8) -> NodePlan {
     NodePlan {
@@ -137,23 +142,6 @@ fn author(plans: Plans) -> TableAuthor {
         plans,
         ..TableAuthor::new(HashKey::new([7; 16]))
     }
-}
-
-/// A change that makes no sense.
-type Change = fn(&mut Plans);
-
-/// What publishing says after `change`.
-fn refused(change: impl FnOnce(&mut Plans)) -> String {
-    let mut plans = plans();
-    change(&mut plans);
-    author(plans)
-        .publish()
-        .expect_err("the change makes no sense")
-        .to_string()
-}
-
-fn web(plans: &mut Plans) -> &mut ListenerPlan {
-    &mut plans.clbs[1].listeners[0]
 }
 
 fn published(plans: Plans) -> Arc<RouteTable> {
@@ -316,188 +304,4 @@ fn a_refused_table_leaves_the_revision_where_it_was() {
     author.publish().expect_err("nobody publishes the VIP");
     author.plans.vips[0].publishers = publishers;
     assert_eq!(author.publish().expect("mended").revision, Revision(2));
-}
-
-#[test]
-fn a_name_that_is_nowhere_is_refused_with_who_wanted_it() {
-    let cases: [(&str, Change); 7] = [
-        ("VIP `game` refers to node `pop.tokio`, which", |plans| {
-            plans.vips[0].publishers[0] = "pop.tokio".to_owned()
-        }),
-        ("VIP `game` refers to POP `host.web-1`, which", |plans| {
-            plans.vips[0].publishers[0] = "host.web-1".to_owned()
-        }),
-        ("VIP `game` refers to load balancer `gz`, which", |plans| {
-            plans.vips[0].clb = "gz".to_owned()
-        }),
-        (
-            "load balancer `spare` refers to region `gz`, which",
-            |plans| plans.clbs[0].region = "gz".to_owned(),
-        ),
-        ("host `host.web-1` refers to region `gz`, which", |plans| {
-            plans.hosts[0].region = "gz".to_owned()
-        }),
-        (
-            "listener `gz-main/web` refers to host `pop.tokyo`, which",
-            |plans| {
-                web(plans).targets[0].host = "pop.tokyo".to_owned();
-            },
-        ),
-        (
-            "path `guangzhou-web-1` refers to node `x`, which",
-            |plans| {
-                plans.paths[2].ends = EndsPlan::Fabric {
-                    host: "x".to_owned(),
-                };
-            },
-        ),
-    ];
-    for (expected, change) in cases {
-        assert_eq!(refused(change), format!("{expected} does not exist"));
-    }
-}
-
-#[test]
-fn what_is_there_twice_is_refused() {
-    let cases: [(&str, Change); 10] = [
-        ("node `pop.tokyo`", |plans| {
-            plans.pops.push(node("pop.tokyo", 77))
-        }),
-        ("tunnel address 10.255.0.1 of node `pop.zug`", |plans| {
-            plans.pops.push(node("pop.zug", 1))
-        }),
-        ("region `guangzhou`", |plans| {
-            plans.regions.push(plans.regions[0].clone())
-        }),
-        ("path `tokyo-guangzhou`", |plans| {
-            plans.paths.push(plans.paths[0].clone())
-        }),
-        ("load balancer `spare`", |plans| {
-            plans.clbs.push(plans.clbs[0].clone())
-        }),
-        ("listener `web`", |plans| {
-            let twin = ListenerPlan {
-                port: 82,
-                ..web(plans).clone()
-            };
-            plans.clbs[1].listeners.push(twin);
-        }),
-        ("protocol 6 port 81 of load balancer `gz-main`", |plans| {
-            web(plans).port = 81
-        }),
-        ("target 10.0.0.11:80 of listener `gz-main/web`", |plans| {
-            let twin = target("10.0.0.11", 80, 1);
-            web(plans).targets.push(twin);
-        }),
-        ("publisher `pop.tokyo` of VIP `game`", |plans| {
-            plans.vips[0].publishers.push("pop.tokyo".to_owned())
-        }),
-        ("address 203.0.113.10 of VIP `gold`", |plans| {
-            let mut twin = plans.vips[0].clone();
-            twin.name = "gold".to_owned();
-            plans.vips.push(twin);
-        }),
-    ];
-    for (expected, change) in cases {
-        assert_eq!(refused(change), format!("{expected} is there twice"));
-    }
-}
-
-#[test]
-fn values_out_of_range_are_refused() {
-    let target = "target 10.0.0.11:80 of listener `gz-main/web`";
-    assert_eq!(
-        refused(|plans| web(plans).targets[0].weight = 101),
-        format!("{target} has weight 101; a weight is 0 to 100")
-    );
-    assert_eq!(
-        refused(|plans| web(plans).targets[0].port = 0),
-        "target 10.0.0.11:0 of listener `gz-main/web` has port 0; a port is 1 to 65535"
-    );
-    assert_eq!(
-        refused(|plans| web(plans).port = 0),
-        "listener `gz-main/web` has port 0; a port is 1 to 65535"
-    );
-    assert_eq!(
-        refused(|plans| web(plans).protocol = 132),
-        "listener `gz-main/web` has IP protocol 132; a listener has 6 (TCP) or 17 (UDP)"
-    );
-    assert_eq!(
-        refused(|plans| plans.paths[0].mtu = 603),
-        "path `tokyo-guangzhou` carries inner packets of 575 bytes; 576 are needed"
-    );
-    assert_eq!(
-        refused(|plans| plans.paths[0].mtu = 1_307),
-        "the way to address 2001:db8:113::10 of VIP `game` carries inner packets of 1279 bytes; 1280 are needed"
-    );
-}
-
-#[test]
-fn a_vip_needs_an_address_a_publisher_and_paths() {
-    assert_eq!(
-        refused(|plans| plans.vips[0].addresses.clear()),
-        "VIP `game` has no address"
-    );
-    assert_eq!(
-        refused(|plans| plans.vips[0].publishers.clear()),
-        "VIP `game` is published by no POP"
-    );
-    assert_eq!(
-        refused(|plans| drop(plans.paths.remove(1))),
-        "VIP `game` is published by `pop.frankfurt`, which has no path to region `guangzhou`"
-    );
-    assert_eq!(
-        refused(|plans| drop(plans.paths.remove(2))),
-        "target 10.0.0.11:80 of listener `gz-main/hash` is on `host.web-1`, to which its region has no path"
-    );
-    assert_eq!(
-        refused(|plans| plans.regions[0].clb_nodes[0].underlay_v4 = Ipv4Addr::UNSPECIFIED),
-        "path `frankfurt-guangzhou` ends at `region.guangzhou.clb-2`, which has no tunnel address of the path's family"
-    );
-    let elsewhere = |plans: &mut Plans| {
-        plans.regions.push(RegionPlan {
-            name: "seoul".to_owned(),
-            clb_nodes: Vec::new(),
-        });
-        plans.hosts[0].region = "seoul".to_owned();
-    };
-    assert_eq!(
-        refused(elsewhere),
-        "target 10.0.0.11:80 of listener `gz-main/hash` is on `host.web-1`, which is not in region `guangzhou`"
-    );
-}
-
-#[test]
-fn more_objects_than_ids_are_refused() {
-    let too_many = |count: usize, kind: &str, most: usize| {
-        format!("{count} objects of kind {kind}, and at most {most} have an id")
-    };
-    assert_eq!(
-        refused(|plans| plans.paths = vec![plans.paths[0].clone(); PATHS_MAX + 1]),
-        too_many(65_520, "path", 65_519)
-    );
-    assert_eq!(
-        refused(|plans| plans.clbs = vec![plans.clbs[0].clone(); CLBS_MAX + 1]),
-        too_many(32_769, "load balancer", 32_768)
-    );
-    assert_eq!(
-        refused(|plans| plans.pops = vec![node("pop.tokyo", 1); NODES_MAX]),
-        too_many(65_538, "node", 65_535)
-    );
-}
-
-#[test]
-fn a_weight_is_only_changed_where_there_is_one() {
-    let mut author = author(plans());
-    let address: Address = "10.0.0.11".parse().expect("a literal address");
-    let mut say = |clb: &str, listener: &str, port: u16, weight: u8| {
-        author
-            .set_weight(clb, listener, (address, port), weight)
-            .expect_err("no such thing")
-            .to_string()
-    };
-    assert!(say("gz", "web", 80, 1).contains("load balancer `gz`"));
-    assert!(say("gz-main", "wob", 80, 1).contains("listener `gz-main/wob`"));
-    assert!(say("gz-main", "web", 81, 1).contains("target `10.0.0.11:81`"));
-    assert!(say("gz-main", "web", 80, 101).contains("has weight 101"));
 }

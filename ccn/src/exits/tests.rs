@@ -1,4 +1,7 @@
 //! A POP, two regions of CLB nodes and a host, joined by paths of different cost.
+//!
+//! The table is written by hand, without the author, so that ids in the tests are plain numbers: the order of
+//! its paths is on purpose not the order of their names.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;

@@ -1,4 +1,7 @@
-//! Packets that go in, come out, and are refused.
+//! Packets that go into a tunnel, come out, and are refused.
+//!
+//! Each packet is built from nothing and stands in a pool of its own; what arrives is given the outer TOS
+//! that its port would have read.
 
 use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::packet::{HEADROOM, Meta, Pool};

@@ -1,4 +1,7 @@
-//! What a POP does to packets, told one by one. `ingress` first, then `egress`, then what holds for all.
+//! What a POP does to packets, told one by one.
+//!
+//! `tests/ingress` is the way in, `tests/egress` the way out, `tests/world` the words that both are told in.
+//! Here stands what holds for every packet and every table.
 
 mod egress;
 mod ingress;

@@ -1,4 +1,7 @@
 //! From the backbone out to the client.
+//!
+//! CLB nodes send the tunnelled packets of this file; each expected packet is built from its description and
+//! compared byte by byte, so that checksums are checked too.
 
 use anyedge_net::wire::{self, tcp};
 

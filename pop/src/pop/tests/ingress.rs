@@ -1,4 +1,7 @@
 //! From the Internet into the backbone.
+//!
+//! Clients send the packets of this file. Expected packets are built from their descriptions and compared byte
+//! by byte behind the GRE header; the figures of MTU and MSS are those of RFC 2784, RFC 2890 and RFC 8086.
 
 use anyedge_net::slot;
 use anyedge_net::wire::gre::GreKey;

@@ -1,4 +1,7 @@
 //! A small world around one POP: a table, packets of clients and of CLB nodes, and what becomes of each.
+//!
+//! Every call goes through a ledger, which asserts the conservation of packets, and every slot must come back
+//! to the pool. Tables come from the author, as in the simulator and in live networks.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
