@@ -1,4 +1,5 @@
-//! What the end-to-end tests share: the built command, the measured data, and the two worlds side by side.
+//! What the end-to-end tests share: the built command, the measured data, and hostile captures.
 
 pub mod binary;
+pub mod captures;
 pub mod dataset;

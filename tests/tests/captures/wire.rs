@@ -1,93 +1,9 @@
-//! Real and hostile captures through everything that reads or changes bytes: nothing panics.
-//!
-//! The captures are those that broke other tools. They lie in `cases/pcap` of the folder that `ANYEDGE_DATA`
-//! names, by default `shared/data` beside the project; without it the tests are skipped, and say so.
-
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
-
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+//! Captured packets, real and hostile, through everything that reads or changes bytes.
 
 use anyedge_net::checksum;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::wire::{Parsed, ecn, gre, icmp, outer, parse, rewrite, tcp, udp};
-use pcap_file::DataLink;
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::{Block, PcapNgReader};
-
-const ETHERTYPE_AT: usize = 12;
-
-fn captures() -> Option<Vec<PathBuf>> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
-    let data =
-        std::env::var_os("ANYEDGE_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    let folder = data.join("cases/pcap");
-    let Ok(entries) = fs::read_dir(&folder) else {
-        eprintln!(
-            "SKIPPED: no captures in {}; set ANYEDGE_DATA",
-            folder.display()
-        );
-        return None;
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|kind| kind == "pcap" || kind == "pcapng")
-        })
-        .collect();
-    paths.sort();
-    Some(paths)
-}
-
-/// The frames of a capture with their link type. Many of the files are broken on purpose: reading ends there.
-fn frames(path: &Path) -> Vec<(DataLink, Vec<u8>)> {
-    let file = || File::open(path).expect("a readable capture");
-    let mut frames = Vec::new();
-    if let Ok(mut reader) = PcapReader::new(file()) {
-        let link = reader.header().datalink;
-        while let Some(Ok(packet)) = reader.next_packet() {
-            frames.push((link, packet.data.into_owned()));
-        }
-        return frames;
-    }
-    let Ok(mut reader) = PcapNgReader::new(file()) else {
-        return frames;
-    };
-    let mut links = Vec::new();
-    while let Some(Ok(block)) = reader.next_block() {
-        match block {
-            Block::InterfaceDescription(interface) => links.push(interface.linktype),
-            Block::EnhancedPacket(packet) => {
-                let link = links.get(packet.interface_id as usize);
-                let link = link.copied().unwrap_or(DataLink::ETHERNET);
-                frames.push((link, packet.data.into_owned()));
-            }
-            Block::SimplePacket(packet) => {
-                let link = links.first().copied().unwrap_or(DataLink::ETHERNET);
-                frames.push((link, packet.data.into_owned()));
-            }
-            _ => {}
-        }
-    }
-    frames
-}
-
-/// The IP packet in a frame; whatever bytes there are for a link type that carries none.
-fn network_layer(link: DataLink, frame: &[u8]) -> &[u8] {
-    match link {
-        DataLink::ETHERNET => {
-            let mut at = ETHERTYPE_AT;
-            while matches!(frame.get(at..at + 2), Some([0x81, 0x00] | [0x88, 0xa8])) {
-                at += 4; // one VLAN tag
-            }
-            frame.get(at + 2..).unwrap_or(&[])
-        }
-        DataLink::NULL | DataLink::LOOP => frame.get(4..).unwrap_or(&[]),
-        DataLink::LINUX_SLL => frame.get(16..).unwrap_or(&[]),
-        _ => frame,
-    }
-}
+use anyedge_tests::captures::{self, frames, network_layer};
 
 fn other_address(family: Family) -> Address {
     match family {
@@ -172,7 +88,7 @@ fn read(bytes: &[u8]) -> bool {
 
 #[test]
 fn no_capture_panics_and_what_is_rewritten_stays_valid() {
-    let Some(paths) = captures() else {
+    let Some(paths) = captures::all() else {
         return;
     };
     let (mut packets, mut valid) = (0, 0);
@@ -183,10 +99,6 @@ fn no_capture_panics_and_what_is_rewritten_stays_valid() {
             read(&frame);
         }
     }
-    eprintln!(
-        "{} captures, {packets} frames, {valid} valid packets",
-        paths.len()
-    );
     assert!(
         packets > 100 && valid > 50,
         "{packets} frames, {valid} valid"
@@ -195,7 +107,7 @@ fn no_capture_panics_and_what_is_rewritten_stays_valid() {
 
 #[test]
 fn every_cut_of_every_captured_packet_is_survived() {
-    let Some(paths) = captures() else {
+    let Some(paths) = captures::all() else {
         return;
     };
     for path in &paths {
@@ -210,7 +122,7 @@ fn every_cut_of_every_captured_packet_is_survived() {
 
 #[test]
 fn files_named_for_a_broken_ip_header_hold_no_valid_packet() {
-    let Some(paths) = captures() else {
+    let Some(paths) = captures::all() else {
         return;
     };
     for name in [
