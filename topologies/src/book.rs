@@ -12,6 +12,9 @@ use toml::de::{DeTable, DeValue};
 use crate::diagnostic::{Mistakes, Wrong};
 use crate::names::Names;
 
+/// The object of what belongs to no table: the file as a whole.
+pub(crate) const FILE: &str = "file";
+
 /// What all readers of one file share.
 #[derive(Debug)]
 pub(crate) struct Book<'t> {
@@ -24,12 +27,13 @@ pub(crate) struct Book<'t> {
 impl Book<'_> {
     /// Reports a mistake in a value that was read before, such as one that contradicts another object's.
     pub(crate) fn report(&self, object: &str, path: &str, wrong: Wrong) {
-        let span = self
-            .places
-            .get(&join(object, path))
-            .or_else(|| self.places.get(object))
-            .cloned()
-            .unwrap_or(0..0);
+        let whole = if object == FILE {
+            path.to_owned()
+        } else {
+            join(object, path)
+        };
+        let place = self.places.get(&whole).or_else(|| self.places.get(object));
+        let span = place.cloned().unwrap_or(0..0);
         self.mistakes.add(object, span, wrong);
     }
 }

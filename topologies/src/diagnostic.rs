@@ -67,6 +67,14 @@ impl Wrong {
         }
     }
 
+    /// The same, with words in front of the reason.
+    pub(crate) fn within(self, context: impl fmt::Display) -> Self {
+        Self {
+            reason: format!("{context}{}", self.reason),
+            hint: self.hint,
+        }
+    }
+
     pub(crate) fn bare(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),

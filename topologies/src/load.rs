@@ -44,6 +44,8 @@ pub struct Load {
     pub direct: bool,
     /// What the file says of `direct`.
     pub(crate) direct_wanted: Option<bool>,
+    /// Path of its table inside the client's, such as `load[0]`.
+    pub(crate) path: String,
 }
 
 /// Requests or ticks.
@@ -122,6 +124,7 @@ impl Load {
         let in_flight_max = reader
             .integer("in_flight_max", 1..=1_000_000)
             .unwrap_or(1_024);
+        let path = reader.path().to_owned();
         reader.finish();
         Self {
             kind,
@@ -138,6 +141,7 @@ impl Load {
             in_flight_max: u32::try_from(in_flight_max).expect("at most 1,000,000"),
             direct: false,
             direct_wanted,
+            path,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::book::{Book, join};
+use crate::book::{Book, FILE, join};
 use crate::diagnostic::Wrong;
 use crate::names::{self, Kind};
 use crate::nearest::did_you_mean;
@@ -64,6 +64,11 @@ impl<'a> Reader<'a> {
         &self.object
     }
 
+    /// Path of this table inside its object, such as `load[0]`; empty for the object itself.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Reports a mistake at a field of this object.
     pub(crate) fn wrong_at(&self, field: &Field<'_>, wrong: Wrong) {
         let Wrong { reason, hint } = wrong;
@@ -89,7 +94,9 @@ impl<'a> Reader<'a> {
 
     /// The value at `key`, whatever its type.
     pub(crate) fn field(&mut self, key: &'static str) -> Option<Field<'a>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         let value = self.table.get(key)?;
         Some(Field {
             path: join(&self.path, key),
@@ -162,8 +169,7 @@ impl<'a> Reader<'a> {
         example: &str,
         parse: impl FnOnce(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        if !self.table.contains_key(key) {
-            self.known.push(key);
+        if self.field(key).is_none() {
             self.missing(key, example);
             return None;
         }
@@ -363,7 +369,7 @@ impl<'a> Reader<'a> {
             if self.known.contains(&key.get_ref().as_ref()) {
                 continue;
             }
-            let what = if self.object == "file" {
+            let what = if self.object == FILE {
                 "table or key"
             } else {
                 "key"

@@ -14,7 +14,10 @@ fn shipped() -> Vec<PathBuf> {
         .flat_map(|folder| fs::read_dir(folder).expect("the folder is there"))
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|end| end == "toml"))
-        .filter(|path| path.file_name().is_some_and(|name| name != "Cargo.toml"))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name != "Cargo.toml" && name != "clippy.toml")
+        })
         .collect();
     files.sort();
     files

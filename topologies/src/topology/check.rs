@@ -5,11 +5,9 @@
 //! serve it, and faults that do not overlap.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::addresses::clash;
-use crate::book::Book;
+use crate::book::{Book, FILE};
 use crate::clb::{Clb, Listener, ReturnBy};
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
@@ -18,6 +16,7 @@ use crate::slo::SloOf;
 
 use super::Topology;
 
+mod addresses;
 mod load;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
@@ -26,7 +25,7 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     links(book, topology);
     clbs(book, topology);
     targets(book, topology);
-    addresses(book, topology);
+    addresses::check(book, topology);
     load::check(book, topology);
     faults(book, topology);
     slos(book, topology);
@@ -43,7 +42,7 @@ fn needed_tables(book: &Book<'_>, topology: &Topology) {
     for (kind, absent) in needed {
         if absent && book.names.of(kind).next().is_none() {
             book.report(
-                "file",
+                FILE,
                 "",
                 Wrong::new(
                     format!("there is no {kind}"),
@@ -69,7 +68,8 @@ fn vips(book: &Book<'_>, topology: &Topology) {
                 Wrong::new(reason, "one VIP per CLB: add a CLB of its own"),
             );
         }
-        if !topology.regions.contains_key(&clb.region) {
+        let misread = topology.links.values().any(|link| link.pop.is_empty());
+        if misread || !topology.regions.contains_key(&clb.region) {
             continue;
         }
         for pop in &vip.publish {
@@ -195,71 +195,6 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
 /// Whether a mistake was found before, so that what looks unused may only be misspelt.
 fn reads_badly(book: &Book<'_>) -> bool {
     !book.mistakes.is_empty()
-}
-
-fn addresses(book: &Book<'_>, topology: &Topology) {
-    let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
-    let mut own = |ip: IpAddr, object: String, at: &str, path: &str| {
-        if let Some(other) = owners.get(&ip) {
-            book.report(at, path, clash(ip, other));
-        } else {
-            owners.insert(ip, object);
-        }
-    };
-    for vip in topology.vips.values() {
-        let object = Kind::Vip.object(&vip.name);
-        vip.address
-            .iter()
-            .for_each(|ip| own(ip, object.clone(), &object, "address"));
-    }
-    for pop in topology.pops.values() {
-        let object = Kind::Pop.object(&pop.name);
-        pop.underlay
-            .iter()
-            .for_each(|ip| own(ip, object.clone(), &object, "underlay"));
-    }
-    for region in topology.regions.values() {
-        let object = Kind::Region.object(&region.name);
-        for node in &region.clb_nodes {
-            node.underlay
-                .iter()
-                .for_each(|ip| own(ip, node.name.clone(), &object, ""));
-        }
-    }
-    for host in topology.hosts.values() {
-        let user = topology.targets.values().find_map(|targets| {
-            let index = targets
-                .servers
-                .iter()
-                .position(|server| server.host == host.name)?;
-            Some((
-                Kind::Targets.object(&targets.name),
-                format!("servers[{index}].ip"),
-            ))
-        });
-        let (at, path) = user.unwrap_or_default();
-        let object = Kind::Host.object(&host.name);
-        let all = host.addresses.iter().copied().chain(host.underlay.iter());
-        all.for_each(|ip| own(ip, object.clone(), &at, &path));
-    }
-    let blocks = topology
-        .clients
-        .values()
-        .filter_map(|client| Some((client, client.first.v4?, client.first.v6?)));
-    for (client, v4, v6) in blocks {
-        let object = Kind::Client.object(&client.name);
-        let taken = owners.iter().find(|(ip, _)| match ip {
-            IpAddr::V4(ip) => (v4.to_bits()..v4.to_bits() + client.count).contains(&ip.to_bits()),
-            IpAddr::V6(ip) => {
-                (v6.to_bits()..v6.to_bits() + u128::from(client.count)).contains(&ip.to_bits())
-            }
-        });
-        if let Some((ip, other)) = taken {
-            let reason = format!("{ip} is the address of {other} too");
-            let hint = "clients have 198.18.0.0/15 and 2001:db8:c::/64: choose others elsewhere";
-            book.report(&object, "", Wrong::new(reason, hint));
-        }
-    }
 }
 
 fn faults(book: &Book<'_>, topology: &mut Topology) {

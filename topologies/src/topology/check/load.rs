@@ -1,9 +1,10 @@
 //! Whether each load has a listener that can serve it and a way there.
 
 use crate::book::Book;
-use crate::clb::Listener;
+use crate::clb::{Clb, Listener};
 use crate::client::{Client, Family};
 use crate::diagnostic::Wrong;
+use crate::load::Load;
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::vip::Vip;
@@ -14,128 +15,142 @@ use super::super::Topology;
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     let mut clients = std::mem::take(&mut topology.clients);
     for client in clients.values_mut() {
-        for index in 0..client.loads.len() {
-            one(book, topology, client, index);
+        let mut loads = std::mem::take(&mut client.loads);
+        for load in &mut loads {
+            let case = Case {
+                book,
+                topology,
+                client,
+                load,
+            };
+            if let Some((listener, direct)) = case.check() {
+                load.listener = listener;
+                load.direct = direct;
+            }
         }
+        client.loads = loads;
     }
     topology.clients = clients;
 }
 
-fn one(book: &Book<'_>, topology: &Topology, client: &mut Client, index: usize) {
-    let object = Kind::Client.object(&client.name);
-    let single = format!("{object}.load.kind");
-    let prefix = if book.places.contains_key(&single)
-        || client.loads.len() == 1 && !book.places.contains_key(&format!("{object}.load[0]"))
-    {
-        "load".to_owned()
-    } else {
-        format!("load[{index}]")
-    };
-    let report = |key: &str, wrong: Wrong| {
-        let path = format!("{prefix}.{key}");
-        let Wrong { reason, hint } = wrong;
-        book.report(
-            &object,
-            &path,
-            Wrong {
-                reason: format!("`{path}`: {reason}"),
-                hint,
-            },
-        );
-    };
-    let load = &client.loads[index];
-    if load.start >= topology.duration {
-        let hint = format!("earlier than `duration`, {:?}", topology.duration);
-        report(
-            "start",
-            Wrong::new("the load starts after the end of the run", hint),
-        );
-    }
-    let Some(vip) = topology.vips.get(&load.vip) else {
-        return;
-    };
-    let Some(clb) = topology.clbs.get(&vip.clb) else {
-        return;
-    };
-    if !client.pop_rtts.is_empty()
-        && !vip
-            .publish
-            .iter()
-            .any(|pop| client.pop_rtts.contains_key(pop))
-    {
-        let hint = format!(
-            "give `public` a round trip to one of: {}",
-            vip.publish.join(", ")
-        );
-        report(
-            "to",
-            Wrong::new(
-                format!("no way to a POP that publishes vip.{}", vip.name),
-                hint,
-            ),
-        );
-    }
-    let listener = match find_listener(clb.listeners.values().collect(), &load.listener) {
-        Ok(listener) => listener,
-        Err(wrong) => {
-            return report(
-                "to",
-                Wrong {
-                    reason: format!("clb.{} {}", clb.name, wrong.reason),
-                    ..wrong
-                },
+/// One load and what it is checked against.
+struct Case<'c> {
+    book: &'c Book<'c>,
+    topology: &'c Topology,
+    client: &'c Client,
+    load: &'c Load,
+}
+
+impl<'c> Case<'c> {
+    /// The listener's name and whether the load also runs over the direct path.
+    fn check(&self) -> Option<(String, bool)> {
+        let load = self.load;
+        if load.start >= self.topology.duration {
+            let hint = format!("earlier than `duration`, {:?}", self.topology.duration);
+            self.report(
+                "start",
+                Wrong::new("the load starts after the end of the run", hint),
             );
         }
-    };
-    if listener.protocol != load.kind.protocol() {
-        let reason = format!(
-            "listener `{}` is {}, this load is {}",
-            listener.name,
-            listener.protocol,
-            load.kind.protocol()
-        );
+        let vip = self.topology.vips.get(&load.vip)?;
+        let clb = self.topology.clbs.get(&vip.clb)?;
+        self.way_in(vip);
+        if clb.listeners.is_empty() {
+            return None;
+        }
+        let listener = match find_listener(clb.listeners.values().collect(), &load.listener) {
+            Ok(listener) => listener,
+            Err(wrong) => {
+                self.report("to", wrong.within(format_args!("clb.{} ", clb.name)));
+                return None;
+            }
+        };
+        self.protocol(clb, listener);
+        self.families(vip, listener);
+        Some((listener.name.clone(), self.direct(clb)))
+    }
+
+    fn report(&self, key: &str, wrong: Wrong) {
+        let path = format!("{}.{key}", self.load.path);
+        let wrong = wrong.within(format_args!("`{path}`: "));
+        self.book
+            .report(&Kind::Client.object(&self.client.name), &path, wrong);
+    }
+
+    fn way_in(&self, vip: &Vip) {
+        let rtts = &self.client.pop_rtts;
+        let found = vip.publish.iter().any(|pop| rtts.contains_key(pop));
+        let misread = vip.publish.is_empty() || rtts.is_empty() && !self.book.mistakes.is_empty();
+        if !found && !misread {
+            let hint = format!(
+                "give `public` a round trip to one of: {}",
+                vip.publish.join(", ")
+            );
+            self.report(
+                "to",
+                Wrong::new(
+                    format!("no way to a POP that publishes vip.{}", vip.name),
+                    hint,
+                ),
+            );
+        }
+    }
+
+    fn protocol(&self, clb: &Clb, listener: &Listener) {
+        let wanted = self.load.kind.protocol();
+        if listener.protocol == wanted {
+            return;
+        }
         let fitting = clb
             .listeners
             .values()
-            .filter(|other| other.protocol == load.kind.protocol());
-        let hint = did_you_mean("", fitting.map(|other| other.name.as_str()));
-        report(
-            "to",
-            Wrong::new(
-                reason,
-                format!("\"request\" goes to a tcp listener, \"tick\" to a udp one; {hint}"),
+            .find(|other| other.protocol == wanted);
+        let hint = match fitting {
+            Some(other) => format!("\"{}:{}\" is {wanted}", self.load.vip, other.name),
+            None => format!(
+                "\"request\" is tcp, \"tick\" is udp; clb.{} has no {wanted} listener",
+                clb.name
             ),
-        );
-    }
-    for (v6, family) in [(false, "v4"), (true, "v6")] {
-        let used = match client.family {
-            Family::V4 => !v6,
-            Family::V6 => v6,
-            Family::Both => client.count > 1 || !v6,
         };
-        if used && let Err(wrong) = serves(topology, vip, listener, v6) {
-            report(
-                "to",
-                Wrong {
-                    reason: format!("this client uses {family}, and {}", wrong.reason),
-                    ..wrong
-                },
-            );
+        let reason = format!(
+            "listener `{}` is {}, this load is {wanted}",
+            listener.name, listener.protocol
+        );
+        self.report("to", Wrong::new(reason, hint));
+    }
+
+    fn families(&self, vip: &Vip, listener: &Listener) {
+        let used = match self.client.family {
+            Family::V4 => [true, false],
+            Family::V6 => [false, true],
+            Family::Both => [true, self.client.count > 1],
+        };
+        for (v6, family) in [(false, "v4"), (true, "v6")] {
+            if used[usize::from(v6)]
+                && let Err(wrong) = serves(self.topology, vip, listener, v6)
+            {
+                self.report(
+                    "to",
+                    wrong.within(format_args!("this client uses {family}, and ")),
+                );
+            }
         }
     }
-    let direct_rtt = client.region_rtts.contains_key(&clb.region);
-    if load.direct_wanted == Some(true) && !direct_rtt {
-        let hint = format!("public = {{ \"region.{}\" = \"62ms\", .. }}", clb.region);
-        let reason = format!(
-            "`direct`: there is no round trip to the home region, region.{}",
-            clb.region
-        );
-        book.report(&object, "direct", Wrong::new(reason, hint));
+
+    fn direct(&self, clb: &Clb) -> bool {
+        let has_rtt = self.client.region_rtts.contains_key(&clb.region);
+        if self.load.direct_wanted == Some(true) && !has_rtt {
+            let reason = format!(
+                "`direct`: there is no round trip to the home region, region.{}",
+                clb.region
+            );
+            let hint = format!("public = {{ \"region.{}\" = \"62ms\", .. }}", clb.region);
+            let object = Kind::Client.object(&self.client.name);
+            self.book
+                .report(&object, "direct", Wrong::new(reason, hint));
+        }
+        self.load.direct_wanted.unwrap_or(has_rtt)
     }
-    let name = listener.name.clone();
-    let load = &mut client.loads[index];
-    load.listener = name;
-    load.direct = load.direct_wanted.unwrap_or(direct_rtt);
 }
 
 fn find_listener<'l>(listeners: Vec<&'l Listener>, name: &str) -> Result<&'l Listener, Wrong> {
@@ -152,7 +167,7 @@ fn find_listener<'l>(listeners: Vec<&'l Listener>, name: &str) -> Result<&'l Lis
     match listeners.as_slice() {
         [only] => Ok(only),
         _ => Err(Wrong::new(
-            "has several listeners or none",
+            "has several listeners",
             format!("name one, {}", did_you_mean("", known())),
         )),
     }
@@ -168,6 +183,9 @@ fn serves(topology: &Topology, vip: &Vip, listener: &Listener, v6: bool) -> Resu
         }
     };
     let family = if v6 { "IPv6" } else { "IPv4" };
+    if vip.address.iter().next().is_none() {
+        return Ok(());
+    }
     if !has(&vip.address) {
         let reason = format!("vip.{} has no {family} address", vip.name);
         return Err(Wrong::new(

@@ -1,0 +1,118 @@
+//! Whether every address has one owner.
+//!
+//! VIPs, POPs, CLB nodes, backend hosts and clients share one network in a run, so that an address stands for
+//! one node only.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::addresses::clash;
+use crate::book::Book;
+use crate::names::Kind;
+
+use super::super::Topology;
+
+/// Checks that no two objects have an address in common.
+pub(super) fn check(book: &Book<'_>, topology: &Topology) {
+    let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
+    for node in nodes(topology) {
+        for ip in node.addresses {
+            match owners.get(&ip) {
+                Some(other) => book.report(&node.at, &node.path, clash(ip, other)),
+                None => drop(owners.insert(ip, node.object.clone())),
+            }
+        }
+    }
+    clients(book, topology, &owners);
+}
+
+/// A node, its addresses and where the file gives them.
+struct Node {
+    object: String,
+    at: String,
+    path: String,
+    addresses: Vec<IpAddr>,
+}
+
+fn nodes(topology: &Topology) -> Vec<Node> {
+    let node = |object: String, at: String, path: &str, addresses: Vec<IpAddr>| Node {
+        object,
+        at,
+        path: path.to_owned(),
+        addresses,
+    };
+    let mut nodes = Vec::new();
+    for vip in topology.vips.values() {
+        let object = Kind::Vip.object(&vip.name);
+        nodes.push(node(
+            object.clone(),
+            object,
+            "address",
+            vip.address.iter().collect(),
+        ));
+    }
+    for pop in topology.pops.values() {
+        let object = Kind::Pop.object(&pop.name);
+        nodes.push(node(
+            object.clone(),
+            object,
+            "underlay",
+            pop.underlay.iter().collect(),
+        ));
+    }
+    for region in topology.regions.values() {
+        for clb in &region.clb_nodes {
+            let at = Kind::Region.object(&region.name);
+            nodes.push(node(
+                clb.name.clone(),
+                at,
+                "",
+                clb.underlay.iter().collect(),
+            ));
+        }
+    }
+    for host in topology.hosts.values() {
+        let user = topology.targets.values().find_map(|targets| {
+            let index = targets
+                .servers
+                .iter()
+                .position(|server| server.host == host.name)?;
+            Some((
+                Kind::Targets.object(&targets.name),
+                format!("servers[{index}].ip"),
+            ))
+        });
+        let (at, path) = user.unwrap_or_default();
+        let addresses = host
+            .addresses
+            .iter()
+            .copied()
+            .chain(host.underlay.iter())
+            .collect();
+        nodes.push(node(Kind::Host.object(&host.name), at, &path, addresses));
+    }
+    nodes
+}
+
+/// Clients have blocks of addresses, which nobody else may be in.
+fn clients(book: &Book<'_>, topology: &Topology, owners: &BTreeMap<IpAddr, String>) {
+    for client in topology.clients.values() {
+        let (Some(v4), Some(v6)) = (client.first.v4, client.first.v6) else {
+            continue;
+        };
+        let v4 = v4.to_bits()..v4.to_bits() + client.count;
+        let v6 = v6.to_bits()..v6.to_bits() + u128::from(client.count);
+        let taken = owners.iter().find(|(ip, _)| match ip {
+            IpAddr::V4(ip) => v4.contains(&ip.to_bits()),
+            IpAddr::V6(ip) => v6.contains(&ip.to_bits()),
+        });
+        if let Some((ip, other)) = taken {
+            let mut wrong = clash(*ip, other);
+            wrong.hint = Some(
+                "198.18.0.0/15 and 2001:db8:c::/64 are the clients': take others elsewhere"
+                    .to_owned(),
+            );
+            book.report(&Kind::Client.object(&client.name), "", wrong);
+        }
+    }
+}

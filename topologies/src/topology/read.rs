@@ -1,0 +1,163 @@
+//! From the tables of a file to a topology, each table by itself.
+//!
+//! The names of all objects are gathered first, so that a reference is checked where it stands, whatever the
+//! order of the file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::addresses::Space;
+use crate::book::{Book, FILE};
+use crate::clb::Clb;
+use crate::client::Client;
+use crate::defaults::Defaults;
+use crate::diagnostic::Wrong;
+use crate::fault::Fault;
+use crate::host;
+use crate::link::Link;
+use crate::names::{Kind, Names};
+use crate::pop::Pop;
+use crate::reader::Reader;
+use crate::region::Region;
+use crate::slo::Slo;
+use crate::targets::Targets;
+use crate::units;
+use crate::vip::Vip;
+
+use super::{SCHEMA, Topology};
+
+/// Every name that the file defines, also of tables that have mistakes.
+pub(super) fn names_of(root: &DeTable<'_>) -> Names {
+    let mut names = Names::default();
+    for kind in Kind::ALL {
+        let Some(DeValue::Table(table)) = root.get(kind.word()).map(|value| value.get_ref()) else {
+            continue;
+        };
+        for name in table.keys() {
+            names.insert(kind, name.get_ref());
+        }
+    }
+    names
+}
+
+/// Whether the file is of the version that this crate reads, as far as it says.
+pub(super) fn check_schema(book: &Book<'_>, root: &DeTable<'_>) -> bool {
+    let mut reader = Reader::new(book, FILE, 0..0, root);
+    if reader.field("schema").is_none() {
+        reader.missing("schema", "1, at the top of the file");
+        return true;
+    }
+    match reader.integer("schema", 0..=u64::MAX) {
+        Some(SCHEMA) => true,
+        Some(other) => {
+            let reason = format!("schema {other} is not known");
+            book.report(
+                FILE,
+                "schema",
+                Wrong::new(reason, format!("this version reads schema = {SCHEMA}")),
+            );
+            false
+        }
+        None => false,
+    }
+}
+
+/// Reads every table.
+pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology {
+    let mut reader = Reader::new(book, FILE, 0..0, root);
+    reader.field("schema");
+    let stem = Path::new(file)
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    let name = reader
+        .text("name")
+        .or(stem)
+        .unwrap_or_else(|| file.to_owned());
+    let description = reader.text("description");
+    let mut time = |key, default_s, parse: fn(&str) -> Result<Duration, Wrong>| {
+        let example = format!("\"{default_s}s\"");
+        reader
+            .parse(key, &example, parse)
+            .unwrap_or(Duration::from_secs(default_s))
+    };
+    let duration = time("duration", 60, units::duration_above_zero);
+    let drain = time("drain", 10, units::duration);
+    let convergence = time("convergence", 3, units::duration);
+    let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
+    let defaults = reader
+        .table("defaults", "[defaults]")
+        .map(|table| table.renamed("defaults"));
+    let defaults = defaults.map(Defaults::read).unwrap_or_default();
+
+    let mut space = Space::pops();
+    let pops = objects(&mut reader, Kind::Pop, |name, table| {
+        Pop::read(name, table, &mut space)
+    });
+    let mut space = Space::clb_nodes();
+    let regions = objects(&mut reader, Kind::Region, |name, table| {
+        Region::read(name, table, &mut space)
+    });
+    let vips = objects(&mut reader, Kind::Vip, Vip::read);
+    let links = objects(&mut reader, Kind::Link, |name, table| {
+        Link::read(name, table, &defaults)
+    });
+    let clbs = objects(&mut reader, Kind::Clb, Clb::read);
+    let targets = objects(&mut reader, Kind::Targets, Targets::read);
+    let hosts = host::read(book, &targets, reader.objects(Kind::Host), &defaults);
+    let mut space = Space::clients();
+    let clients = objects(&mut reader, Kind::Client, |name, table| {
+        Client::read(name, table, &defaults, &mut space)
+    });
+    let faults = numbered(&mut reader, "fault", |table| Fault::read(table, duration));
+    let slos = numbered(&mut reader, "slo", Slo::read);
+    reader.finish();
+    Topology {
+        name,
+        description,
+        duration,
+        drain,
+        seed,
+        convergence,
+        defaults,
+        vips,
+        pops,
+        regions,
+        links,
+        clbs,
+        targets,
+        hosts,
+        clients,
+        faults,
+        slos,
+    }
+}
+
+/// `[kind.NAME]`, by name.
+fn objects<'a, T>(
+    reader: &mut Reader<'a>,
+    kind: Kind,
+    mut read: impl FnMut(String, Reader<'a>) -> T,
+) -> BTreeMap<String, T> {
+    let tables = reader.objects(kind).into_iter();
+    tables
+        .map(|(name, table)| (name.clone(), read(name, table)))
+        .collect()
+}
+
+/// `[[key]]`, in the order of the file; each is an object `key[0]`, `key[1]`, ..
+fn numbered<'a, T>(
+    reader: &mut Reader<'a>,
+    key: &'static str,
+    read: impl Fn(Reader<'a>) -> Option<T>,
+) -> Vec<T> {
+    let tables = reader
+        .tables(key, &format!("[[{key}]]"))
+        .into_iter()
+        .enumerate();
+    tables
+        .filter_map(|(index, table)| read(table.renamed(&format!("{key}[{index}]"))))
+        .collect()
+}
