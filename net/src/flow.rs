@@ -9,6 +9,7 @@
 //! Reference: J.-P. Aumasson, D. J. Bernstein, "SipHash: a fast short-input PRF", 2012.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -173,7 +174,12 @@ impl HashKey {
     /// SipHash-1-3 of any bytes under this key.
     #[inline]
     pub fn hash_bytes(&self, bytes: &[u8]) -> u64 {
-        SipHasher13::new_with_keys(self.0, self.1).hash(bytes)
+        self.hasher().hash(bytes)
+    }
+
+    #[inline]
+    fn hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
     }
 }
 
@@ -222,51 +228,40 @@ impl FlowKey {
     /// SipHash-1-3 of the canonical 5-tuple: the same on every node that has the key.
     #[inline]
     pub fn hash(&self, key: &HashKey) -> u64 {
-        match self.family() {
-            Family::V4 => key.hash_bytes(&self.canonical_v4()),
-            Family::V6 => key.hash_bytes(&self.canonical_v6()),
-        }
+        let mut hasher = key.hasher();
+        self.write_addresses(&mut hasher);
+        hasher.write_u16(self.src_port.to_be());
+        hasher.write_u16(self.dst_port.to_be());
+        hasher.write_u8(self.protocol);
+        hasher.finish()
     }
 
     /// SipHash-1-3 of source and destination alone (8 or 32 bytes), for client affinity.
     #[inline]
     pub fn hash_two_tuple(&self, key: &HashKey) -> u64 {
+        let mut hasher = key.hasher();
+        self.write_addresses(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Writes both addresses in network order. Whole words, since a buffer put together from fields and read
+    /// back in words stalls on store forwarding, and SipHash is the same over any cut of its input.
+    #[inline]
+    fn write_addresses(&self, hasher: &mut SipHasher13) {
         match self.family() {
             Family::V4 => {
-                let mut bytes = [0; 8];
-                bytes[..4].copy_from_slice(&self.src.compact());
-                bytes[4..].copy_from_slice(&self.dst.compact());
-                key.hash_bytes(&bytes)
+                hasher.write_u32(u32::from_ne_bytes(self.src.compact()));
+                hasher.write_u32(u32::from_ne_bytes(self.dst.compact()));
             }
             Family::V6 => {
-                let mut bytes = [0; 32];
-                bytes[..16].copy_from_slice(&self.src.octets);
-                bytes[16..].copy_from_slice(&self.dst.octets);
-                key.hash_bytes(&bytes)
+                for octets in [&self.src.octets, &self.dst.octets] {
+                    let (words, _) = octets.as_chunks::<8>();
+                    for word in words {
+                        hasher.write_u64(u64::from_ne_bytes(*word));
+                    }
+                }
             }
         }
-    }
-
-    #[inline]
-    fn canonical_v4(&self) -> [u8; 13] {
-        let mut bytes = [0; 13];
-        bytes[..4].copy_from_slice(&self.src.compact());
-        bytes[4..8].copy_from_slice(&self.dst.compact());
-        bytes[8..10].copy_from_slice(&self.src_port.to_be_bytes());
-        bytes[10..12].copy_from_slice(&self.dst_port.to_be_bytes());
-        bytes[12] = self.protocol;
-        bytes
-    }
-
-    #[inline]
-    fn canonical_v6(&self) -> [u8; 37] {
-        let mut bytes = [0; 37];
-        bytes[..16].copy_from_slice(&self.src.octets);
-        bytes[16..32].copy_from_slice(&self.dst.octets);
-        bytes[32..34].copy_from_slice(&self.src_port.to_be_bytes());
-        bytes[34..36].copy_from_slice(&self.dst_port.to_be_bytes());
-        bytes[36] = self.protocol;
-        bytes
     }
 }
 

@@ -135,7 +135,7 @@ impl Transport {
     };
 
     /// Reads the header at the start of `l4`; `whole` if `l4` is all of the payload and no first fragment.
-    #[inline]
+    #[inline(always)]
     fn parse(protocol: u8, family: Family, l4: &[u8], whole: bool) -> Result<Self, ParseError> {
         match (protocol, family) {
             (tcp::PROTOCOL, _) => Self::parse_tcp(l4),

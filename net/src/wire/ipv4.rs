@@ -72,23 +72,24 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
 }
 
 /// Whether the header's words, checksum included, sum to all ones (RFC 791 §3.1).
+///
+/// The sum is the same in either byte order (RFC 1071 §2 B), and all ones is the only multiple of 0xffff that
+/// a header can have, since its version keeps it from being all zeros.
 #[inline]
 fn header_is_sound(head: &[u8; HEADER_LEN], options: &[u8]) -> bool {
-    let mut sum = 0_u64;
     let (words, _) = head.as_chunks::<4>();
-    for word in words {
-        sum += u64::from(u32::from_be_bytes(*word));
+    let mut sum: u64 = words
+        .iter()
+        .map(|word| u64::from(u32::from_ne_bytes(*word)))
+        .sum();
+    if !options.is_empty() {
+        let (words, _) = options.as_chunks::<4>();
+        sum += words
+            .iter()
+            .map(|word| u64::from(u32::from_ne_bytes(*word)))
+            .sum::<u64>();
     }
-    let (words, _) = options.as_chunks::<4>();
-    for word in words {
-        sum += u64::from(u32::from_be_bytes(*word));
-    }
-    // Fifteen 32-bit words at most: three folds bring the sum to 16 bits.
-    sum = (sum >> 32) + (sum & 0xffff_ffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum == 0xffff
+    sum.is_multiple_of(0xffff)
 }
 
 /// Writes a 20-byte header, checksum included, to the start of `out`; returns 20.
