@@ -1,1 +1,278 @@
-fn main(){}
+//! Time per packet of the region's forwarders with 100,000 flows, in batches of 32, and of a new flow.
+//!
+//! Flows come in random order, so that each packet misses the caches as it would in a busy region. Making the
+//! packets is not measured. `cargo bench -p anyedge-region`
+
+use std::cell::RefCell;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyedge_net::flow::{Family, FlowKey};
+use anyedge_net::forwarder::{BATCH_MAX, Forwarder};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::{Meta, Packet, Pool};
+use anyedge_net::port::PortId;
+use anyedge_net::rng::Seed;
+use anyedge_net::slot;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::{tcp, udp};
+use anyedge_region::{ClbNode, Limits, VSwitch};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+#[path = "../src/testbed.rs"]
+#[allow(dead_code, reason = "the testbed serves tests as well")]
+mod testbed;
+use testbed::*;
+
+const FLOWS: u32 = 100_000;
+
+/// A forwarder, its outbox and packets to give it.
+struct Rig<F> {
+    forwarder: F,
+    out: Outbox,
+    now: Instant,
+}
+
+impl<F: Forwarder> Rig<F> {
+    fn new(mut forwarder: F) -> Rig<F> {
+        let mut table = routes();
+        for listener in &mut table.clbs[0].listeners {
+            Arc::make_mut(listener).targets = targets([10, 0]);
+        }
+        let mut out = Outbox::new(Pool::new(1_024));
+        forwarder.apply(Instant::ZERO, Arc::new(table), &mut out);
+        Rig {
+            forwarder,
+            out,
+            now: Instant::from_nanos(1),
+        }
+    }
+
+    /// Ends what the last call left behind.
+    fn drain(&mut self) {
+        while let Some(packet) = self.out.sent_mut().pop() {
+            self.out.pool_mut().take_back(packet);
+        }
+        self.out.events_mut().clear();
+    }
+
+    fn lend(&mut self, meta: Meta, bytes: &[u8]) -> Packet {
+        self.out
+            .pool_mut()
+            .lend_copy(bytes, meta)
+            .expect("a slot is free")
+    }
+
+    fn give(&mut self, meta: Meta, bytes: &[u8]) {
+        let mut batch = vec![self.lend(meta, bytes)];
+        self.forwarder
+            .handle_packets(self.now, &mut batch, &mut self.out);
+        assert_eq!(self.out.sent_mut().len(), 1, "the packet is forwarded");
+        self.drain();
+    }
+}
+
+fn tunnel(path: anyedge_net::id::PathId, peer: anyedge_net::id::NodeId) -> Meta {
+    Meta {
+        peer,
+        ..Meta::plain(PortId::tunnel(path))
+    }
+}
+
+fn key_of(flow: &FlowKey) -> GreKey {
+    GreKey::new(MAIN.0, false, slot::of_hash(flow.hash(&HASH_KEY)))
+}
+
+fn data(flow: FlowKey) -> Vec<u8> {
+    match flow.protocol {
+        tcp::PROTOCOL => Segment {
+            payload: &[7; 64],
+            ..Segment::new(flow, tcp::ACK)
+        }
+        .packet(),
+        _ => datagram(flow, &[7; 64]),
+    }
+}
+
+/// The numbers below [`FLOWS`], in an order that no prefetcher follows.
+fn shuffled() -> impl Iterator<Item = usize> {
+    let mut state = 1_u64;
+    std::iter::repeat_with(move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (u64::from(FLOWS) * (state >> 33) >> 31) as usize
+    })
+}
+
+/// Measures batches of `packets`, given in random order.
+fn measure<F: Forwarder>(
+    c: &mut Criterion,
+    name: &str,
+    batch_len: usize,
+    rig: Rig<F>,
+    packets: &[(Meta, Vec<u8>)],
+) {
+    let rig = RefCell::new(rig);
+    let mut order = shuffled();
+    let mut group = c.benchmark_group("forwarders");
+    group.throughput(Throughput::Elements(batch_len as u64));
+    let fill = || {
+        let rig = &mut *rig.borrow_mut();
+        rig.drain();
+        let numbers = order.by_ref().take(batch_len);
+        numbers
+            .map(|number| rig.lend(packets[number].0, &packets[number].1))
+            .collect::<Vec<Packet>>()
+    };
+    let forward = |batch: &mut Vec<Packet>| {
+        let Rig {
+            forwarder,
+            out,
+            now,
+        } = &mut *rig.borrow_mut();
+        forwarder.handle_packets(*now, batch, out);
+        black_box(out.sent_mut().len())
+    };
+    group.bench_function(name, |b| {
+        b.iter_batched_ref(fill, forward, BatchSize::PerIteration)
+    });
+    group.finish();
+}
+
+/// A CLB node with all flows open, and the packets of both directions.
+fn clb_node(
+    family: Family,
+    protocol: u8,
+) -> (Rig<ClbNode>, Vec<(Meta, Vec<u8>)>, Vec<(Meta, Vec<u8>)>) {
+    let mut rig = Rig::new(ClbNode::new(CLB_NODE_NAME, Limits::default(), Seed(7)));
+    let port = if protocol == tcp::PROTOCOL { 80 } else { 7_000 };
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    for number in 0..FLOWS {
+        let flow = client_flow(family, protocol, port, number);
+        let key = key_of(&flow);
+        let answer = answer_flow(&flow, backend(1, family), 8_080);
+        let (inward, outward) = (tunnel(FROM_TOKYO, TOKYO), tunnel(TO_WEB_1, WEB_1));
+        if protocol == tcp::PROTOCOL {
+            rig.give(inward, &tunnelled(&segment(flow, tcp::SYN), key));
+            rig.give(
+                outward,
+                &tunnelled(&segment(answer, tcp::SYN | tcp::ACK), key),
+            );
+        }
+        there.push((inward, tunnelled(&data(flow), key)));
+        back.push((outward, tunnelled(&data(answer), key)));
+        rig.give(inward, &there[number as usize].1);
+    }
+    (rig, there, back)
+}
+
+fn clb(c: &mut Criterion) {
+    for (name, family, protocol) in [
+        ("v4 tcp", Family::V4, tcp::PROTOCOL),
+        ("v6 tcp", Family::V6, tcp::PROTOCOL),
+        ("v4 udp", Family::V4, udp::PROTOCOL),
+    ] {
+        let (rig, there, _) = clb_node(family, protocol);
+        measure(c, &format!("clb to target, {name}"), BATCH_MAX, rig, &there);
+        let (rig, _, back) = clb_node(family, protocol);
+        measure(c, &format!("clb to client, {name}"), BATCH_MAX, rig, &back);
+    }
+    let (rig, there, _) = clb_node(Family::V4, tcp::PROTOCOL);
+    measure(c, "clb to target, v4 tcp, batch of 1", 1, rig, &there);
+}
+
+/// A vSwitch with all tuples known, and the packets of both directions.
+fn switch(family: Family) -> (Rig<VSwitch>, Vec<(Meta, Vec<u8>)>, Vec<(Meta, Vec<u8>)>) {
+    let mut rig = Rig::new(VSwitch::new(WEB_1_NAME, Limits::default()));
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    for number in 0..FLOWS {
+        let client = client_flow(family, tcp::PROTOCOL, 8_080, number);
+        let flow = FlowKey {
+            dst: backend(1, family),
+            ..client
+        };
+        let inward = tunnel(TO_WEB_1, CLB_NODE);
+        there.push((inward, tunnelled(&data(flow), key_of(&client))));
+        back.push((Meta::plain(PortId::BACKEND), data(flow.reversed())));
+        rig.give(inward, &there[number as usize].1);
+    }
+    (rig, there, back)
+}
+
+fn vswitch(c: &mut Criterion) {
+    for (name, family) in [("v4 tcp", Family::V4), ("v6 tcp", Family::V6)] {
+        let (rig, there, _) = switch(family);
+        measure(
+            c,
+            &format!("vswitch to backend, {name}"),
+            BATCH_MAX,
+            rig,
+            &there,
+        );
+        let (rig, _, back) = switch(family);
+        measure(
+            c,
+            &format!("vswitch to clb node, {name}"),
+            BATCH_MAX,
+            rig,
+            &back,
+        );
+    }
+}
+
+/// Flows that begin at such a rate that 100,000 are half-open at a time; each one's end is measured too.
+fn new_flows(c: &mut Criterion) {
+    let rig = RefCell::new(Rig::new(ClbNode::new(
+        CLB_NODE_NAME,
+        Limits::default(),
+        Seed(7),
+    )));
+    let mut next = 0..u32::MAX;
+    let mut group = c.benchmark_group("forwarders");
+    group.throughput(Throughput::Elements(BATCH_MAX as u64));
+    let fill = || {
+        let rig = &mut *rig.borrow_mut();
+        rig.drain();
+        rig.now += Duration::from_micros(9_600);
+        let syn = |number| {
+            let flow = client_flow(Family::V4, tcp::PROTOCOL, 80, number);
+            rig.lend(
+                tunnel(FROM_TOKYO, TOKYO),
+                &tunnelled(&segment(flow, tcp::SYN), key_of(&flow)),
+            )
+        };
+        next.by_ref()
+            .take(BATCH_MAX)
+            .map(syn)
+            .collect::<Vec<Packet>>()
+    };
+    let open = |batch: &mut Vec<Packet>| {
+        let Rig {
+            forwarder,
+            out,
+            now,
+        } = &mut *rig.borrow_mut();
+        forwarder.handle_packets(*now, batch, out);
+        while forwarder
+            .poll_timeout()
+            .is_some_and(|deadline| deadline.at <= *now)
+        {
+            forwarder.handle_timeout(*now, out);
+        }
+        black_box(out.sent_mut().len())
+    };
+    // The first 30 s of virtual time fill the table.
+    for _ in 0..4_000 {
+        open(&mut fill());
+    }
+    group.bench_function("clb new flow, opened and expired", |b| {
+        b.iter_batched_ref(fill, open, BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, clb, vswitch, new_flows);
+criterion_main!(benches);

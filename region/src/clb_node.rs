@@ -91,7 +91,9 @@ impl ClbNode {
     fn look_up(&self, staged: &Staged) -> Option<u32> {
         match staged.way {
             Way::ToTarget(_) => self.connections.find(staged.hash, &staged.parsed.flow),
-            Way::ToClient => self.connections.find_reply(staged.hash, &staged.parsed.flow),
+            Way::ToClient => self
+                .connections
+                .find_reply(staged.hash, &staged.parsed.flow),
         }
     }
 }
@@ -148,9 +150,10 @@ impl Forwarder for ClbNode {
         };
         self.exits = self.exits.renewed(&table, self.own);
         let (seed, own_name) = (self.seed, &self.own_name);
-        self.served = core::mem::take(&mut self.served).renewed(&table, self.region, |clb, listener| {
-            seed.stream(own_name, &format!("wrr {clb}/{listener}"))
-        });
+        self.served =
+            core::mem::take(&mut self.served).renewed(&table, self.region, |clb, listener| {
+                seed.stream(own_name, &format!("wrr {clb}/{listener}"))
+            });
         renumber::renumber(&mut self.connections, &self.routes, &table);
         if self.routes.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
@@ -161,7 +164,10 @@ impl Forwarder for ClbNode {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let at = self.connections.wake_at()?;
-        Some(Deadline { at, reason: "flows expire" })
+        Some(Deadline {
+            at,
+            reason: "flows expire",
+        })
     }
 
     fn held(&self) -> usize {

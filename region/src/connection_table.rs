@@ -118,13 +118,15 @@ impl ConnectionTable {
     /// The flow of a client's packet, whether it is alive or only not yet collected. `hash` is that of `key`.
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
-        self.by_key.find(hash as u32, |id| self.flows.entry(id).key == *key)
+        self.by_key
+            .find(hash as u32, |id| self.flows.entry(id).key == *key)
     }
 
     /// The flow of a target's packet, target to client.
     #[inline]
     pub(crate) fn find_reply(&self, hash: u64, reply: &FlowKey) -> Option<u32> {
-        self.by_reply.find(hash as u32, |id| self.flows.entry(id).reply_key() == *reply)
+        self.by_reply
+            .find(hash as u32, |id| self.flows.entry(id).reply_key() == *reply)
     }
 
     /// Whether a flow's deadline is still to come. One that is over is to be closed, not used.
@@ -186,7 +188,11 @@ impl ConnectionTable {
     /// Takes a packet of a living flow into account.
     #[inline]
     pub(crate) fn on_packet(&mut self, id: u32, now: Instant, side: Side, tcp_flags: u8) -> Step {
-        let step = self.flows.entry_mut(id).life.on_packet(now, side, tcp_flags);
+        let step = self
+            .flows
+            .entry_mut(id)
+            .life
+            .on_packet(now, side, tcp_flags);
         if step.shortened {
             self.flows.shortened(id);
         }

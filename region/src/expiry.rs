@@ -79,7 +79,11 @@ impl Expiry {
             self.base = tick_of(now);
         }
         let id = if self.free == NIL {
-            self.links.push(Link { previous: NIL, next: NIL, slot: UNARMED });
+            self.links.push(Link {
+                previous: NIL,
+                next: NIL,
+                slot: UNARMED,
+            });
             self.links.len() as u32 - 1
         } else {
             let id = self.free;
@@ -102,9 +106,16 @@ impl Expiry {
     /// Puts an entry in hand back on the wheel.
     pub(crate) fn arm(&mut self, id: u32, deadline: Instant) {
         let slot = self.slot_at(self.offset_of(deadline));
-        debug_assert_eq!(self.links[id as usize].slot, UNARMED, "an entry is in one slot only");
+        debug_assert_eq!(
+            self.links[id as usize].slot, UNARMED,
+            "an entry is in one slot only"
+        );
         let head = self.heads[slot];
-        self.links[id as usize] = Link { previous: NIL, next: head, slot: slot as u16 };
+        self.links[id as usize] = Link {
+            previous: NIL,
+            next: head,
+            slot: slot as u16,
+        };
         match self.links.get_mut(head as usize) {
             Some(link) => link.previous = id,
             None => self.occupied.set(slot),
@@ -144,11 +155,17 @@ impl Expiry {
     /// The numbers of all entries that are armed.
     pub(crate) fn armed(&self) -> impl Iterator<Item = u32> + '_ {
         let links = self.links.iter().enumerate();
-        links.filter(|(_, link)| link.slot != UNARMED).map(|(id, _)| id as u32)
+        links
+            .filter(|(_, link)| link.slot != UNARMED)
+            .map(|(id, _)| id as u32)
     }
 
     fn unlink(&mut self, id: u32) {
-        let Link { previous, next, slot } = self.links[id as usize];
+        let Link {
+            previous,
+            next,
+            slot,
+        } = self.links[id as usize];
         if slot == UNARMED {
             return;
         }
@@ -209,7 +226,10 @@ struct Occupied {
 
 impl Default for Occupied {
     fn default() -> Occupied {
-        Occupied { words: [0; SLOTS / 64], summary: 0 }
+        Occupied {
+            words: [0; SLOTS / 64],
+            summary: 0,
+        }
     }
 }
 

@@ -22,7 +22,10 @@ impl FlowIndex {
     /// Room for `entries_max` entries. Pages are touched when first used.
     pub(crate) fn new(entries_max: usize) -> FlowIndex {
         let cells = (entries_max.max(1) * 2).next_power_of_two();
-        FlowIndex { cells: vec![EMPTY; cells].into_boxed_slice(), mask: cells - 1 }
+        FlowIndex {
+            cells: vec![EMPTY; cells].into_boxed_slice(),
+            mask: cells - 1,
+        }
     }
 
     /// The entry with this hash for which `is_it` holds.

@@ -45,14 +45,22 @@ impl FlowLife {
     /// connection is older than this node's memory.
     pub(crate) fn begin(now: Instant, parsed: &Parsed, bytes: &[u8]) -> FlowLife {
         if parsed.flow.protocol != tcp::PROTOCOL {
-            return FlowLife { state: State::Udp, isn: 0, last_seen: now };
+            return FlowLife {
+                state: State::Udp,
+                isn: 0,
+                last_seen: now,
+            };
         }
         let (state, isn) = match Segment::of(parsed.tcp_flags) {
             Segment::Syn => (TcpState::SynSent, sequence(parsed, bytes)),
             Segment::Rst => (TcpState::Reset, 0),
             _ => (TcpState::Established, 0),
         };
-        FlowLife { state: State::Tcp(state), isn, last_seen: now }
+        FlowLife {
+            state: State::Tcp(state),
+            isn,
+            last_seen: now,
+        }
     }
 
     /// Takes a packet of `side` into account.
@@ -82,7 +90,9 @@ impl FlowLife {
         match self.state {
             State::Udp => false,
             State::Tcp(state) => {
-                opens_tcp(parsed) && state.yields_to_fresh_syn() && sequence(parsed, bytes) != self.isn
+                opens_tcp(parsed)
+                    && state.yields_to_fresh_syn()
+                    && sequence(parsed, bytes) != self.isn
             }
         }
     }
@@ -108,7 +118,9 @@ impl FlowLife {
             State::Udp => FlowEnd::Finished,
             State::Tcp(state) => match state {
                 TcpState::SynSent | TcpState::SynReceived => FlowEnd::HandshakeTimeout,
-                TcpState::Established | TcpState::ClientClosed | TcpState::TargetClosed => FlowEnd::IdleTimeout,
+                TcpState::Established | TcpState::ClientClosed | TcpState::TargetClosed => {
+                    FlowEnd::IdleTimeout
+                }
                 TcpState::Closing => FlowEnd::Finished,
                 TcpState::Reset => FlowEnd::Reset,
             },

@@ -30,7 +30,11 @@ pub(crate) struct FlowTable<E> {
 impl<E: Entry> FlowTable<E> {
     /// A table of at most `flows_max` entries.
     pub(crate) fn new(flows_max: usize) -> FlowTable<E> {
-        FlowTable { entries: Vec::with_capacity(flows_max), expiry: Expiry::new(flows_max), generation: 0 }
+        FlowTable {
+            entries: Vec::with_capacity(flows_max),
+            expiry: Expiry::new(flows_max),
+            generation: 0,
+        }
     }
 
     /// Entries in use, those included whose deadline has passed but whose memory has not come back.

@@ -32,6 +32,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { flows_max: connection_table::FLOWS_MAX }
+        Limits {
+            flows_max: connection_table::FLOWS_MAX,
+        }
     }
 }

@@ -26,10 +26,17 @@ pub(crate) enum Schedule {
 impl Schedule {
     /// The schedule of `listener`, going on where `before`, the one of its last version, stood.
     /// `stream` gives the place where a new round starts.
-    pub(crate) fn of(listener: &Listener, before: Option<Schedule>, stream: impl FnOnce() -> Rng) -> Schedule {
+    pub(crate) fn of(
+        listener: &Listener,
+        before: Option<Schedule>,
+        stream: impl FnOnce() -> Rng,
+    ) -> Schedule {
         match (&listener.scheduler, before) {
             (Scheduler::Maglev { .. }, _) => Schedule::Maglev,
-            (Scheduler::WeightedRoundRobin, Some(Schedule::WeightedRoundRobin { mut v4, mut v6 })) => {
+            (
+                Scheduler::WeightedRoundRobin,
+                Some(Schedule::WeightedRoundRobin { mut v4, mut v6 }),
+            ) => {
                 v4.set_targets(&listener.targets, Family::V4);
                 v6.set_targets(&listener.targets, Family::V6);
                 Schedule::WeightedRoundRobin { v4, v6 }
@@ -44,7 +51,12 @@ impl Schedule {
     }
 
     /// The target of a new flow of `family` whose hash is `hash`; `None` when no target may take it.
-    pub(crate) fn pick<'a>(&mut self, listener: &'a Listener, family: Family, hash: u64) -> Option<&'a Target> {
+    pub(crate) fn pick<'a>(
+        &mut self,
+        listener: &'a Listener,
+        family: Family,
+        hash: u64,
+    ) -> Option<&'a Target> {
         let index = match (self, &listener.scheduler, family) {
             (Schedule::WeightedRoundRobin { v4, .. }, _, Family::V4) => v4.pick()?,
             (Schedule::WeightedRoundRobin { v6, .. }, _, Family::V6) => v6.pick()?,

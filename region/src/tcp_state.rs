@@ -98,7 +98,9 @@ impl TcpState {
     pub const fn after(self, side: Side, segment: Segment) -> TcpState {
         use Segment::{Ack, Fin, Other, Rst, Syn, SynAck};
         use Side::{Client, Target};
-        use TcpState::{ClientClosed, Closing, Established, Reset, SynReceived, SynSent, TargetClosed};
+        use TcpState::{
+            ClientClosed, Closing, Established, Reset, SynReceived, SynSent, TargetClosed,
+        };
         match (self, side, segment) {
             (Closing, _, _) => Closing,
             (Reset, _, _) | (_, _, Rst) => Reset,
@@ -159,7 +161,9 @@ mod tests {
     use TcpState::{ClientClosed, Closing, Established, Reset, SynReceived, SynSent, TargetClosed};
 
     fn run(segments: &[(Side, Segment)]) -> TcpState {
-        segments.iter().fold(SynSent, |state, (side, segment)| state.after(*side, *segment))
+        segments.iter().fold(SynSent, |state, (side, segment)| {
+            state.after(*side, *segment)
+        })
     }
 
     const HANDSHAKE: [(Side, Segment); 3] = [(Client, Syn), (Target, SynAck), (Client, Ack)];
@@ -168,7 +172,11 @@ mod tests {
     fn a_handshake_takes_both_sides() {
         assert_eq!(run(&HANDSHAKE[..2]), SynReceived);
         assert_eq!(run(&HANDSHAKE), Established);
-        assert_eq!(run(&[(Client, Ack), (Client, Ack)]), SynSent, "an ACK that answers nothing");
+        assert_eq!(
+            run(&[(Client, Ack), (Client, Ack)]),
+            SynSent,
+            "an ACK that answers nothing"
+        );
     }
 
     #[test]
@@ -177,20 +185,37 @@ mod tests {
             let half = Established.after(first, Fin);
             (half, half.after(first, Fin), half.after(second, Fin))
         };
-        assert_eq!(closed(Client, Target), (ClientClosed, ClientClosed, Closing));
-        assert_eq!(closed(Target, Client), (TargetClosed, TargetClosed, Closing));
+        assert_eq!(
+            closed(Client, Target),
+            (ClientClosed, ClientClosed, Closing)
+        );
+        assert_eq!(
+            closed(Target, Client),
+            (TargetClosed, TargetClosed, Closing)
+        );
         assert_eq!(SynReceived.after(Client, Fin), ClientClosed);
     }
 
     #[test]
     fn a_reset_ends_every_state_but_one_that_both_sides_closed() {
-        for state in [SynSent, SynReceived, Established, ClientClosed, TargetClosed, Reset] {
+        for state in [
+            SynSent,
+            SynReceived,
+            Established,
+            ClientClosed,
+            TargetClosed,
+            Reset,
+        ] {
             for side in [Client, Target] {
                 assert_eq!(state.after(side, Rst), Reset);
             }
         }
         assert_eq!(Closing.after(Client, Rst), Closing);
-        assert_eq!(Reset.after(Client, Ack), Reset, "packets under way do not revive it");
+        assert_eq!(
+            Reset.after(Client, Ack),
+            Reset,
+            "packets under way do not revive it"
+        );
     }
 
     #[test]

@@ -1,0 +1,568 @@
+//! Testbed: routes with two POPs, two regions and three hosts, packets with sound checksums, and a stage on
+//! which a forwarder is driven through its ledger. Tests and benches use it; it knows no forwarder.
+//!
+//! Region guangzhou has one CLB node and two hosts, with two load balancers whose targets are the same.
+//! POP tokyo is nearer than POP frankfurt.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyedge_net::checksum;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::Event;
+use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
+use anyedge_net::forwarder::Forwarder;
+use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
+use anyedge_net::ledger::Ledger;
+use anyedge_net::maglev::{Maglev, Member};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::{Meta, Pool};
+use anyedge_net::port::PortId;
+use anyedge_net::route_table::{
+    Clb, Listener, Node, NodeKind, Path, PathEnds, Region, RouteTable, Scheduler, Target, Vip,
+};
+use anyedge_net::slot::SlotMap;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::gre::{self, GreKey};
+use anyedge_net::wire::ip::{self, Header};
+use anyedge_net::wire::outer::Encap;
+use anyedge_net::wire::{self, Parsed, tcp, udp};
+
+pub(crate) const TOKYO: NodeId = NodeId(0);
+pub(crate) const FRANKFURT: NodeId = NodeId(1);
+pub(crate) const CLB_NODE: NodeId = NodeId(2);
+pub(crate) const WEB_1: NodeId = NodeId(3);
+pub(crate) const WEB_2: NodeId = NodeId(4);
+pub(crate) const OTHER_CLB_NODE: NodeId = NodeId(5);
+pub(crate) const OTHER_HOST: NodeId = NodeId(6);
+
+pub(crate) const FROM_TOKYO: PathId = PathId(0);
+pub(crate) const FROM_FRANKFURT: PathId = PathId(1);
+pub(crate) const TO_WEB_1: PathId = PathId(2);
+pub(crate) const TO_WEB_2: PathId = PathId(3);
+
+pub(crate) const MAIN: ClbId = ClbId(0);
+pub(crate) const ALT: ClbId = ClbId(1);
+pub(crate) const OTHER: ClbId = ClbId(2);
+
+pub(crate) const HASH_KEY: HashKey = HashKey::new([7; 16]);
+
+pub(crate) const CLB_NODE_NAME: &str = "region.guangzhou.clb-1";
+pub(crate) const WEB_1_NAME: &str = "host.web-1";
+
+/// Inner MTU of every path: 1,500 without outer IPv4, UDP and GRE.
+pub(crate) const INNER_MTU: u16 = 1_464;
+
+pub(crate) fn address(text: &str) -> Address {
+    text.parse().expect("a literal address")
+}
+
+/// The VIP of the load balancer `gz-main`.
+pub(crate) fn vip(family: Family) -> Address {
+    match family {
+        Family::V4 => address("203.0.113.10"),
+        Family::V6 => address("2001:db8:113::10"),
+    }
+}
+
+/// The VIP of the load balancer `gz-alt`, which has the targets of `gz-main`.
+pub(crate) fn alt_vip() -> Address {
+    address("203.0.113.20")
+}
+
+/// The backend's address on host web-1 or web-2.
+pub(crate) fn backend(number: u8, family: Family) -> Address {
+    match family {
+        Family::V4 => Address::v4([10, 0, 0, 10 + number]),
+        Family::V6 => address(&format!("fd00::1{number}")),
+    }
+}
+
+/// A client's flow to a port of the main VIP; clients differ by `number`.
+pub(crate) fn client_flow(family: Family, protocol: u8, port: u16, number: u32) -> FlowKey {
+    let [_, a, b, c] = number.to_be_bytes();
+    let src = match family {
+        Family::V4 => Address::v4([192, a, b, c]),
+        Family::V6 => Address::v6([0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, a, b, c]),
+    };
+    FlowKey {
+        src,
+        dst: vip(family),
+        src_port: 40_000,
+        dst_port: port,
+        protocol,
+    }
+}
+
+/// What the backend answers to a packet of `flow` that went to `target`.
+pub(crate) fn answer_flow(flow: &FlowKey, target: Address, target_port: u16) -> FlowKey {
+    FlowKey {
+        dst: target,
+        dst_port: target_port,
+        ..*flow
+    }
+    .reversed()
+}
+
+pub(crate) fn routes() -> RouteTable {
+    RouteTable {
+        revision: Revision(1),
+        hash_key: HASH_KEY,
+        nodes: vec![
+            node("pop.tokyo", NodeKind::Pop),
+            node("pop.frankfurt", NodeKind::Pop),
+            node(CLB_NODE_NAME, NodeKind::ClbNode(RegionId(0))),
+            node(WEB_1_NAME, NodeKind::Host(RegionId(0))),
+            node("host.web-2", NodeKind::Host(RegionId(0))),
+            node("region.frankfurt.clb-1", NodeKind::ClbNode(RegionId(1))),
+            node("host.other", NodeKind::Host(RegionId(1))),
+        ],
+        regions: vec![
+            region("guangzhou", CLB_NODE, CLB_NODE_NAME),
+            region("frankfurt", OTHER_CLB_NODE, "region.frankfurt.clb-1"),
+        ],
+        paths: vec![
+            path(
+                "tokyo-guangzhou",
+                PathEnds::Ccn {
+                    pop: TOKYO,
+                    region: RegionId(0),
+                },
+                52,
+            ),
+            path(
+                "frankfurt-guangzhou",
+                PathEnds::Ccn {
+                    pop: FRANKFURT,
+                    region: RegionId(0),
+                },
+                178,
+            ),
+            path(
+                "guangzhou-web-1",
+                PathEnds::Fabric {
+                    region: RegionId(0),
+                    host: WEB_1,
+                },
+                1,
+            ),
+            path(
+                "guangzhou-web-2",
+                PathEnds::Fabric {
+                    region: RegionId(0),
+                    host: WEB_2,
+                },
+                1,
+            ),
+            path(
+                "frankfurt-other",
+                PathEnds::Fabric {
+                    region: RegionId(1),
+                    host: OTHER_HOST,
+                },
+                1,
+            ),
+        ],
+        clbs: vec![
+            clb("gz-main", RegionId(0)),
+            clb("gz-alt", RegionId(0)),
+            clb("fra-main", RegionId(1)),
+        ],
+        vips: vips(),
+    }
+}
+
+fn vips() -> BTreeMap<Address, Arc<Vip>> {
+    let vip_of = |name: &str, clb| {
+        Arc::new(Vip {
+            name: name.to_owned(),
+            clb,
+            publishers: vec![FRANKFURT, TOKYO],
+        })
+    };
+    BTreeMap::from([
+        (vip(Family::V4), vip_of("game", MAIN)),
+        (vip(Family::V6), vip_of("game", MAIN)),
+        (alt_vip(), vip_of("shop", ALT)),
+        (address("203.0.113.30"), vip_of("news", OTHER)),
+    ])
+}
+
+fn node(name: &str, kind: NodeKind) -> Node {
+    let (underlay_v4, underlay_v6) = (Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED);
+    Node {
+        name: name.to_owned(),
+        kind,
+        underlay_v4,
+        underlay_v6,
+    }
+}
+
+fn region(name: &str, clb_node: NodeId, clb_node_name: &str) -> Region {
+    let slots = Arc::new(SlotMap::fill(&[(clb_node, clb_node_name)]));
+    Region {
+        name: name.to_owned(),
+        clb_nodes: vec![clb_node],
+        slots,
+    }
+}
+
+fn path(name: &str, ends: PathEnds, rtt_ms: u64) -> Path {
+    Path {
+        name: name.to_owned(),
+        ends,
+        encap: Encap::GreUdp,
+        underlay: Family::V4,
+        mtu: 1_500,
+        rtt: Duration::from_millis(rtt_ms),
+    }
+}
+
+/// tcp/80 `web` and tcp/81 `web-too` by WRR, udp/7000 `tick` by Maglev, all to port 8080 of both hosts.
+fn clb(name: &str, region: RegionId) -> Clb {
+    let listeners = vec![
+        listener(
+            "web",
+            tcp::PROTOCOL,
+            80,
+            Scheduler::WeightedRoundRobin,
+            targets([10, 10]),
+        ),
+        listener(
+            "web-too",
+            tcp::PROTOCOL,
+            81,
+            Scheduler::WeightedRoundRobin,
+            targets([10, 10]),
+        ),
+        listener(
+            "tick",
+            udp::PROTOCOL,
+            7_000,
+            maglev(&targets([10, 10])),
+            targets([10, 10]),
+        ),
+    ];
+    Clb {
+        name: name.to_owned(),
+        region,
+        inner_mtu: 1_400,
+        client_affinity: false,
+        listeners,
+    }
+}
+
+pub(crate) fn listener(
+    name: &str,
+    protocol: u8,
+    port: u16,
+    scheduler: Scheduler,
+    targets: Vec<Target>,
+) -> Arc<Listener> {
+    Arc::new(Listener {
+        name: name.to_owned(),
+        protocol,
+        port,
+        scheduler,
+        targets,
+    })
+}
+
+/// Port 8080 of the backends on web-1 and web-2 over both families, with these weights.
+pub(crate) fn targets(weights: [u8; 2]) -> Vec<Target> {
+    let of = |family| {
+        let hosts = [(1, WEB_1), (2, WEB_2)].into_iter().zip(weights);
+        hosts.map(move |((number, host), weight)| Target {
+            address: backend(number, family),
+            port: 8_080,
+            weight,
+            host,
+        })
+    };
+    of(Family::V4).chain(of(Family::V6)).collect()
+}
+
+/// Maglev tables over targets, as the author of the routes builds them.
+pub(crate) fn maglev(targets: &[Target]) -> Scheduler {
+    let names: Vec<String> = targets
+        .iter()
+        .map(|target| format!("{}:{}", target.address, target.port))
+        .collect();
+    let table = |family| {
+        let members: Vec<Member<'_>> = (0..targets.len())
+            .filter(|index| targets[*index].address.family() == family)
+            .map(|index| Member {
+                id: index as u16,
+                name: &names[index],
+                weight: u32::from(targets[index].weight),
+            })
+            .collect();
+        Arc::new(Maglev::build(&members, 251))
+    };
+    Scheduler::Maglev {
+        v4: table(Family::V4),
+        v6: table(Family::V6),
+    }
+}
+
+/// A TCP segment to be written, or the start of one.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment<'a> {
+    pub(crate) flow: FlowKey,
+    pub(crate) flags: u8,
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) mss: Option<u16>,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Segment<'_> {
+    pub(crate) const fn new(flow: FlowKey, flags: u8) -> Segment<'static> {
+        Segment {
+            flow,
+            flags,
+            sequence: 1_000,
+            acknowledgement: 2_000,
+            mss: None,
+            payload: &[],
+        }
+    }
+
+    /// The whole packet, TTL 64, no ECN.
+    pub(crate) fn packet(&self) -> Vec<u8> {
+        let options_len = if self.mss.is_some() { 4 } else { 0 };
+        let mut l4 = vec![0; tcp::HEADER_LEN];
+        l4[..2].copy_from_slice(&self.flow.src_port.to_be_bytes());
+        l4[2..4].copy_from_slice(&self.flow.dst_port.to_be_bytes());
+        l4[4..8].copy_from_slice(&self.sequence.to_be_bytes());
+        l4[8..12].copy_from_slice(&self.acknowledgement.to_be_bytes());
+        l4[12] = ((tcp::HEADER_LEN + options_len) / 4 << 4) as u8;
+        l4[13] = self.flags;
+        if let Some(mss) = self.mss {
+            l4.extend_from_slice(&[2, 4]);
+            l4.extend_from_slice(&mss.to_be_bytes());
+        }
+        l4.extend_from_slice(self.payload);
+        tcp::fill_checksum(&mut l4, self.flow.src, self.flow.dst);
+        ip_packet(&self.flow, 64, &l4)
+    }
+}
+
+/// A segment without data.
+pub(crate) fn segment(flow: FlowKey, flags: u8) -> Vec<u8> {
+    Segment::new(flow, flags).packet()
+}
+
+pub(crate) fn datagram(flow: FlowKey, payload: &[u8]) -> Vec<u8> {
+    let mut l4 = vec![0; udp::HEADER_LEN];
+    udp::write_header(&mut l4, &flow, payload.len());
+    l4.extend_from_slice(payload);
+    udp::fill_checksum(&mut l4, flow.src, flow.dst);
+    ip_packet(&flow, 64, &l4)
+}
+
+pub(crate) fn ip_packet(flow: &FlowKey, ttl: u8, l4: &[u8]) -> Vec<u8> {
+    let header = Header {
+        src: flow.src,
+        dst: flow.dst,
+        protocol: flow.protocol,
+        ttl,
+        tos: 0,
+        payload_len: l4.len(),
+    };
+    let mut packet = vec![0; ip::header_len(flow.family())];
+    header.write(&mut packet);
+    packet.extend_from_slice(l4);
+    packet
+}
+
+/// The packet with another TTL or hop limit.
+pub(crate) fn with_ttl(packet: &[u8], ttl: u8) -> Vec<u8> {
+    let mut out = packet.to_vec();
+    let parsed = wire::parse(packet).expect("a sound packet");
+    wire::rewrite::set_ttl(&mut out, &parsed, ttl);
+    out
+}
+
+/// The packet behind the GRE header of a load balancer and slot.
+pub(crate) fn tunnelled(packet: &[u8], key: GreKey) -> Vec<u8> {
+    let protocol = if packet.first().is_some_and(|first| first >> 4 == 6) {
+        gre::PROTOCOL_IPV6
+    } else {
+        gre::PROTOCOL_IPV4
+    };
+    let mut out = vec![0; gre::HEADER_LEN];
+    gre::write(&mut out, protocol, key);
+    out.extend_from_slice(packet);
+    out
+}
+
+/// The GRE key and the inner packet of what left by a tunnel.
+pub(crate) fn untunnelled(bytes: &[u8]) -> (GreKey, &[u8]) {
+    let header = gre::parse(bytes).expect("a GRE header");
+    (
+        header.key.expect("all our tunnels carry a key"),
+        &bytes[header.header_len..],
+    )
+}
+
+/// Parses a packet that must be right, its transport checksum summed up whole.
+pub(crate) fn sound(bytes: &[u8]) -> Parsed {
+    let parsed = wire::parse(bytes).expect("a packet that parses");
+    assert_eq!(parsed.total_len, bytes.len(), "no trailing bytes");
+    let flow = parsed.flow;
+    let sum = checksum::transport(flow.src, flow.dst, flow.protocol, parsed.l4(bytes));
+    assert_eq!(sum, 0, "transport checksum of {flow}");
+    parsed
+}
+
+/// What came of a call.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) sent: Vec<(Meta, Vec<u8>)>,
+    pub(crate) drops: Vec<DropReason>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Outcome {
+    /// The one packet that was sent, when nothing was dropped.
+    pub(crate) fn only_sent(&self) -> (Meta, &[u8]) {
+        assert_eq!(self.drops, [], "dropped");
+        let [(meta, bytes)] = &self.sent[..] else {
+            panic!("{} packets were sent", self.sent.len());
+        };
+        (*meta, bytes)
+    }
+
+    /// The one reason for a drop, when nothing was sent.
+    pub(crate) fn only_drop(&self) -> DropReason {
+        assert_eq!(self.sent, [], "sent");
+        let [reason] = self.drops[..] else {
+            panic!("dropped for {:?}", self.drops);
+        };
+        reason
+    }
+}
+
+/// A forwarder with its ledger, its outbox and a clock that the test moves.
+pub(crate) struct Stage<F> {
+    pub(crate) forwarder: F,
+    pub(crate) ledger: Ledger,
+    pub(crate) out: Outbox,
+    pub(crate) now: Instant,
+}
+
+impl<F: Forwarder> Stage<F> {
+    /// `forwarder` with `table` in force.
+    pub(crate) fn new(forwarder: F, table: RouteTable) -> Stage<F> {
+        let out = Outbox::new(Pool::new(256));
+        let now = Instant::from_nanos(1_000_000_000);
+        let mut stage = Stage {
+            forwarder,
+            ledger: Ledger::default(),
+            out,
+            now,
+        };
+        stage.apply(table);
+        stage
+    }
+
+    pub(crate) fn apply(&mut self, table: RouteTable) -> Outcome {
+        let table = Arc::new(table);
+        self.watch(|stage| {
+            stage
+                .ledger
+                .apply(&mut stage.forwarder, stage.now, table, &mut stage.out)
+        })
+    }
+
+    pub(crate) fn event(&mut self, event: anyedge_net::forwarder::LocalEvent) -> Outcome {
+        self.watch(|stage| {
+            stage
+                .ledger
+                .event(&mut stage.forwarder, stage.now, event, &mut stage.out)
+        })
+    }
+
+    /// Packets arrive together.
+    pub(crate) fn batch(&mut self, packets: &[(Meta, Vec<u8>)]) -> Outcome {
+        self.watch(|stage| {
+            let lend = |(meta, bytes): &(Meta, Vec<u8>)| {
+                stage
+                    .out
+                    .pool_mut()
+                    .lend_copy(bytes, *meta)
+                    .expect("a slot is free")
+            };
+            let mut batch: Vec<_> = packets.iter().map(lend).collect();
+            stage
+                .ledger
+                .packets(&mut stage.forwarder, stage.now, &mut batch, &mut stage.out);
+        })
+    }
+
+    /// A packet arrives by a port that is no tunnel.
+    pub(crate) fn bare(&mut self, port: PortId, packet: &[u8]) -> Outcome {
+        self.batch(&[(Meta::plain(port), packet.to_vec())])
+    }
+
+    /// A packet arrives by the tunnel over `path` from `peer`, in the GRE header of `key`.
+    pub(crate) fn tunnel(
+        &mut self,
+        path: PathId,
+        peer: NodeId,
+        key: GreKey,
+        packet: &[u8],
+    ) -> Outcome {
+        self.batch(&[(
+            Meta {
+                peer,
+                ..Meta::plain(PortId::tunnel(path))
+            },
+            tunnelled(packet, key),
+        )])
+    }
+
+    /// Time passes; the forwarder is called whenever it asked to be, and not otherwise.
+    pub(crate) fn pass(&mut self, duration: Duration) -> Outcome {
+        let until = self.now + duration;
+        self.watch(|stage| {
+            while let Some(deadline) = stage
+                .forwarder
+                .poll_timeout()
+                .filter(|deadline| deadline.at <= until)
+            {
+                stage.now = stage.now.max(deadline.at);
+                stage
+                    .ledger
+                    .timeout(&mut stage.forwarder, stage.now, &mut stage.out);
+            }
+            stage.now = until;
+        })
+    }
+
+    fn watch(&mut self, call: impl FnOnce(&mut Stage<F>)) -> Outcome {
+        let before = self.ledger.dropped.clone();
+        call(self);
+        let mut outcome = Outcome {
+            events: self.out.events_mut().drain(..).collect(),
+            ..Outcome::default()
+        };
+        for packet in core::mem::take(self.out.sent_mut()) {
+            outcome.sent.push((packet.meta, packet.bytes().to_vec()));
+            self.out.pool_mut().take_back(packet);
+        }
+        for reason in DropReason::ALL {
+            let count = self.ledger.dropped.of(*reason) - before.of(*reason);
+            outcome.drops.extend((0..count).map(|_| *reason));
+        }
+        assert_eq!(
+            self.out.pool().loaned(),
+            0,
+            "every packet came back to the pool"
+        );
+        outcome
+    }
+}

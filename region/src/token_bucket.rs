@@ -22,7 +22,11 @@ impl TokenBucket {
     /// A full bucket of `depth` tokens that gains `per_second`, at least 1.
     pub(crate) const fn new(per_second: u32, depth: u32) -> TokenBucket {
         let interval = Duration::from_nanos(1_000_000_000 / per_second as u64);
-        TokenBucket { interval, depth: interval.saturating_mul(depth), full_at: Instant::ZERO }
+        TokenBucket {
+            interval,
+            depth: interval.saturating_mul(depth),
+            full_at: Instant::ZERO,
+        }
     }
 
     /// Takes a token; false when there is none.
@@ -49,9 +53,18 @@ mod tests {
         let mut bucket = TokenBucket::new(1_000, 100);
         let start = Instant::from_nanos(5_000_000_000);
         assert_eq!(taken(&mut bucket, start, 500), 100);
-        assert_eq!(taken(&mut bucket, start + Duration::from_micros(999), 500), 0);
+        assert_eq!(
+            taken(&mut bucket, start + Duration::from_micros(999), 500),
+            0
+        );
         assert_eq!(taken(&mut bucket, start + Duration::from_millis(1), 500), 1);
-        assert_eq!(taken(&mut bucket, start + Duration::from_millis(51), 500), 50);
-        assert_eq!(taken(&mut bucket, start + Duration::from_secs(60), 500), 100);
+        assert_eq!(
+            taken(&mut bucket, start + Duration::from_millis(51), 500),
+            50
+        );
+        assert_eq!(
+            taken(&mut bucket, start + Duration::from_secs(60), 500),
+            100
+        );
     }
 }

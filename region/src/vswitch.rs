@@ -85,7 +85,9 @@ impl VSwitch {
         match packet.meta.port.kind() {
             Some(PortKind::Tunnel) => self.stage_tunnelled(packet),
             Some(PortKind::Backend) => self.stage_answer(packet),
-            Some(PortKind::Local | PortKind::Public | PortKind::Vpc) | None => Err(DropReason::WrongPort),
+            Some(PortKind::Local | PortKind::Public | PortKind::Vpc) | None => {
+                Err(DropReason::WrongPort)
+            }
         }
     }
 
@@ -115,7 +117,13 @@ impl Forwarder for VSwitch {
         let mut staged = core::mem::take(&mut self.staged);
         for mut packet in batch.drain(..) {
             match self.stage(&mut packet) {
-                Ok((parsed, hash, way)) => staged.push(Staged { packet, parsed, hash, way, found: None }),
+                Ok((parsed, hash, way)) => staged.push(Staged {
+                    packet,
+                    parsed,
+                    hash,
+                    way,
+                    found: None,
+                }),
                 Err(reason) => out.drop_packet(packet, reason),
             }
         }
@@ -165,7 +173,10 @@ impl Forwarder for VSwitch {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let at = self.tuples.wake_at()?;
-        Some(Deadline { at, reason: "tuples expire" })
+        Some(Deadline {
+            at,
+            reason: "tuples expire",
+        })
     }
 
     fn held(&self) -> usize {

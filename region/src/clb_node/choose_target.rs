@@ -22,7 +22,12 @@ impl ClbNode {
         entrance: Entrance,
         out: &mut Outbox,
     ) -> Result<Found, DropReason> {
-        let Staged { packet, parsed, hash, .. } = staged;
+        let Staged {
+            packet,
+            parsed,
+            hash,
+            ..
+        } = staged;
         let flow = parsed.flow;
         let spread_hash = self.spread_hash(entrance.clb, parsed, *hash);
         let listener = self
@@ -32,7 +37,9 @@ impl ClbNode {
         if self.connections.is_full() {
             return Err(DropReason::TableFull);
         }
-        let target = listener.pick(flow.family(), spread_hash).ok_or(DropReason::NoTarget)?;
+        let target = listener
+            .pick(flow.family(), spread_hash)
+            .ok_or(DropReason::NoTarget)?;
         let exit = self.exit_to_host(target.host, packet.len())?;
         let opening = Opening {
             key: flow,
@@ -45,7 +52,10 @@ impl ClbNode {
         };
         let first = (parsed, packet.bytes());
         let hashed = (*hash, &self.routes.hash_key);
-        let id = match self.connections.open(now, &opening, first, hashed, closed(out)) {
+        let id = match self
+            .connections
+            .open(now, &opening, first, hashed, closed(out))
+        {
             Ok(id) => id,
             Err(Refusal::TableFull) => return Err(DropReason::TableFull),
             Err(Refusal::TupleTaken) => return Err(DropReason::TupleTaken),

@@ -32,11 +32,15 @@ impl ClbNode {
     ) {
         let entropy = (staged.hash >> 48) as u16;
         let wrapped = match self.flow_of(now, &staged, entrance, out) {
-            Ok((id, exit)) => self.translate_in(&mut staged, id, entrance).map(|(host, tos)| (exit, host, tos)),
+            Ok((id, exit)) => self
+                .translate_in(&mut staged, id, entrance)
+                .map(|(host, tos)| (exit, host, tos)),
             Err(reason) => Err(reason),
         };
         match wrapped {
-            Ok((exit, host, tos)) => out.transmit_tunnel(staged.packet, exit.port, host, entropy, tos),
+            Ok((exit, host, tos)) => {
+                out.transmit_tunnel(staged.packet, exit.port, host, entropy, tos)
+            }
             Err(reason) => {
                 if matches!(reason, DropReason::NoFlow | DropReason::NoTarget) {
                     self.reset_client(now, &staged, entrance, out);
@@ -63,7 +67,10 @@ impl ClbNode {
                 return Ok((id, exit));
             }
             let (flow, _) = self.connections.close(id);
-            out.event(Event::FlowClosed { flow, end: FlowEnd::Replaced });
+            out.event(Event::FlowClosed {
+                flow,
+                end: FlowEnd::Replaced,
+            });
         }
         if !opens(parsed) {
             return Err(DropReason::NoFlow);
@@ -80,19 +87,29 @@ impl ClbNode {
         entrance: Entrance,
         out: &mut Outbox,
     ) {
-        let step = self.connections.on_packet(id, now, Side::Client, parsed.tcp_flags);
+        let step = self
+            .connections
+            .on_packet(id, now, Side::Client, parsed.tcp_flags);
         if step.established {
             out.event(Event::FlowEstablished { flow: parsed.flow });
         }
         let Entrance { clb, slot, pop } = entrance;
         if self.connections.enter_by(id, pop, clb, slot) {
-            out.event(Event::FlowMoved { flow: parsed.flow, pop });
+            out.event(Event::FlowMoved {
+                flow: parsed.flow,
+                pop,
+            });
         }
     }
 
     /// Rewrites a client's packet for its target and wraps it; gives the target's host and the outer TOS.
     #[inline]
-    fn translate_in(&self, staged: &mut Staged, id: u32, entrance: Entrance) -> Result<(NodeId, u8), DropReason> {
+    fn translate_in(
+        &self,
+        staged: &mut Staged,
+        id: u32,
+        entrance: Entrance,
+    ) -> Result<(NodeId, u8), DropReason> {
         let Staged { packet, parsed, .. } = staged;
         let flow = self.connections.flow(id);
         let bytes = packet.bytes_mut();

@@ -17,9 +17,20 @@ pub(super) const GONE_CLB: ClbId = ClbId(u16::MAX);
 
 /// Rewrites the ids of all flows from `old` to `new`; does nothing when the numbers agree.
 pub(super) fn renumber(connections: &mut ConnectionTable, old: &RouteTable, new: &RouteTable) {
-    let nodes = moves(old.nodes.iter().map(|node| &node.name), new.nodes.iter().map(|node| &node.name));
-    let clbs = moves(old.clbs.iter().map(|clb| &clb.name), new.clbs.iter().map(|clb| &clb.name));
-    let stays = |moves: &[Option<u16>]| moves.iter().enumerate().all(|(old, new)| *new == Some(old as u16));
+    let nodes = moves(
+        old.nodes.iter().map(|node| &node.name),
+        new.nodes.iter().map(|node| &node.name),
+    );
+    let clbs = moves(
+        old.clbs.iter().map(|clb| &clb.name),
+        new.clbs.iter().map(|clb| &clb.name),
+    );
+    let stays = |moves: &[Option<u16>]| {
+        moves
+            .iter()
+            .enumerate()
+            .all(|(old, new)| *new == Some(old as u16))
+    };
     if stays(&nodes) && stays(&clbs) {
         return;
     }
@@ -30,7 +41,11 @@ pub(super) fn renumber(connections: &mut ConnectionTable, old: &RouteTable, new:
     connections.renumber(|flow| {
         flow.host = node(flow.host);
         flow.pop = node(flow.pop);
-        flow.clb = clbs.get(flow.clb.index()).copied().flatten().map_or(GONE_CLB, ClbId);
+        flow.clb = clbs
+            .get(flow.clb.index())
+            .copied()
+            .flatten()
+            .map_or(GONE_CLB, ClbId);
     });
 }
 

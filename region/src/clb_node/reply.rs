@@ -45,11 +45,19 @@ impl ClbNode {
 
     /// Takes a target's packet into account, rewrites it for its client and wraps it.
     #[inline]
-    fn translate_out(&mut self, now: Instant, staged: &mut Staged, id: u32) -> Result<Homeward, DropReason> {
+    fn translate_out(
+        &mut self,
+        now: Instant,
+        staged: &mut Staged,
+        id: u32,
+    ) -> Result<Homeward, DropReason> {
         let Staged { packet, parsed, .. } = staged;
         let flow = self.connections.flow(id);
         let (vip, vip_port, clb, slot) = (flow.key.dst, flow.key.dst_port, flow.clb, flow.slot);
-        let mss_max = self.served.mss_max(clb, parsed.family).ok_or(DropReason::UnknownClb)?;
+        let mss_max = self
+            .served
+            .mss_max(clb, parsed.family)
+            .ok_or(DropReason::UnknownClb)?;
         let way = match flow.pop {
             NodeId::UNKNOWN => None,
             pop => Some(self.way_to_client(pop, &vip).ok_or(DropReason::NoPath)?),
@@ -57,7 +65,8 @@ impl ClbNode {
         if way.is_some_and(|(_, exit)| packet.len() > usize::from(exit.inner_mtu)) {
             return Err(DropReason::TooBig);
         }
-        self.connections.on_packet(id, now, Side::Target, parsed.tcp_flags);
+        self.connections
+            .on_packet(id, now, Side::Target, parsed.tcp_flags);
         let bytes = packet.bytes_mut();
         rewrite::decrement_ttl(bytes, parsed);
         if parsed.tcp_flags & tcp::SYN != 0 {

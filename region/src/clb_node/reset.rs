@@ -23,7 +23,13 @@ pub const RESETS_BURST: u32 = 1_000;
 impl ClbNode {
     /// Answers a client's segment with a RST; does nothing for UDP, for a RST, without a way back, above the
     /// limit, or when no packet slot is free. The segment has not been rewritten.
-    pub(super) fn reset_client(&mut self, now: Instant, staged: &Staged, entrance: Entrance, out: &mut Outbox) {
+    pub(super) fn reset_client(
+        &mut self,
+        now: Instant,
+        staged: &Staged,
+        entrance: Entrance,
+        out: &mut Outbox,
+    ) {
         let mut reset = [0; tcp::RESET_LEN_MAX];
         let len = tcp::write_reset(staged.packet.bytes(), &staged.parsed, &mut reset);
         let bytes = &reset[..len];

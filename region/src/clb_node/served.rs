@@ -57,25 +57,42 @@ impl Served {
         let mut schedules = BTreeMap::new();
         for clb in self.clbs {
             for served in clb.listeners {
-                schedules.insert((clb.name.clone(), served.listener.name.clone()), served.schedule);
+                schedules.insert(
+                    (clb.name.clone(), served.listener.name.clone()),
+                    served.schedule,
+                );
             }
         }
         let mut fresh = Served::default();
         for clb in &table.clbs {
-            let mut served = ServedClb { name: clb.name.clone(), inner_mtu: clb.inner_mtu, listeners: Vec::new() };
+            let mut served = ServedClb {
+                name: clb.name.clone(),
+                inner_mtu: clb.inner_mtu,
+                listeners: Vec::new(),
+            };
             if Some(clb.region) == region {
-                served.listeners.extend(clb.listeners.iter().map(|listener| {
-                    let before = schedules.remove(&(clb.name.clone(), listener.name.clone()));
-                    let schedule = Schedule::of(listener, before, || stream(&clb.name, &listener.name));
-                    ServedListener { listener: Arc::clone(listener), schedule }
-                }));
+                served
+                    .listeners
+                    .extend(clb.listeners.iter().map(|listener| {
+                        let before = schedules.remove(&(clb.name.clone(), listener.name.clone()));
+                        let schedule =
+                            Schedule::of(listener, before, || stream(&clb.name, &listener.name));
+                        ServedListener {
+                            listener: Arc::clone(listener),
+                            schedule,
+                        }
+                    }));
             }
             fresh.clbs.push(served);
         }
         for (address, vip) in &table.vips {
             let clb = table.clbs.get(vip.clb.index());
             if clb.is_some_and(|clb| Some(clb.region) == region) {
-                fresh.vips.insert_unique(spread(address), (*address, vip.clb), |(address, _)| spread(address));
+                fresh
+                    .vips
+                    .insert_unique(spread(address), (*address, vip.clb), |(address, _)| {
+                        spread(address)
+                    });
             }
         }
         fresh
@@ -84,11 +101,18 @@ impl Served {
     /// The load balancer behind a VIP of this region.
     #[inline]
     pub(super) fn clb_of(&self, vip: &Address) -> Option<ClbId> {
-        self.vips.find(spread(vip), |(address, _)| address == vip).map(|(_, clb)| *clb)
+        self.vips
+            .find(spread(vip), |(address, _)| address == vip)
+            .map(|(_, clb)| *clb)
     }
 
     /// The listener of a load balancer on a port.
-    pub(super) fn listener(&mut self, clb: ClbId, protocol: u8, port: u16) -> Option<&mut ServedListener> {
+    pub(super) fn listener(
+        &mut self,
+        clb: ClbId,
+        protocol: u8,
+        port: u16,
+    ) -> Option<&mut ServedListener> {
         let clb = self.clbs.get_mut(clb.index())?;
         let is_it = |served: &&mut ServedListener| {
             served.listener.protocol == protocol && served.listener.port == port

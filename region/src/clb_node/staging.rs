@@ -59,7 +59,13 @@ impl Stage {
     #[inline]
     pub(super) fn with(self, packet: Packet) -> Staged {
         let Stage { parsed, hash, way } = self;
-        Staged { packet, parsed, hash, way, found: None }
+        Staged {
+            packet,
+            parsed,
+            hash,
+            way,
+            found: None,
+        }
     }
 }
 
@@ -78,7 +84,9 @@ impl ClbNode {
         let from_pop = match peer::kind_of(&self.routes, packet.meta.peer) {
             Some(NodeKind::Pop) => true,
             Some(NodeKind::Host(of)) if of == region => false,
-            Some(NodeKind::Host(_) | NodeKind::ClbNode(_)) | None => return Err(DropReason::UnknownPeer),
+            Some(NodeKind::Host(_) | NodeKind::ClbNode(_)) | None => {
+                return Err(DropReason::UnknownPeer);
+            }
         };
         let inner = tunnel::decapsulate(packet)?;
         check_forwardable(&inner.parsed)?;
@@ -88,7 +96,11 @@ impl ClbNode {
             Way::ToClient
         };
         let hash = inner.parsed.flow.hash(&self.routes.hash_key);
-        Ok(Stage { parsed: inner.parsed, hash, way })
+        Ok(Stage {
+            parsed: inner.parsed,
+            hash,
+            way,
+        })
     }
 
     /// A client that came straight over the Internet: what a POP does is done here.
@@ -96,15 +108,24 @@ impl ClbNode {
         let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
         check_forwardable(&parsed)?;
-        let clb = self.served.clb_of(&parsed.flow.dst).ok_or(DropReason::NotVip)?;
+        let clb = self
+            .served
+            .clb_of(&parsed.flow.dst)
+            .ok_or(DropReason::NotVip)?;
         let hash = parsed.flow.hash(&self.routes.hash_key);
         let slot = slot::of_hash(self.spread_hash(clb, &parsed, hash));
-        let region = self.region.and_then(|region| self.routes.regions.get(region.index()));
+        let region = self
+            .region
+            .and_then(|region| self.routes.regions.get(region.index()));
         // The vSwitch answers to the slot's owner: on another node the flow would be half a flow.
         if region.is_none_or(|region| region.slots.owners(slot).primary != self.own) {
             return Err(DropReason::NoSlotOwner);
         }
-        let way = Way::ToTarget(Entrance { clb, slot, pop: NodeId::UNKNOWN });
+        let way = Way::ToTarget(Entrance {
+            clb,
+            slot,
+            pop: NodeId::UNKNOWN,
+        });
         Ok(Stage { parsed, hash, way })
     }
 
@@ -116,20 +137,37 @@ impl ClbNode {
         region: RegionId,
     ) -> Result<Entrance, DropReason> {
         let clb = ClbId(key.clb_id());
-        if self.routes.clbs.get(clb.index()).is_none_or(|clb| clb.region != region) {
+        if self
+            .routes
+            .clbs
+            .get(clb.index())
+            .is_none_or(|clb| clb.region != region)
+        {
             return Err(DropReason::UnknownClb);
         }
         if self.served.clb_of(&parsed.flow.dst) != Some(clb) {
             return Err(DropReason::NotVip);
         }
-        Ok(Entrance { clb, slot: key.slot(), pop })
+        Ok(Entrance {
+            clb,
+            slot: key.slot(),
+            pop,
+        })
     }
 
     /// The hash that flows are spread by, over slots and by Maglev: of the tuple, or with client affinity of
     /// its two addresses.
     pub(super) fn spread_hash(&self, clb: ClbId, parsed: &Parsed, hash: u64) -> u64 {
-        let affinity = self.routes.clbs.get(clb.index()).is_some_and(|clb| clb.client_affinity);
-        if affinity { parsed.flow.hash_two_tuple(&self.routes.hash_key) } else { hash }
+        let affinity = self
+            .routes
+            .clbs
+            .get(clb.index())
+            .is_some_and(|clb| clb.client_affinity);
+        if affinity {
+            parsed.flow.hash_two_tuple(&self.routes.hash_key)
+        } else {
+            hash
+        }
     }
 }
 

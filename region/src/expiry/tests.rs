@@ -12,7 +12,9 @@ fn at(millis: u64) -> Instant {
 fn an_empty_wheel_asks_for_nothing() {
     let mut wheel = Expiry::new(4);
     assert_eq!(wheel.wake_at(), None);
-    let id = wheel.claim(at(0), at(30_000)).expect("four numbers are free");
+    let id = wheel
+        .claim(at(0), at(30_000))
+        .expect("four numbers are free");
     assert_eq!(wheel.wake_at(), Some(at(30_250)));
     wheel.release(id);
     assert_eq!(wheel.wake_at(), None);
@@ -31,7 +33,9 @@ fn an_entry_is_due_when_its_tick_has_ended_and_not_before() {
 #[test]
 fn a_deadline_beyond_the_wheel_is_looked_at_early_and_armed_again() {
     let mut wheel = Expiry::new(1);
-    let id = wheel.claim(at(0), at(5_000_000)).expect("one number is free");
+    let id = wheel
+        .claim(at(0), at(5_000_000))
+        .expect("one number is free");
     let first = wheel.wake_at().expect("one entry is armed");
     assert_eq!(first, at(1_024_000));
     assert_eq!(wheel.pop_due(first), Some(id));
@@ -42,7 +46,9 @@ fn a_deadline_beyond_the_wheel_is_looked_at_early_and_armed_again() {
 #[test]
 fn a_wheel_long_idle_does_not_wake_at_once() {
     let mut wheel = Expiry::new(1);
-    wheel.claim(at(100_000_000), at(100_030_000)).expect("one number is free");
+    wheel
+        .claim(at(100_000_000), at(100_030_000))
+        .expect("one number is free");
     assert_eq!(wheel.wake_at(), Some(at(100_030_250)));
 }
 
@@ -89,7 +95,10 @@ fn any_act() -> impl Strategy<Value = Act> {
 fn collect(wheel: &mut Expiry, list: &[(u32, Instant)], now: Instant) -> Vec<u32> {
     let mut collected = Vec::new();
     while let Some(id) = wheel.pop_due(now) {
-        let (_, deadline) = list.iter().find(|(entry, _)| *entry == id).expect("only claimed numbers are armed");
+        let (_, deadline) = list
+            .iter()
+            .find(|(entry, _)| *entry == id)
+            .expect("only claimed numbers are armed");
         if is_due(*deadline, now) {
             wheel.release(id);
             collected.push(id);

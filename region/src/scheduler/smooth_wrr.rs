@@ -30,9 +30,15 @@ struct Member {
 impl SmoothWrr {
     /// The sequence over the targets of `family`, `offset` picks from its start.
     pub(crate) fn starting_at(offset: u64, targets: &[Target], family: Family) -> SmoothWrr {
-        let mut sequence = SmoothWrr { members: members(targets, family), total: 0 };
+        let mut sequence = SmoothWrr {
+            members: members(targets, family),
+            total: 0,
+        };
         sequence.total = sequence.members.iter().map(|member| member.weight).sum();
-        let divisor = sequence.members.iter().fold(0, |divisor, member| gcd(divisor, member.weight));
+        let divisor = sequence
+            .members
+            .iter()
+            .fold(0, |divisor, member| gcd(divisor, member.weight));
         let period = sequence.total.checked_div(divisor).unwrap_or(0);
         for _ in 0..offset.checked_rem(period as u64).unwrap_or(0) {
             sequence.pick();
@@ -73,7 +79,8 @@ impl SmoothWrr {
 /// The targets of `family` that take new flows.
 fn members(targets: &[Target], family: Family) -> Vec<Member> {
     let numbered = targets.iter().enumerate();
-    let open = numbered.filter(|(_, target)| target.weight > 0 && target.address.family() == family);
+    let open =
+        numbered.filter(|(_, target)| target.weight > 0 && target.address.family() == family);
     open.map(|(index, target)| Member {
         address: target.address,
         port: target.port,
@@ -106,17 +113,27 @@ mod tests {
     }
 
     fn counts(picks: &[u16], targets: usize) -> Vec<usize> {
-        (0..targets).map(|index| picks.iter().filter(|pick| usize::from(**pick) == index).count()).collect()
+        (0..targets)
+            .map(|index| {
+                picks
+                    .iter()
+                    .filter(|pick| usize::from(**pick) == index)
+                    .count()
+            })
+            .collect()
     }
 
     fn picks(sequence: &mut SmoothWrr, count: usize) -> Vec<u16> {
-        (0..count).map(|_| sequence.pick().expect("a target has weight")).collect()
+        (0..count)
+            .map(|_| sequence.pick().expect("a target has weight"))
+            .collect()
     }
 
     #[test]
     fn any_19_consecutive_picks_of_90_30_30_30_10_are_9_3_3_3_1() {
         for offset in [0, 7, u64::MAX] {
-            let mut sequence = SmoothWrr::starting_at(offset, &targets(&[90, 30, 30, 30, 10]), Family::V4);
+            let mut sequence =
+                SmoothWrr::starting_at(offset, &targets(&[90, 30, 30, 30, 10]), Family::V4);
             for window in picks(&mut sequence, 60).windows(19) {
                 assert_eq!(counts(window, 5), [9, 3, 3, 3, 1]);
             }
@@ -133,7 +150,10 @@ mod tests {
     fn the_offset_is_a_place_in_the_same_sequence() {
         let weights = targets(&[3, 2, 1]);
         let whole = picks(&mut SmoothWrr::starting_at(0, &weights, Family::V4), 30);
-        let later = picks(&mut SmoothWrr::starting_at(4 + 6 * 1_000, &weights, Family::V4), 20);
+        let later = picks(
+            &mut SmoothWrr::starting_at(4 + 6 * 1_000, &weights, Family::V4),
+            20,
+        );
         assert_eq!(later, whole[4..24]);
     }
 
@@ -165,7 +185,11 @@ mod tests {
         assert_eq!(picks(&mut sequence, 2), [0, 1]);
         let moved: Vec<Target> = targets(&[10, 10, 10]).into_iter().rev().collect();
         sequence.set_targets(&moved, Family::V4);
-        assert_eq!(sequence.pick(), Some(0), "10.0.0.2 is next and stands first");
+        assert_eq!(
+            sequence.pick(),
+            Some(0),
+            "10.0.0.2 is next and stands first"
+        );
     }
 
     proptest! {

@@ -18,7 +18,10 @@ use crate::tcp_state::Side;
 impl VSwitch {
     /// Understands what the backend sent.
     #[inline]
-    pub(super) fn stage_answer(&self, packet: &mut Packet) -> Result<(Parsed, u64, Way), DropReason> {
+    pub(super) fn stage_answer(
+        &self,
+        packet: &mut Packet,
+    ) -> Result<(Parsed, u64, Way), DropReason> {
         let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
         check_has_tuple(&parsed)?;
@@ -37,7 +40,11 @@ impl VSwitch {
 
     /// Wraps an answer; gives the port, the CLB node and the outer TOS.
     #[inline]
-    fn wrap(&mut self, now: Instant, staged: &mut Staged) -> Result<(PortId, NodeId, u8), DropReason> {
+    fn wrap(
+        &mut self,
+        now: Instant,
+        staged: &mut Staged,
+    ) -> Result<(PortId, NodeId, u8), DropReason> {
         let id = self.living(now, staged.found).ok_or(DropReason::NoFlow)?;
         let Staged { packet, parsed, .. } = staged;
         let key = self.tuples.key(id);
@@ -46,7 +53,8 @@ impl VSwitch {
         if packet.len() > usize::from(exit.inner_mtu) {
             return Err(DropReason::TooBig);
         }
-        self.tuples.on_packet(id, now, Side::Target, parsed.tcp_flags);
+        self.tuples
+            .on_packet(id, now, Side::Target, parsed.tcp_flags);
         let tos = tunnel::encapsulate(packet, parsed, key)?;
         Ok((exit.port, owner, tos))
     }
@@ -54,7 +62,9 @@ impl VSwitch {
     /// The CLB node that owns a slot of this region.
     #[inline]
     fn owner(&self, slot: u16) -> Result<NodeId, DropReason> {
-        let region = self.region.and_then(|region| self.routes.regions.get(region.index()));
+        let region = self
+            .region
+            .and_then(|region| self.routes.regions.get(region.index()));
         match region.map(|region| region.slots.owners(slot).primary) {
             Some(NodeId::UNKNOWN) | None => Err(DropReason::NoSlotOwner),
             Some(owner) => Ok(owner),

@@ -22,7 +22,10 @@ use crate::tcp_state::Side;
 impl VSwitch {
     /// Takes a packet out of its tunnel.
     #[inline]
-    pub(super) fn stage_tunnelled(&self, packet: &mut Packet) -> Result<(Parsed, u64, Way), DropReason> {
+    pub(super) fn stage_tunnelled(
+        &self,
+        packet: &mut Packet,
+    ) -> Result<(Parsed, u64, Way), DropReason> {
         match peer::kind_of(&self.routes, packet.meta.peer) {
             Some(NodeKind::ClbNode(region)) if Some(region) == self.region => {}
             Some(NodeKind::Pop | NodeKind::ClbNode(_) | NodeKind::Host(_)) | None => {
@@ -32,7 +35,11 @@ impl VSwitch {
         let inner = tunnel::decapsulate(packet)?;
         check_has_tuple(&inner.parsed)?;
         let hash = inner.parsed.flow.reversed().hash(&self.routes.hash_key);
-        Ok((inner.parsed, hash, Way::ToBackend(inner.key.with_hop(false))))
+        Ok((
+            inner.parsed,
+            hash,
+            Way::ToBackend(inner.key.with_hop(false)),
+        ))
     }
 
     /// Hands a client's packet to the backend, or ends it.
@@ -45,7 +52,12 @@ impl VSwitch {
 
     #[inline]
     fn remember(&mut self, now: Instant, staged: &Staged, key: GreKey) -> Result<(), DropReason> {
-        let Staged { packet, parsed, hash, .. } = staged;
+        let Staged {
+            packet,
+            parsed,
+            hash,
+            ..
+        } = staged;
         let first = (parsed, packet.bytes());
         if let Some(id) = self.living(now, staged.found) {
             let contested = self.tuples.key(id) != key;
@@ -57,7 +69,8 @@ impl VSwitch {
                 if contested {
                     self.tuples.set_key(id, key);
                 }
-                self.tuples.on_packet(id, now, Side::Client, parsed.tcp_flags);
+                self.tuples
+                    .on_packet(id, now, Side::Client, parsed.tcp_flags);
                 return Ok(());
             }
             self.tuples.remove(id);

@@ -41,7 +41,10 @@ pub(super) struct TupleTable {
 impl TupleTable {
     /// A table of at most `flows_max` tuples.
     pub(super) fn new(flows_max: usize) -> TupleTable {
-        TupleTable { tuples: FlowTable::new(flows_max), by_reply: FlowIndex::new(flows_max) }
+        TupleTable {
+            tuples: FlowTable::new(flows_max),
+            by_reply: FlowIndex::new(flows_max),
+        }
     }
 
     /// Tuples held, those included that are over but not yet collected.
@@ -57,7 +60,8 @@ impl TupleTable {
     /// The entry of a tuple from target to client, whether it is alive or only not yet collected.
     #[inline]
     pub(super) fn find(&self, hash: u64, reply: &FlowKey) -> Option<u32> {
-        self.by_reply.find(hash as u32, |id| self.tuples.entry(id).reply == *reply)
+        self.by_reply
+            .find(hash as u32, |id| self.tuples.entry(id).reply == *reply)
     }
 
     /// Whether a tuple's deadline is still to come.
@@ -90,9 +94,20 @@ impl TupleTable {
     }
 
     /// Learns the tuple of a client's packet. False when the table is full.
-    pub(super) fn learn(&mut self, now: Instant, hash: u64, key: GreKey, (parsed, bytes): (&Parsed, &[u8])) -> bool {
+    pub(super) fn learn(
+        &mut self,
+        now: Instant,
+        hash: u64,
+        key: GreKey,
+        (parsed, bytes): (&Parsed, &[u8]),
+    ) -> bool {
         let life = FlowLife::begin(now, parsed, bytes);
-        let tuple = Tuple { reply: parsed.flow.reversed(), key, hash: hash as u32, life };
+        let tuple = Tuple {
+            reply: parsed.flow.reversed(),
+            key,
+            hash: hash as u32,
+            life,
+        };
         let Some(id) = self.tuples.insert(now, tuple) else {
             return false;
         };
@@ -103,7 +118,11 @@ impl TupleTable {
     /// Takes a packet of a living tuple into account.
     #[inline]
     pub(super) fn on_packet(&mut self, id: u32, now: Instant, side: Side, tcp_flags: u8) {
-        let step = self.tuples.entry_mut(id).life.on_packet(now, side, tcp_flags);
+        let step = self
+            .tuples
+            .entry_mut(id)
+            .life
+            .on_packet(now, side, tcp_flags);
         if step.shortened {
             self.tuples.shortened(id);
         }
