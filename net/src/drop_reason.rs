@@ -133,7 +133,10 @@ impl DropCounts {
 
     /// The reasons that took at least one packet.
     pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.iter().map(|reason| (*reason, self.of(*reason))).filter(|(_, count)| *count > 0)
+        DropReason::ALL
+            .iter()
+            .map(|reason| (*reason, self.of(*reason)))
+            .filter(|(_, count)| *count > 0)
     }
 }
 
@@ -150,6 +153,9 @@ mod tests {
         let mut sum = counts.clone();
         sum.merge(&counts);
         assert_eq!(sum.total(), 6);
-        assert_eq!(counts.iter().collect::<Vec<_>>(), [(DropReason::TooBig, 1), (DropReason::NoFlow, 2)]);
+        assert_eq!(
+            counts.iter().collect::<Vec<_>>(),
+            [(DropReason::TooBig, 1), (DropReason::NoFlow, 2)]
+        );
     }
 }

@@ -108,7 +108,12 @@ pub struct DatagramMeta {
 impl DatagramMeta {
     /// To `peer` with the usual TTL 64 and nothing special.
     pub const fn to(peer: SocketAddr) -> DatagramMeta {
-        DatagramMeta { peer, local: None, ttl: 64, tos: 0 }
+        DatagramMeta {
+            peer,
+            local: None,
+            ttl: 64,
+            tos: 0,
+        }
     }
 }
 
@@ -122,10 +127,17 @@ pub trait UdpSocket: Send + Sync + 'static {
     fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()>;
 
     /// The next datagram, cut to `into`; its whole length is given.
-    fn poll_recv(&self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<(usize, DatagramMeta)>>;
+    fn poll_recv(
+        &self,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<(usize, DatagramMeta)>>;
 
     /// The next datagram, cut to `into`; its whole length is given.
-    fn recv(&self, into: &mut [u8]) -> impl Future<Output = io::Result<(usize, DatagramMeta)>> + Send
+    fn recv(
+        &self,
+        into: &mut [u8],
+    ) -> impl Future<Output = io::Result<(usize, DatagramMeta)>> + Send
     where
         Self: Sized,
     {

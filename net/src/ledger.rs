@@ -54,7 +54,13 @@ impl Ledger {
     }
 
     /// Tells `forwarder` what a service found out.
-    pub fn event(&mut self, forwarder: &mut impl Forwarder, now: Instant, event: LocalEvent, out: &mut Outbox) {
+    pub fn event(
+        &mut self,
+        forwarder: &mut impl Forwarder,
+        now: Instant,
+        event: LocalEvent,
+        out: &mut Outbox,
+    ) {
         let before = out.tally();
         forwarder.handle_event(now, event, out);
         self.settle(0, forwarder.held(), before, out);
@@ -136,9 +142,16 @@ mod tests {
         let mut out = Outbox::new(Pool::new(8));
         let mut ledger = Ledger::default();
         let mut batch: Vec<Packet> = (0..3)
-            .map(|_| out.pool_mut().lend(40, Meta::plain(PortId::PUBLIC)).expect("eight slots, three packets"))
+            .map(|_| {
+                out.pool_mut()
+                    .lend(40, Meta::plain(PortId::PUBLIC))
+                    .expect("eight slots, three packets")
+            })
             .collect();
-        let mut sink = Sink { forgets, kept: Vec::new() };
+        let mut sink = Sink {
+            forgets,
+            kept: Vec::new(),
+        };
         ledger.packets(&mut sink, Instant::ZERO, &mut batch, &mut out);
         ledger
     }
@@ -146,13 +159,20 @@ mod tests {
     #[test]
     fn every_packet_is_accounted_for() {
         let ledger = run(false);
-        assert_eq!((ledger.received, ledger.dropped.of(DropReason::NoRoute)), (3, 3));
+        assert_eq!(
+            (ledger.received, ledger.dropped.of(DropReason::NoRoute)),
+            (3, 3)
+        );
     }
 
     #[test]
     fn a_forgotten_packet_stops_the_run() {
         let outcome = std::panic::catch_unwind(|| run(true));
         let message = outcome.expect_err("one packet is missing");
-        assert!(message.downcast_ref::<String>().is_some_and(|text| text.contains("conservation of packets")));
+        assert!(
+            message
+                .downcast_ref::<String>()
+                .is_some_and(|text| text.contains("conservation of packets"))
+        );
     }
 }

@@ -41,8 +41,21 @@ impl Outbox {
 
     /// Sends `packet`, which starts with its GRE header, to `peer` by a tunnel port. `tos` is the outer
     /// DSCP and ECN, `entropy` a hash of the flow for the outer source port.
-    pub fn transmit_tunnel(&mut self, mut packet: Packet, port: PortId, peer: NodeId, entropy: u16, tos: u8) {
-        packet.meta = Meta { port, peer, entropy, tos, ttl: 0 };
+    pub fn transmit_tunnel(
+        &mut self,
+        mut packet: Packet,
+        port: PortId,
+        peer: NodeId,
+        entropy: u16,
+        tos: u8,
+    ) {
+        packet.meta = Meta {
+            port,
+            peer,
+            entropy,
+            tos,
+            ttl: 0,
+        };
         self.sent.push(packet);
     }
 

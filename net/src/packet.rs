@@ -38,7 +38,13 @@ pub struct Meta {
 impl Meta {
     /// Arrived by `port`, which is not a tunnel.
     pub const fn plain(port: PortId) -> Meta {
-        Meta { port, peer: NodeId::UNKNOWN, entropy: 0, tos: 0, ttl: 0 }
+        Meta {
+            port,
+            peer: NodeId::UNKNOWN,
+            entropy: 0,
+            tos: 0,
+            ttl: 0,
+        }
     }
 }
 
@@ -86,7 +92,10 @@ impl Packet {
     /// # Panics
     /// When the packet is shorter: the caller has parsed what it removes.
     pub fn pop_front(&mut self, count: usize) {
-        assert!(count <= self.len as usize, "more taken off than a packet holds");
+        assert!(
+            count <= self.len as usize,
+            "more taken off than a packet holds"
+        );
         self.start += count as u32;
         self.len -= count as u32;
     }
@@ -96,7 +105,10 @@ impl Packet {
     /// # Panics
     /// When the packet is shorter than `len`.
     pub fn truncate(&mut self, len: usize) {
-        assert!(len <= self.len as usize, "a packet cannot be cut to more than it holds");
+        assert!(
+            len <= self.len as usize,
+            "a packet cannot be cut to more than it holds"
+        );
         self.len = len as u32;
     }
 
@@ -123,7 +135,12 @@ pub struct Pool {
 impl Pool {
     /// A pool that lends at most `loaned_max` slots at a time. Slots are made when first needed and kept.
     pub const fn new(loaned_max: usize) -> Pool {
-        Pool { small: Vec::new(), large: Vec::new(), loaned: 0, loaned_max }
+        Pool {
+            small: Vec::new(),
+            large: Vec::new(),
+            loaned: 0,
+            loaned_max,
+        }
     }
 
     /// Lends a packet of `len` bytes with [`HEADROOM`] in front. Its bytes are whatever the slot last held.
@@ -140,8 +157,15 @@ impl Pool {
             return None;
         }
         self.loaned += 1;
-        let slot = class.pop().unwrap_or_else(|| vec![0; slot_len].into_boxed_slice());
-        Some(Packet { slot, start: HEADROOM as u32, len: len as u32, meta })
+        let slot = class
+            .pop()
+            .unwrap_or_else(|| vec![0; slot_len].into_boxed_slice());
+        Some(Packet {
+            slot,
+            start: HEADROOM as u32,
+            len: len as u32,
+            meta,
+        })
     }
 
     /// Lends a packet that holds a copy of `bytes`.
@@ -156,9 +180,16 @@ impl Pool {
     /// # Panics
     /// When more comes back than was lent.
     pub fn take_back(&mut self, packet: Packet) {
-        assert!(self.loaned > 0, "a slot came back that this pool never lent");
+        assert!(
+            self.loaned > 0,
+            "a slot came back that this pool never lent"
+        );
         self.loaned -= 1;
-        let class = if packet.slot.len() == SMALL_SLOT { &mut self.small } else { &mut self.large };
+        let class = if packet.slot.len() == SMALL_SLOT {
+            &mut self.small
+        } else {
+            &mut self.large
+        };
         class.push(packet.slot);
     }
 
@@ -183,7 +214,10 @@ mod tests {
     fn headers_are_pushed_and_popped_without_moving_the_rest() {
         let mut pool = Pool::new(1);
         let mut packet = pool.lend_copy(b"inner", META).expect("the pool is fresh");
-        packet.push_front(8).expect("fresh packets have headroom").fill(7);
+        packet
+            .push_front(8)
+            .expect("fresh packets have headroom")
+            .fill(7);
         assert_eq!(packet.len(), 13);
         packet.pop_front(8);
         assert_eq!(packet.bytes(), b"inner");

@@ -48,7 +48,11 @@ impl PortId {
 
     /// The path behind a tunnel port; `None` for the other kinds.
     pub const fn path(self) -> Option<PathId> {
-        if self.0 >= TUNNELS_FROM { Some(PathId(self.0 - TUNNELS_FROM)) } else { None }
+        if self.0 >= TUNNELS_FROM {
+            Some(PathId(self.0 - TUNNELS_FROM))
+        } else {
+            None
+        }
     }
 
     /// What lies behind this port; `None` for a number nobody uses.

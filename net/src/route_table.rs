@@ -108,7 +108,8 @@ pub enum PathEnds {
 impl Path {
     /// Largest inner packet that the path carries, in bytes.
     pub fn inner_mtu(&self) -> u16 {
-        self.mtu.saturating_sub(overhead(self.encap, self.underlay) as u16)
+        self.mtu
+            .saturating_sub(overhead(self.encap, self.underlay) as u16)
     }
 }
 
@@ -196,7 +197,10 @@ impl RouteTable {
 
     /// The node of that full name.
     pub fn node_named(&self, name: &str) -> Option<NodeId> {
-        self.nodes.iter().position(|node| node.name == name).map(|index| NodeId(index as u16))
+        self.nodes
+            .iter()
+            .position(|node| node.name == name)
+            .map(|index| NodeId(index as u16))
     }
 
     /// The node with that tunnel address; what a tunnel port asks about an outer source.
@@ -205,11 +209,17 @@ impl RouteTable {
             core::net::IpAddr::V4(address) => node.underlay_v4 == address,
             core::net::IpAddr::V6(address) => node.underlay_v6 == address,
         };
-        self.nodes.iter().position(|node| has(&node)).map(|index| NodeId(index as u16))
+        self.nodes
+            .iter()
+            .position(|node| has(&node))
+            .map(|index| NodeId(index as u16))
     }
 
     /// Paths with their ids.
     pub fn paths(&self) -> impl Iterator<Item = (PathId, &Path)> {
-        self.paths.iter().enumerate().map(|(index, path)| (PathId(index as u16), path))
+        self.paths
+            .iter()
+            .enumerate()
+            .map(|(index, path)| (PathId(index as u16), path))
     }
 }

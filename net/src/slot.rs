@@ -36,14 +36,25 @@ impl SlotMap {
             let rest: Vec<Member<'_>> = members
                 .iter()
                 .filter(|(node, _)| Some(*node) != without)
-                .map(|(node, name)| Member { id: node.0, name, weight: 1 })
+                .map(|(node, name)| Member {
+                    id: node.0,
+                    name,
+                    weight: 1,
+                })
                 .collect();
             Maglev::build(&rest, SLOTS)
         };
-        let owner = |table: &Maglev, slot: u32| table.lookup(u64::from(slot)).map_or(NodeId::UNKNOWN, NodeId);
+        let owner = |table: &Maglev, slot: u32| {
+            table
+                .lookup(u64::from(slot))
+                .map_or(NodeId::UNKNOWN, NodeId)
+        };
         let primaries = table(None);
         let mut owners: Vec<Owners> = (0..SLOTS)
-            .map(|slot| Owners { primary: owner(&primaries, slot), secondary: NodeId::UNKNOWN })
+            .map(|slot| Owners {
+                primary: owner(&primaries, slot),
+                secondary: NodeId::UNKNOWN,
+            })
             .collect();
         for (lost, _) in members {
             let seconds = table(Some(*lost));
@@ -58,7 +69,10 @@ impl SlotMap {
 
     /// The owners of `slot`; nobody for a number that is no slot, which only a forged key can hold.
     pub fn owners(&self, slot: u16) -> Owners {
-        const NOBODY: Owners = Owners { primary: NodeId::UNKNOWN, secondary: NodeId::UNKNOWN };
+        const NOBODY: Owners = Owners {
+            primary: NodeId::UNKNOWN,
+            secondary: NodeId::UNKNOWN,
+        };
         self.0.get(usize::from(slot)).copied().unwrap_or(NOBODY)
     }
 }
@@ -68,19 +82,28 @@ mod tests {
     use super::*;
 
     fn members(count: u16) -> Vec<(NodeId, String)> {
-        (0..count).map(|n| (NodeId(n), format!("region.guangzhou.clb-{}", n + 1))).collect()
+        (0..count)
+            .map(|n| (NodeId(n), format!("region.guangzhou.clb-{}", n + 1)))
+            .collect()
     }
 
     fn map(count: u16) -> SlotMap {
         let members = members(count);
-        SlotMap::fill(&members.iter().map(|(node, name)| (*node, name.as_str())).collect::<Vec<_>>())
+        SlotMap::fill(
+            &members
+                .iter()
+                .map(|(node, name)| (*node, name.as_str()))
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn slots_spread_evenly_and_have_two_different_owners() {
         let map = map(3);
         for node in 0..3 {
-            let share = (0..SLOTS as u16).filter(|slot| map.owners(*slot).primary == NodeId(node)).count();
+            let share = (0..SLOTS as u16)
+                .filter(|slot| map.owners(*slot).primary == NodeId(node))
+                .count();
             assert!((21_500..22_200).contains(&share), "{share}");
         }
         assert!((0..SLOTS as u16).all(|slot| {
@@ -91,7 +114,13 @@ mod tests {
 
     #[test]
     fn one_node_has_no_secondary_and_no_node_owns_nothing() {
-        assert_eq!(map(1).owners(7), Owners { primary: NodeId(0), secondary: NodeId::UNKNOWN });
+        assert_eq!(
+            map(1).owners(7),
+            Owners {
+                primary: NodeId(0),
+                secondary: NodeId::UNKNOWN
+            }
+        );
         assert_eq!(map(0).owners(7).primary, NodeId::UNKNOWN);
         assert_eq!(map(3).owners(u16::MAX).primary, NodeId::UNKNOWN);
     }
