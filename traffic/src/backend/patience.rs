@@ -1,0 +1,62 @@
+//! How long a connection may keep a backend waiting.
+//!
+//! A head must be complete by a fixed time, however slowly its bytes drip in (the "slowloris" attack);
+//! afterwards every bit of progress buys `idle_timeout`. One timer per connection: it is not moved by each
+//! progress, but looks at the deadline when it fires and sleeps on if that has moved.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use anyedge_net::host::Host;
+use anyedge_net::time::Instant;
+
+/// The deadline of one connection.
+pub(super) struct Patience<H> {
+    host: H,
+    deadline_nanos: AtomicU64,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl<H: Host> Patience<H> {
+    /// For a connection whose first head is expected from `host.now()` on.
+    pub(super) fn new(host: H, head_timeout: Duration, idle_timeout: Duration) -> Patience<H> {
+        let deadline_nanos = AtomicU64::new((host.now() + head_timeout).as_nanos());
+        Patience {
+            host,
+            deadline_nanos,
+            head_timeout,
+            idle_timeout,
+        }
+    }
+
+    /// Something moved.
+    pub(super) fn on_progress(&self) {
+        self.set(self.host.now() + self.idle_timeout);
+    }
+
+    /// The answer is out; the next head is awaited.
+    pub(super) fn on_answered(&self) {
+        self.set(self.host.now() + self.head_timeout);
+    }
+
+    /// Completes when the deadline has passed.
+    pub(super) async fn exhausted(&self) {
+        loop {
+            let now = self.host.now();
+            let deadline = Instant::from_nanos(self.deadline_nanos.load(Ordering::Relaxed));
+            if deadline <= now {
+                return;
+            }
+            // The deadline may move forward to a head's: look again no later than that could be.
+            self.host
+                .sleep_until(deadline.min(now + self.head_timeout))
+                .await;
+        }
+    }
+
+    fn set(&self, deadline: Instant) {
+        self.deadline_nanos
+            .store(deadline.as_nanos(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,145 @@
+//! HTTP/1.1 for people and their tools: who am I seen as, and give me N bytes.
+//!
+//! ```text
+//! GET /          client 10.1.0.2:40000
+//!                server host.web-1
+//! GET /bytes/N   N bytes of the pattern
+//! ```
+//! hyper does the protocol. It is given no timer and writes no `Date`, so nothing in an answer depends on a
+//! clock; patience with slow clients is the connection's own.
+
+use core::convert::Infallible;
+use core::net::SocketAddr;
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use anyedge_net::host::{Host, TcpStream};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, Ready, ready, select};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::answer::{Answer, Content};
+use super::hyper_io::HyperIo;
+use super::observer::{Seen, What};
+use super::patience::Patience;
+use super::stats::Ending;
+use super::{BODY_BYTES_MAX, Backend};
+
+/// Serves requests on `stream`, of which `first` has been read, until either side closes.
+pub(super) async fn serve<H: Host>(
+    backend: &Arc<Backend<H>>,
+    stream: H::Tcp,
+    first: Vec<u8>,
+    patience: Arc<Patience<H>>,
+) -> Ending {
+    let visit = Arc::new(Visit {
+        backend: backend.clone(),
+        client: stream.peer_addr(),
+        server: stream.local_addr(),
+        patience,
+        requests: AtomicU64::new(0),
+    });
+    let service = service_fn(|request| visit.answer(&request));
+    let io = HyperIo::new(stream, first, backend.scratch.clone());
+    let mut http = http1::Builder::new();
+    http.auto_date_header(false).half_close(true);
+    let mut connection = http.serve_connection(io, service);
+    let outcome = match select(&mut connection, pin!(visit.patience.exhausted())).await {
+        Either::Left((outcome, _)) => Some(outcome),
+        // Between two requests the client has done nothing wrong: that is an orderly end.
+        Either::Right(_) if visit.was_answered() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).now_or_never()
+        }
+        Either::Right(_) => None,
+    };
+    match outcome {
+        Some(Ok(())) => Ending::Answered,
+        Some(Err(error)) if error.is_parse() => Ending::Malformed,
+        Some(Err(_)) => Ending::Broken,
+        None => {
+            connection.into_parts().io.into_stream().abort();
+            Ending::TimedOut
+        }
+    }
+}
+
+/// One client's connection.
+struct Visit<H: Host> {
+    backend: Arc<Backend<H>>,
+    client: SocketAddr,
+    server: SocketAddr,
+    patience: Arc<Patience<H>>,
+    requests: AtomicU64,
+}
+
+impl<H: Host> Visit<H> {
+    fn was_answered(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    fn answer(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Ready<Result<Response<Answer<H>>, Infallible>> {
+        let (status, content) = self.route(request.method(), request.uri().path());
+        let backend = &self.backend;
+        backend.stats.lock().on_http_request();
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        backend.observer.on_request(&Seen {
+            at: backend.host.now(),
+            client: self.client,
+            server: self.server,
+            what: What::Http {
+                method: request.method().as_str(),
+                path: request.uri().path(),
+                status: status.as_u16(),
+            },
+        });
+        let kind = match content {
+            Content::Text(_) => "text/plain; charset=utf-8",
+            Content::Pattern { .. } => "application/octet-stream",
+        };
+        let mut response = Response::new(Answer::new(content, self.patience.clone()));
+        *response.status_mut() = status;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        ready(Ok(response))
+    }
+
+    fn route(&self, method: &Method, path: &str) -> (StatusCode, Content) {
+        let text = |text: String| Content::Text(Bytes::from(text));
+        if method != Method::GET && method != Method::HEAD {
+            return (StatusCode::METHOD_NOT_ALLOWED, text("GET or HEAD\n".into()));
+        }
+        if path == "/" {
+            let (client, server) = (self.client, self.backend.host.name());
+            return (
+                StatusCode::OK,
+                text(format!("client {client}\nserver {server}\n")),
+            );
+        }
+        match path
+            .strip_prefix("/bytes/")
+            .and_then(|count| count.parse().ok())
+        {
+            Some(bytes) if bytes <= BODY_BYTES_MAX => (StatusCode::OK, Content::Pattern { bytes }),
+            _ => {
+                let known = format!("GET / or /bytes/N, N <= {BODY_BYTES_MAX}\n");
+                (StatusCode::NOT_FOUND, text(known))
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Ticks over UDP: one socket and one task per host, whatever the rate.
+//!
+//! The task sleeps until the next tick is due and takes answers meanwhile. Per tick it costs one sleep, one
+//! send and one receive: no task, no allocation, no timer for the timeout. Timeouts are looked at when
+//! something else wakes the task, since nothing but the count depends on them; only when ticks wait for
+//! room, or the last one is out, does the task sleep for a timeout's sake.
+
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::{Context, Poll};
+use std::io;
+
+use anyedge_net::host::{DatagramMeta, Host, UdpSocket};
+use anyedge_net::time::Instant;
+
+use super::pacer::Pacer;
+use super::tick_window::{Tick, Window};
+use crate::failure::Failure;
+use crate::load::Load;
+use crate::stats::SharedStats;
+use crate::tick;
+
+struct Client<H: Host> {
+    host: H,
+    load: Load,
+    socket: H::Udp,
+    pacer: Pacer,
+    window: Window,
+    /// The tick to be sent; between two of them, what an echo's padding must be.
+    blank: Vec<u8>,
+    echo: Vec<u8>,
+    stats: SharedStats,
+}
+
+/// Sends the arrivals of `pacer` from a socket that is bound at once; ends when each has its outcome.
+pub(super) fn run<H: Host>(
+    host: H,
+    load: &Load,
+    pacer: Pacer,
+    stats: SharedStats,
+) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let any = if load.to.is_ipv4() {
+        ([0; 4], 0).into()
+    } else {
+        ([0u16; 8], 0).into()
+    };
+    let socket = host.udp_bind(any)?;
+    let size = usize::try_from(load.size).expect("checked to be no longer than a datagram");
+    let mut client = Client {
+        host,
+        load: load.clone(),
+        socket,
+        pacer,
+        window: Window::new(load.in_flight_max),
+        blank: tick::blank(size),
+        echo: vec![0; size],
+        stats,
+    };
+    Ok(async move {
+        loop {
+            client.on_wake(client.host.now());
+            if client.is_over() {
+                return;
+            }
+            let mut sleep = pin!(client.host.sleep_until(client.next_wake()));
+            poll_fn(|context| {
+                if client.poll_answers(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                sleep.as_mut().poll(context)
+            })
+            .await;
+        }
+    })
+}
+
+impl<H: Host> Client<H> {
+    fn is_over(&self) -> bool {
+        self.pacer.is_over() && self.window.is_empty()
+    }
+
+    fn next_wake(&self) -> Instant {
+        let wake = self.pacer.next_wake();
+        if self.pacer.has_waiting() || self.pacer.is_over() {
+            let oldest = self.window.oldest();
+            let late = oldest.map_or(Instant::FAR_FUTURE, |tick| {
+                tick.intended + self.load.timeout
+            });
+            return wake.min(late);
+        }
+        wake
+    }
+
+    fn on_wake(&mut self, now: Instant) {
+        let expired = self.window.expire(now, self.load.timeout);
+        if expired > 0 {
+            self.stats.lock().on_failed(Failure::Timeout, expired);
+        }
+        self.pacer.advance(now, &self.stats);
+        while self.window.has_room() {
+            let Some(intended) = self.pacer.take() else {
+                return;
+            };
+            self.send(Tick {
+                intended,
+                started: now,
+            });
+        }
+    }
+
+    fn send(&mut self, sent: Tick) {
+        tick::stamp(&mut self.blank, self.window.next_sequence(), sent.intended);
+        match self
+            .socket
+            .send(&self.blank, DatagramMeta::to(self.load.to))
+        {
+            Ok(()) => self.window.push(sent),
+            Err(error) => self.stats.lock().on_failed(Failure::of(&error), 1),
+        }
+    }
+
+    /// Takes all answers that have come; ready when that gives the task something to do.
+    fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.socket.poll_recv(context, &mut self.echo) {
+                Poll::Ready(Ok((length, meta))) if meta.peer == self.load.to => {
+                    self.on_answer(length)
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    if !self.window.settle_oldest() {
+                        // An error that nobody waits for. The next tick will ask the socket again.
+                        return Poll::Pending;
+                    }
+                    self.stats.lock().on_failed(Failure::of(&error), 1);
+                }
+                Poll::Pending => break,
+            }
+        }
+        let may_send = self.pacer.has_waiting() && self.window.has_room();
+        if may_send || self.is_over() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// An answer of `length` bytes is in `echo`, cut to the size of a tick. One that no outstanding tick
+    /// waits for (late, doubled, not ours) changes nothing.
+    fn on_answer(&mut self, length: usize) {
+        let echo = &self.echo[..length.min(self.echo.len())];
+        let Some(sequence) = tick::sequence(echo) else {
+            return;
+        };
+        let Some(sent) = self.window.get(sequence) else {
+            return;
+        };
+        self.window.settle(sequence);
+        let now = self.host.now();
+        let mut stats = self.stats.lock();
+        if sent.intended + self.load.timeout <= now {
+            stats.on_failed(Failure::Timeout, 1);
+        } else if length == self.blank.len() && tick::is_echo(echo, &self.blank, sent.intended) {
+            stats.on_ok(sent.intended, sent.started, now);
+        } else {
+            stats.on_failed(Failure::WrongAnswer, 1);
+        }
+    }
+}

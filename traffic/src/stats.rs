@@ -1,0 +1,286 @@
+//! What became of a load: every request in exactly one outcome, and how long the answered ones took.
+//!
+//! Intended latency runs from the time at which the schedule wanted the request sent, actual latency from
+//! the time at which it was. They differ when the client could not keep up, and the difference is what
+//! closed-loop tools hide ("coordinated omission", G. Tene). Only answered requests have a latency.
+//!
+//! Invariant: `sent = ok + failed + in flight` always, and `in flight = 0` once closed.
+
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use anyedge_net::time::{Instant, nanos};
+use hdrhistogram::Histogram;
+
+use crate::failure::Failure;
+
+/// The shortest latency told apart from others, in ns.
+pub const LATENCY_NANOS_MIN: u64 = 1_000;
+
+/// The longest latency told apart from others, in ns: one hour; longer ones count as this.
+pub const LATENCY_NANOS_MAX: u64 = 3_600_000_000_000;
+
+const SIGNIFICANT_DIGITS: u8 = 3;
+
+/// What became of a load.
+#[derive(Clone)]
+pub struct Stats {
+    sent: u64,
+    ok: u64,
+    failed: [u64; Failure::ALL.len()],
+    broken_flows: u64,
+    intended: Histogram<u64>,
+    actual: Histogram<u64>,
+    silent_since: Option<Instant>,
+    longest_gap: Duration,
+    closed: bool,
+}
+
+impl Default for Stats {
+    fn default() -> Stats {
+        let histogram =
+            Histogram::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, SIGNIFICANT_DIGITS)
+                .expect("the bounds are in order and the digits in 0..=5");
+        Stats {
+            sent: 0,
+            ok: 0,
+            failed: [0; Failure::ALL.len()],
+            broken_flows: 0,
+            intended: histogram.clone(),
+            actual: histogram,
+            silent_since: None,
+            longest_gap: Duration::ZERO,
+            closed: false,
+        }
+    }
+}
+
+impl Stats {
+    /// Arrivals that have become due, whether or not their turn has come.
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Those that got the answer they asked for, in time.
+    pub const fn ok(&self) -> u64 {
+        self.ok
+    }
+
+    /// Those that failed for `cause`.
+    pub const fn failed(&self, cause: Failure) -> u64 {
+        self.failed[cause as usize]
+    }
+
+    /// All that failed.
+    pub fn failed_total(&self) -> u64 {
+        self.failed.iter().sum()
+    }
+
+    /// Those without an outcome yet.
+    pub fn unfinished(&self) -> u64 {
+        self.sent - self.ok - self.failed_total()
+    }
+
+    /// Requests whose connection was established and then died before the answer was complete.
+    pub const fn broken_flows(&self) -> u64 {
+        self.broken_flows
+    }
+
+    /// Latency of answered requests from their intended time, in ns.
+    pub const fn intended(&self) -> &Histogram<u64> {
+        &self.intended
+    }
+
+    /// Latency of answered requests from the time at which they were really started, in ns.
+    pub const fn actual(&self) -> &Histogram<u64> {
+        &self.actual
+    }
+
+    /// The longest time without an answer: between two answers, from the last one to the end of the load,
+    /// or, when none ever came, from the first request on.
+    pub const fn longest_gap(&self) -> Duration {
+        self.longest_gap
+    }
+
+    /// Arrivals have become due, the first of them at `first`.
+    pub(crate) fn on_sent(&mut self, count: u64, first: Instant) {
+        if !self.closed && count > 0 {
+            self.sent += count;
+            self.silent_since.get_or_insert(first);
+        }
+    }
+
+    pub(crate) fn on_ok(&mut self, intended: Instant, started: Instant, now: Instant) {
+        if self.closed {
+            return;
+        }
+        if self.ok > 0 {
+            self.end_gap(now);
+        } else {
+            self.silent_since = Some(now);
+        }
+        self.ok += 1;
+        self.intended.saturating_record(nanos(now - intended));
+        self.actual.saturating_record(nanos(now - started));
+    }
+
+    pub(crate) fn on_failed(&mut self, cause: Failure, count: u64) {
+        if !self.closed {
+            self.failed[cause as usize] += count;
+        }
+    }
+
+    pub(crate) fn on_broken_flow(&mut self) {
+        if !self.closed {
+            self.broken_flows += 1;
+        }
+    }
+
+    /// Ends the account at `now`: what is unfinished failed as [`Failure::RunEnded`], and what comes later
+    /// is not counted. The last gap ends here, or at `stop` (the load's) when that was earlier.
+    pub fn close(&mut self, now: Instant, stop: Instant) {
+        if self.closed {
+            return;
+        }
+        self.on_failed(Failure::RunEnded, self.unfinished());
+        self.end_gap(now.min(stop));
+        self.closed = true;
+        assert_eq!(
+            self.sent,
+            self.ok + self.failed_total(),
+            "a request without an outcome, or with two"
+        );
+    }
+
+    /// Whether [`Stats::close`] was called.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Adds another population's account; gaps are not added, the longer one stays.
+    pub fn merge(&mut self, other: &Stats) {
+        self.sent += other.sent;
+        self.ok += other.ok;
+        for (mine, theirs) in self.failed.iter_mut().zip(other.failed) {
+            *mine += theirs;
+        }
+        self.broken_flows += other.broken_flows;
+        self.intended
+            .add(&other.intended)
+            .expect("all histograms have the same bounds");
+        self.actual
+            .add(&other.actual)
+            .expect("all histograms have the same bounds");
+        self.longest_gap = self.longest_gap.max(other.longest_gap);
+    }
+
+    fn end_gap(&mut self, now: Instant) {
+        if let Some(since) = self.silent_since {
+            self.longest_gap = self.longest_gap.max(now - since);
+            self.silent_since = Some(now.max(since));
+        }
+    }
+}
+
+/// The account of a load, shared by the hosts of its population.
+#[derive(Clone, Default)]
+pub struct SharedStats(Arc<Mutex<Stats>>);
+
+impl SharedStats {
+    /// The account itself. Hold it shortly: the load waits.
+    pub fn lock(&self) -> MutexGuard<'_, Stats> {
+        self.0
+            .lock()
+            .expect("no holder of the account panics, except when a run is void")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn closing_gives_every_open_request_an_outcome_and_ends_the_account() {
+        let mut stats = Stats::default();
+        stats.on_sent(5, at(0));
+        stats.on_ok(at(0), at(1), at(10));
+        stats.on_failed(Failure::Reset, 1);
+        stats.on_broken_flow();
+        assert_eq!(stats.unfinished(), 3);
+        stats.close(at(100), at(100));
+        assert_eq!(
+            (stats.unfinished(), stats.failed(Failure::RunEnded)),
+            (0, 3)
+        );
+        stats.on_ok(at(0), at(0), at(200));
+        stats.on_sent(1, at(200));
+        stats.on_failed(Failure::Timeout, 1);
+        assert_eq!(
+            (
+                stats.sent(),
+                stats.ok(),
+                stats.failed_total(),
+                stats.broken_flows()
+            ),
+            (5, 1, 4, 1)
+        );
+    }
+
+    #[test]
+    fn intended_and_actual_latency_are_kept_apart_and_saturate() {
+        let mut stats = Stats::default();
+        stats.on_sent(2, at(0));
+        stats.on_ok(at(0), at(900), at(1_000));
+        assert_eq!(stats.intended().max() / 1_000_000, 1_000);
+        assert_eq!(stats.actual().max() / 1_000_000, 100);
+        stats.on_ok(at(0), at(0), at(4_000_000_000));
+        assert!(stats.intended().max() >= LATENCY_NANOS_MAX);
+    }
+
+    #[test]
+    fn the_longest_gap_counts_from_the_first_answer_to_the_end_of_the_load() {
+        let mut stats = Stats::default();
+        stats.on_sent(9, at(0));
+        for answered in [5_000, 5_100, 5_900, 6_000] {
+            stats.on_ok(at(0), at(0), at(answered));
+        }
+        assert_eq!(stats.longest_gap(), Duration::from_millis(800));
+        stats.close(at(60_000), at(7_000));
+        assert_eq!(stats.longest_gap(), Duration::from_millis(1_000));
+    }
+
+    #[test]
+    fn a_load_that_is_never_answered_is_one_long_gap() {
+        let mut stats = Stats::default();
+        stats.on_sent(1, at(2_000));
+        stats.on_sent(1, at(3_000));
+        stats.close(at(10_000), at(9_000));
+        assert_eq!(stats.longest_gap(), Duration::from_secs(7));
+        let mut idle = Stats::default();
+        idle.close(at(10_000), at(9_000));
+        assert_eq!(idle.longest_gap(), Duration::ZERO);
+    }
+
+    #[test]
+    fn merging_adds_everything_but_the_gaps() {
+        let mut one = Stats::default();
+        one.on_sent(1, at(0));
+        one.on_ok(at(0), at(0), at(10));
+        one.close(at(20), at(20));
+        let mut two = Stats::default();
+        two.on_sent(2, at(0));
+        two.on_ok(at(0), at(0), at(30));
+        two.close(at(100), at(100));
+        one.merge(&two);
+        assert_eq!(
+            (one.sent(), one.ok(), one.failed(Failure::RunEnded)),
+            (3, 2, 1)
+        );
+        assert_eq!(one.intended().len(), 2);
+        assert_eq!(one.longest_gap(), Duration::from_millis(70));
+    }
+}
