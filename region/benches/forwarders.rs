@@ -119,7 +119,7 @@ fn measure<F: Forwarder>(
     let mut order = shuffled();
     let mut group = c.benchmark_group("forwarders");
     group.throughput(Throughput::Elements(batch_len as u64));
-    let fill = || {
+    let mut fill = || {
         let rig = &mut *rig.borrow_mut();
         rig.drain();
         let numbers = order.by_ref().take(batch_len);
@@ -137,7 +137,7 @@ fn measure<F: Forwarder>(
         black_box(out.sent_mut().len())
     };
     group.bench_function(name, |b| {
-        b.iter_batched_ref(fill, forward, BatchSize::PerIteration)
+        b.iter_batched_ref(&mut fill, forward, BatchSize::PerIteration)
     });
     group.finish();
 }
@@ -233,7 +233,7 @@ fn new_flows(c: &mut Criterion) {
     let mut next = 0..u32::MAX;
     let mut group = c.benchmark_group("forwarders");
     group.throughput(Throughput::Elements(BATCH_MAX as u64));
-    let fill = || {
+    let mut fill = || {
         let rig = &mut *rig.borrow_mut();
         rig.drain();
         rig.now += Duration::from_micros(9_600);
@@ -269,7 +269,7 @@ fn new_flows(c: &mut Criterion) {
         open(&mut fill());
     }
     group.bench_function("clb new flow, opened and expired", |b| {
-        b.iter_batched_ref(fill, open, BatchSize::PerIteration);
+        b.iter_batched_ref(&mut fill, open, BatchSize::PerIteration);
     });
     group.finish();
 }
