@@ -9,6 +9,7 @@
 //! - [`control`]: how a node process says that it answers.
 
 pub mod control;
+pub mod dataplane;
 pub mod lab;
 pub mod netlink;
 pub mod netns;

@@ -7,13 +7,15 @@
 //! Reference: rtnetlink(7).
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
+use netlink_packet_route::route::RouteType;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::runtime::Runtime;
@@ -23,6 +25,8 @@ use crate::prefix::Prefix;
 
 /// The longest wait for the kernel's answer to one request.
 pub const REPLY_MAX: Duration = Duration::from_secs(2);
+/// How often an address that is not usable yet is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest interface name, in bytes (IFNAMSIZ less the terminating zero).
 pub const INTERFACE_LEN_MAX: usize = 15;
 
@@ -100,7 +104,8 @@ impl Netlink {
             .with_context(|| format!("cannot set {interface} to MTU {mtu}"))
     }
 
-    /// Gives an interface an address. IPv6 addresses are usable at once: duplicate detection is left out.
+    /// Gives an interface an address, without duplicate detection. An IPv6 address takes packets a moment after its
+    /// interface came up: see [`Netlink::await_address`].
     pub fn add_address(&self, interface: &str, address: Prefix) -> Result<()> {
         let mut request =
             self.handle
@@ -115,6 +120,39 @@ impl Netlink {
         }
         self.ask(request.execute())
             .with_context(|| format!("cannot give {interface} the address {address}"))
+    }
+
+    /// Waits until packets to an IPv6 address of this namespace are taken in. The kernel adds that route from a work
+    /// queue, also for an address without duplicate detection, some time after its interface came up; until then it
+    /// would drop them. IPv4 addresses need no wait.
+    pub fn await_address(&self, address: Prefix) -> Result<()> {
+        let IpAddr::V6(ip) = address.ip() else {
+            return Ok(());
+        };
+        let started = Instant::now();
+        loop {
+            let question = RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(ip, 128)
+                .build();
+            let mut answers = Box::pin(self.handle.route().get(question).execute());
+            let mut kind = None;
+            self.ask(async {
+                // Where there is no way at all yet, the answer is an error.
+                kind = answers
+                    .next()
+                    .await
+                    .and_then(Result::ok)
+                    .map(|route| route.header.kind);
+                Ok(())
+            })?;
+            if kind == Some(RouteType::Local) {
+                return Ok(());
+            }
+            if started.elapsed() > REPLY_MAX {
+                bail!("the address {ip} did not become usable within {REPLY_MAX:?}");
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Adds a static route: through a gateway, out of an interface, or through a gateway on that interface.
@@ -178,8 +216,7 @@ fn route_message(
     let to = destination.network();
     Ok(match to.ip() {
         IpAddr::V4(ip) => {
-            let mut route =
-                RouteMessageBuilder::<std::net::Ipv4Addr>::new().destination_prefix(ip, to.len());
+            let mut route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(ip, to.len());
             match via {
                 Some(IpAddr::V4(via)) => route = route.gateway(via),
                 Some(IpAddr::V6(via)) => route = route.via(via),
@@ -191,8 +228,7 @@ fn route_message(
                 .build()
         }
         IpAddr::V6(ip) => {
-            let mut route =
-                RouteMessageBuilder::<std::net::Ipv6Addr>::new().destination_prefix(ip, to.len());
+            let mut route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(ip, to.len());
             match via {
                 Some(IpAddr::V6(via)) => route = route.gateway(via),
                 Some(IpAddr::V4(via)) => {

@@ -58,6 +58,9 @@ impl Tun {
             netlink.add_address(name, *address)?;
         }
         netlink.set_up(name)?;
+        plan.addresses
+            .iter()
+            .try_for_each(|address| netlink.await_address(*address))?;
         for route in &plan.routes {
             netlink.add_route(*route, None, Some(name))?;
         }

@@ -39,10 +39,10 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
             .run(|| bring_up(plan, &blueprint.wires))
             .with_context(|| format!("node `{}`", plan.node))?;
     }
-    for plan in plans.filter(|plan| !plan.routes.is_empty()) {
+    for plan in plans {
         let namespace = &namespaces[plan.node.as_str()];
         namespace
-            .run(|| add_routes(plan))
+            .run(|| add_routes(plan, &blueprint.wires))
             .with_context(|| format!("node `{}`", plan.node))?;
     }
     let mut state = LabState::new(blueprint.lab.clone(), blueprint.topology.clone());
@@ -107,25 +107,38 @@ fn lay_wires(wires: &[WirePlan], namespaces: &BTreeMap<&str, Namespace>) -> Resu
 
 fn bring_up(plan: &NamespacePlan, wires: &[WirePlan]) -> Result<()> {
     let netlink = Netlink::open()?;
-    netlink.set_up("lo")?;
-    for address in &plan.addresses {
-        netlink.add_address("lo", *address)?;
-    }
-    for end in wires
+    let ends = wires
         .iter()
         .flat_map(|wire| &wire.ends)
-        .filter(|end| end.node == plan.node)
-    {
-        for address in &end.addresses {
-            netlink.add_address(&end.interface, *address)?;
-        }
-        netlink.set_up(&end.interface)?;
+        .filter(|end| end.node == plan.node);
+    let own = plan.addresses.iter().map(|address| ("lo", *address));
+    let on_wires = ends.clone().flat_map(|end| {
+        end.addresses
+            .iter()
+            .map(|address| (end.interface.as_str(), *address))
+    });
+    for (interface, address) in own.chain(on_wires) {
+        netlink.add_address(interface, address)?;
     }
-    Ok(())
+    netlink.set_up("lo")?;
+    ends.into_iter()
+        .try_for_each(|end| netlink.set_up(&end.interface))
 }
 
-fn add_routes(plan: &NamespacePlan) -> Result<()> {
+/// Waits until every address takes packets, then adds the routes.
+fn add_routes(plan: &NamespacePlan, wires: &[WirePlan]) -> Result<()> {
     let netlink = Netlink::open()?;
+    let ends = wires
+        .iter()
+        .flat_map(|wire| &wire.ends)
+        .filter(|end| end.node == plan.node);
+    let addresses = plan
+        .addresses
+        .iter()
+        .chain(ends.flat_map(|end| &end.addresses));
+    addresses
+        .copied()
+        .try_for_each(|address| netlink.await_address(address))?;
     plan.routes.iter().try_for_each(|route| {
         netlink.add_route(route.destination, route.via, route.interface.as_deref())
     })

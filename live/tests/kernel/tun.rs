@@ -1,14 +1,12 @@
 //! A TUN device in a namespace: what the kernel routes to it comes out, what goes in reaches the kernel's sockets.
 
-#[path = "ground/lone_lab.rs"]
-mod lone_lab;
-
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
+use crate::lone_lab::{LoneLab, can_make_namespaces, program};
 use anyedge_live::tun::{Tun, TunPlan, host_routes};
 use anyedge_live::{lab, prefix::Prefix};
-use lone_lab::{LoneLab, can_make_namespaces, program};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The next packet that is neither a router solicitation nor any other talk of the kernel's own.
@@ -59,6 +57,7 @@ fn packets_cross_a_tun_in_both_directions() {
                 let tun = Tun::open(&plan)?;
                 assert_eq!(tun.interface(), "tun-vip");
                 let socket = UdpSocket::bind((own, 0))?;
+                socket.set_read_timeout(Some(Duration::from_secs(5)))?;
                 socket.send_to(b"ping", (remote, 7_000))?;
                 let mut buffer = [0; 2_048];
                 let len = next_udp(&tun, &mut buffer);

@@ -2,19 +2,16 @@
 //!
 //! Needs root; each test is skipped loudly without it. Every test has a lab of its own.
 
-#[path = "ground/lone_lab.rs"]
-mod lone_lab;
-
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::lone_lab::{LoneLab, can_make_namespaces, program};
 use anyedge_live::lab;
 use anyedge_live::lab::state;
 use anyedge_live::netns;
-use lone_lab::{LoneLab, can_make_namespaces, program};
 
 const LIMIT: Duration = Duration::from_secs(5);
 

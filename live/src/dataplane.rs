@@ -1,0 +1,362 @@
+//! The live driver of a forwarder: one thread, one TUN device, one tunnel mouth, batches of up to 32.
+//!
+//! It does what the simulator's driver does, in the order that [`Forwarder`] asks for: packets in, outbox drained,
+//! deadlines kept. Packets live in slots of one pool from the read to the write, without an allocation for each. The
+//! forwarder writes from the GRE header inwards; outer IP and UDP are the kernel's ([`mouth::Mouth`]).
+//!
+//! Invariant, asserted after every batch: the conservation law, and no slot out but those the forwarder holds.
+
+pub mod clock;
+pub mod mouth;
+pub mod peers;
+pub mod totals;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::forwarder::{BATCH_MAX, Forwarder};
+use anyedge_net::id::NodeId;
+use anyedge_net::ledger::Ledger;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::{HEADROOM, LARGE_SLOT, Meta, Packet, Pool, SMALL_SLOT};
+use anyedge_net::port::{PortId, PortKind};
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::time::Instant;
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use self::clock::Clock;
+use self::mouth::{Mouth, Side};
+use self::peers::Peers;
+use self::totals::Totals;
+use crate::tun::Tun;
+
+/// Packet slots of one data plane: what a forwarder may hold, and a batch in and out.
+const SLOTS_MAX: usize = 4_096;
+/// Packets taken from one source before the others get their turn.
+const BURST_MAX: usize = 8 * BATCH_MAX;
+/// A TUN device and the receiving socket of each family.
+const SOURCES_MAX: usize = 3;
+/// How often a thread that waits looks whether it shall stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
+/// What a data plane is made of.
+#[derive(Debug)]
+pub struct Ground {
+    /// The device behind `tun_port`; a CLB node does without.
+    pub tun: Option<Tun>,
+    /// Which of the forwarder's ports the device is.
+    pub tun_port: PortId,
+    /// The tunnel sockets.
+    pub mouth: Mouth,
+    /// The largest packet that may arrive, in bytes, outer headers not counted.
+    pub packet_bytes_max: usize,
+}
+
+/// A forwarder at work on real devices.
+pub struct Dataplane<F, C> {
+    forwarder: F,
+    clock: C,
+    ground: Ground,
+    peers: Peers,
+    out: Outbox,
+    ledger: Ledger,
+    batch: Vec<Packet>,
+    outgoing: Vec<Packet>,
+    totals: Arc<Totals>,
+}
+
+/// A device that a packet can be read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Tun,
+    Mouth(Side),
+}
+
+impl<F: Forwarder, C: Clock> Dataplane<F, C> {
+    /// A data plane of the node `own`, with `table` in force.
+    pub fn new(
+        forwarder: F,
+        clock: C,
+        ground: Ground,
+        table: Arc<RouteTable>,
+        own: NodeId,
+    ) -> Result<Self> {
+        ensure!(
+            ground.packet_bytes_max <= LARGE_SLOT - HEADROOM,
+            "no packet has {} bytes",
+            ground.packet_bytes_max
+        );
+        let has_device = ground.tun.is_some() || ground.mouth.receivers().next().is_some();
+        ensure!(
+            has_device,
+            "a data plane needs a TUN device or a tunnel address"
+        );
+        let mut dataplane = Self {
+            forwarder,
+            clock,
+            ground,
+            peers: Peers::new(Arc::clone(&table), own),
+            out: Outbox::new(Pool::new(SLOTS_MAX)),
+            ledger: Ledger::default(),
+            batch: Vec::with_capacity(BATCH_MAX),
+            outgoing: Vec::with_capacity(BATCH_MAX),
+            totals: Arc::new(Totals::default()),
+        };
+        dataplane.apply(table, own)?;
+        Ok(dataplane)
+    }
+
+    /// Puts another revision in force, in which this node has the id `own`.
+    pub fn apply(&mut self, table: Arc<RouteTable>, own: NodeId) -> Result<()> {
+        self.peers = Peers::new(Arc::clone(&table), own);
+        let now = self.clock.now();
+        self.ledger
+            .apply(&mut self.forwarder, now, table, &mut self.out);
+        self.drain()
+    }
+
+    /// The running totals, readable from any thread.
+    pub fn totals(&self) -> Arc<Totals> {
+        Arc::clone(&self.totals)
+    }
+
+    /// The forwarder, for tests.
+    pub fn forwarder(&self) -> &F {
+        &self.forwarder
+    }
+
+    /// The accounts of the forwarder's packets.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Works until `stop` is set, which is noticed within 100 ms.
+    pub fn run_until(&mut self, stop: &AtomicBool) -> Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            self.poll_once(STOP_LOOK)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for at most `wait` until a packet arrives or a deadline comes, then takes what there is. Returns how many
+    /// packets it took.
+    pub fn poll_once(&mut self, wait: Duration) -> Result<usize> {
+        let until_deadline = self
+            .forwarder
+            .poll_timeout()
+            .map(|due| due.at.since(self.clock.now()));
+        let wait = until_deadline.map_or(wait, |left| left.min(wait));
+        let mut taken = 0;
+        for source in self.wait_for_arrivals(wait)?.into_iter().flatten() {
+            taken += self.take_from(source)?;
+        }
+        let now = self.clock.now();
+        if self
+            .forwarder
+            .poll_timeout()
+            .is_some_and(|due| due.at <= now)
+        {
+            self.ledger.timeout(&mut self.forwarder, now, &mut self.out);
+            self.drain()?;
+        }
+        Ok(taken)
+    }
+
+    /// Hands the forwarder packets that came by other means than its devices, each with its port in `meta`.
+    pub fn inject(&mut self, packets: &[(&[u8], Meta)]) -> Result<()> {
+        for chunk in packets.chunks(BATCH_MAX) {
+            for (bytes, meta) in chunk {
+                match self.out.pool_mut().lend_copy(bytes, *meta) {
+                    Some(packet) => self.batch.push(packet),
+                    None => self.totals.count_drop(DropReason::PoolEmpty),
+                }
+            }
+            self.hand_over()?;
+        }
+        Ok(())
+    }
+
+    /// The sources that have something, at most three.
+    fn wait_for_arrivals(&self, wait: Duration) -> Result<[Option<Source>; SOURCES_MAX]> {
+        let tun = self.ground.tun.iter().map(|tun| (Source::Tun, tun.as_fd()));
+        let sides = self
+            .ground
+            .mouth
+            .receivers()
+            .map(|(side, fd)| (Source::Mouth(side), fd));
+        let mut sources = tun.chain(sides);
+        let watched: [_; SOURCES_MAX] = std::array::from_fn(|_| sources.next());
+        let (_, any) =
+            watched[0].expect("a data plane has a device, or it would not have been made");
+        let mut fds = watched.map(|source| match source {
+            Some((_, fd)) => PollFd::new(fd, PollFlags::POLLIN),
+            // A place that is not used waits for nothing.
+            None => PollFd::new(any, PollFlags::empty()),
+        });
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => return Ok([None; SOURCES_MAX]),
+            Err(error) => return Err(error).context("cannot wait for packets"),
+        }
+        let arrived = |index: usize| fds[index].any() != Some(false);
+        Ok(std::array::from_fn(|index| {
+            watched[index]
+                .filter(|_| arrived(index))
+                .map(|(source, _)| source)
+        }))
+    }
+
+    /// Reads one source until it is empty or has had its turn.
+    fn take_from(&mut self, source: Source) -> Result<usize> {
+        let mut taken = 0;
+        while taken < BURST_MAX {
+            let more = self.read_into_batch(source)?;
+            taken += usize::from(more);
+            if !more || self.batch.len() == BATCH_MAX {
+                self.hand_over()?;
+            }
+            if !more {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Reads one packet; `false` when none waits.
+    fn read_into_batch(&mut self, source: Source) -> Result<bool> {
+        // Ordinary packets go into ordinary slots, whatever is left of one behind them.
+        let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
+        let Some(mut packet) = self
+            .out
+            .pool_mut()
+            .lend(room, Meta::plain(self.ground.tun_port))
+        else {
+            // The forwarder holds every slot: what arrives waits in the kernel until a deadline frees some.
+            return Ok(false);
+        };
+        let read = match source {
+            Source::Tun => self.read_tun(&mut packet),
+            Source::Mouth(side) => self.read_mouth(side, &mut packet),
+        };
+        match read {
+            Ok(Some(len)) => {
+                packet.truncate(len);
+                self.batch.push(packet);
+                Ok(true)
+            }
+            Ok(None) => {
+                self.out.pool_mut().take_back(packet);
+                Ok(false)
+            }
+            Err(error) => {
+                self.out.pool_mut().take_back(packet);
+                Err(error)
+            }
+        }
+    }
+
+    fn read_tun(&self, packet: &mut Packet) -> Result<Option<usize>> {
+        let Some(tun) = &self.ground.tun else {
+            return Ok(None);
+        };
+        tun.recv(packet.bytes_mut())
+            .with_context(|| format!("cannot read from {}", tun.interface()))
+    }
+
+    fn read_mouth(&mut self, side: Side, packet: &mut Packet) -> Result<Option<usize>> {
+        let read = self.ground.mouth.recv(side, packet.bytes_mut());
+        let Some(datagram) = read.context("cannot read from the tunnel mouth")? else {
+            return Ok(None);
+        };
+        let arrival = self.peers.arrival(datagram.from);
+        packet.meta = Meta {
+            port: arrival.port,
+            peer: arrival.peer,
+            entropy: 0,
+            tos: datagram.tos,
+            ttl: datagram.ttl,
+        };
+        // A datagram that was cut has lost its end: as an empty one the forwarder counts it as malformed.
+        Ok(Some(if datagram.cut { 0 } else { datagram.len }))
+    }
+
+    fn hand_over(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let now: Instant = self.clock.now();
+        self.ledger
+            .packets(&mut self.forwarder, now, &mut self.batch, &mut self.out);
+        self.drain()
+    }
+
+    /// Puts on devices what the forwarder sent and takes the slots back.
+    fn drain(&mut self) -> Result<()> {
+        std::mem::swap(&mut self.outgoing, self.out.sent_mut());
+        for packet in self.outgoing.drain(..) {
+            let sent = send(&mut self.ground, &self.peers, &packet)?;
+            if let Err(reason) = sent {
+                self.totals.count_drop(reason);
+            }
+            self.out.pool_mut().take_back(packet);
+        }
+        std::mem::swap(&mut self.outgoing, self.out.local_mut());
+        for packet in self.outgoing.drain(..) {
+            if let Err(reason) = deliver(&self.ground, &packet)? {
+                self.totals.count_drop(reason);
+            }
+            self.out.pool_mut().take_back(packet);
+        }
+        for event in self.out.events_mut().drain(..) {
+            tracing::debug!(%event);
+        }
+        let (loaned, held) = (self.out.pool().loaned(), self.forwarder.held());
+        assert_eq!(
+            loaned, held,
+            "a packet slot is out that the forwarder does not hold"
+        );
+        self.totals.publish(&self.ledger);
+        Ok(())
+    }
+}
+
+/// Sends one packet by its port.
+fn send(ground: &mut Ground, peers: &Peers, packet: &Packet) -> Result<Result<(), DropReason>> {
+    let Meta {
+        port,
+        peer,
+        entropy,
+        tos,
+        ..
+    } = packet.meta;
+    if port == ground.tun_port {
+        return deliver(ground, packet);
+    }
+    Ok(match (port.kind(), peers.destination(port, peer)) {
+        (Some(PortKind::Tunnel), Some(to)) => ground.mouth.send(packet.bytes(), to, entropy, tos),
+        _ => Err(DropReason::NoRoute),
+    })
+}
+
+/// Hands one packet to the kernel by the TUN device.
+fn deliver(ground: &Ground, packet: &Packet) -> Result<Result<(), DropReason>> {
+    let Some(tun) = &ground.tun else {
+        return Ok(Err(DropReason::NoRoute));
+    };
+    match tun.send(packet.bytes()) {
+        Ok(true) => Ok(Ok(())),
+        Ok(false) => Ok(Err(DropReason::QueueFull)),
+        // The packet is at fault (no IP version that the kernel knows), not the device.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Ok(Err(DropReason::SendFailed))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot write to {}", tun.interface())),
+    }
+}

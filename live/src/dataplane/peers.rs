@@ -1,0 +1,112 @@
+//! Who a tunnelled packet is from and where one goes to: the route table as seen from one node's sockets.
+//!
+//! An outer source address that is a node's, and that a path of ours leads to, gives the packet its peer and port.
+//! Any other source is a stranger: its packets reach the forwarder as [`NodeId::UNKNOWN`], which counts and drops
+//! them, so that nothing is lost uncounted in the driver.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyedge_net::flow::Family;
+use anyedge_net::id::{NodeId, PathId};
+use anyedge_net::port::PortId;
+use anyedge_net::route_table::{Path, PathEnds, RouteTable};
+use anyedge_net::wire::udp;
+
+/// The addresses around one node, for one revision.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    table: Arc<RouteTable>,
+    by_source: BTreeMap<IpAddr, Arrival>,
+    stranger: Arrival,
+}
+
+/// How a packet from some source arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who sent it.
+    pub peer: NodeId,
+    /// By which tunnel port.
+    pub port: PortId,
+}
+
+impl Peers {
+    /// What `own` shares a path with. Of several paths to one peer, the one of least round-trip time names the port.
+    pub fn new(table: Arc<RouteTable>, own: NodeId) -> Self {
+        let mut nearest: Vec<(PathId, &Path)> = table.paths().collect();
+        nearest.sort_by(|(_, a), (_, b)| (a.rtt, &a.name).cmp(&(b.rtt, &b.name)));
+        let mut by_source = BTreeMap::new();
+        let mut own_port = None;
+        for (id, path) in nearest {
+            let port = PortId::tunnel(id);
+            for peer in other_ends(&table, path, own) {
+                own_port.get_or_insert(port);
+                let source = underlay_of(&table, path.underlay, peer);
+                by_source.entry(source).or_insert(Arrival { peer, port });
+            }
+        }
+        let port = own_port.unwrap_or(PortId::tunnel(PathId(0)));
+        let stranger = Arrival {
+            peer: NodeId::UNKNOWN,
+            port,
+        };
+        Self {
+            table,
+            by_source,
+            stranger,
+        }
+    }
+
+    /// The peer and port of a packet with this outer source.
+    pub fn arrival(&self, source: IpAddr) -> Arrival {
+        // A wildcard socket shows IPv4 sources as mapped.
+        let arrival = self.by_source.get(&source.to_canonical());
+        arrival.copied().unwrap_or(self.stranger)
+    }
+
+    /// Where a packet to `peer` by `port` goes; `None` when either is not in the table.
+    pub fn destination(&self, port: PortId, peer: NodeId) -> Option<SocketAddr> {
+        let path = self.table.paths.get(port.path()?.index())?;
+        let node = self.table.nodes.get(peer.index())?;
+        let address = match path.underlay {
+            Family::V4 => IpAddr::V4(node.underlay_v4),
+            Family::V6 => IpAddr::V6(node.underlay_v6),
+        };
+        Some(SocketAddr::new(address, udp::PORT_GRE))
+    }
+}
+
+/// The paths that end at `own`.
+pub fn own_paths(table: &RouteTable, own: NodeId) -> impl Iterator<Item = &Path> {
+    table
+        .paths
+        .iter()
+        .filter(move |path| !other_ends(table, path, own).is_empty())
+}
+
+fn underlay_of(table: &RouteTable, family: Family, node: NodeId) -> IpAddr {
+    let node = &table.nodes[node.index()];
+    match family {
+        Family::V4 => IpAddr::V4(node.underlay_v4),
+        Family::V6 => IpAddr::V6(node.underlay_v6),
+    }
+}
+
+/// The nodes at the other end of `path`; none when `own` is not at one of its ends.
+fn other_ends(table: &RouteTable, path: &Path, own: NodeId) -> Vec<NodeId> {
+    let (single, region) = match path.ends {
+        PathEnds::Ccn { pop, region } => (pop, region),
+        PathEnds::Fabric { region, host } => (host, region),
+    };
+    let Some(region) = table.regions.get(region.index()) else {
+        return Vec::new();
+    };
+    if single == own {
+        region.clb_nodes.clone()
+    } else if region.clb_nodes.contains(&own) {
+        vec![single]
+    } else {
+        Vec::new()
+    }
+}

@@ -1,0 +1,93 @@
+//! A data plane's running totals, published for other threads to read: status lines, reports, tests.
+//!
+//! Two kinds of loss are told apart: packets that the forwarder dropped, and packets that it sent but a device did not
+//! take. Their reasons come from the same list, so together they explain every packet that did not come out.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::ledger::Ledger;
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// Counts since the data plane was made. Each is exact; two read one after the other may be a batch apart.
+#[derive(Debug)]
+pub struct Totals {
+    received: AtomicU64,
+    originated: AtomicU64,
+    transmitted: AtomicU64,
+    delivered: AtomicU64,
+    dropped: [AtomicU64; REASONS],
+    refused: [AtomicU64; REASONS],
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            received: AtomicU64::new(0),
+            originated: AtomicU64::new(0),
+            transmitted: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            dropped: [const { AtomicU64::new(0) }; REASONS],
+            refused: [const { AtomicU64::new(0) }; REASONS],
+        }
+    }
+}
+
+impl Totals {
+    /// Packets that arrived.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Packets that the forwarder sent by a port, also those that the device then refused.
+    pub fn transmitted(&self) -> u64 {
+        self.transmitted.load(Ordering::Relaxed)
+    }
+
+    /// Packets that the forwarder dropped for `reason`.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Packets that a device did not take for `reason`, after the forwarder had sent them.
+    pub fn refused(&self, reason: DropReason) -> u64 {
+        self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_drop(&self, reason: DropReason) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn publish(&self, ledger: &Ledger) {
+        self.received.store(ledger.received, Ordering::Relaxed);
+        self.originated.store(ledger.originated, Ordering::Relaxed);
+        self.transmitted
+            .store(ledger.transmitted, Ordering::Relaxed);
+        self.delivered.store(ledger.delivered, Ordering::Relaxed);
+        for (shown, reason) in self.dropped.iter().zip(DropReason::ALL) {
+            shown.store(ledger.dropped.of(*reason), Ordering::Relaxed);
+        }
+    }
+}
+
+/// One line for people: `12 in, 10 out, 1 made, 1 NotVip`.
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        write!(f, "{} in, {} out", self.received(), self.transmitted())?;
+        for (counter, what) in [(&self.delivered, "to its host"), (&self.originated, "made")] {
+            if count(counter) > 0 {
+                write!(f, ", {} {what}", count(counter))?;
+            }
+        }
+        for reason in DropReason::ALL {
+            let lost = self.dropped(*reason) + self.refused(*reason);
+            if lost > 0 {
+                write!(f, ", {lost} {}", reason.name())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! The live crate on the real kernel: namespaces, wires, TUN devices, sockets.
+//!
+//! Every test here needs root and is skipped loudly without it. Each has a lab of its own, so that they run side by
+//! side, and takes it down also when it fails.
+
+#[path = "kernel/dataplane.rs"]
+mod dataplane;
+#[path = "kernel/lab.rs"]
+mod lab;
+#[path = "kernel/lone_lab.rs"]
+mod lone_lab;
+#[path = "kernel/tun.rs"]
+mod tun;
