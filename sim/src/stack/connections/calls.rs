@@ -228,6 +228,9 @@ impl Connections {
         let Ok(flow) = self.flow(id) else {
             return;
         };
+        if flow.role == Role::Orphan {
+            return;
+        }
         flow.role = Role::Orphan;
         flow.reader = None;
         flow.writer = None;

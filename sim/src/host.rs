@@ -1,0 +1,115 @@
+//! A simulated machine as services see it: the `Host` contract over the world's clock, tasks and transports.
+//!
+//! Everything here is a handle: the world behind its lock, and an id with a generation. A call locks the
+//! world, acts on one host's transport, and returns; nothing is kept borrowed, so handles are `Send` and
+//! `Sync` and may outlive what they name, which then answers `NotConnected`.
+//!
+//! Invariant: no service code and no destructor of it runs while the world is locked.
+
+mod sleep;
+mod tcp;
+mod udp;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyedge_net::host::Host;
+use anyedge_net::rng::Rng;
+use anyedge_net::time::Instant;
+
+use crate::executor::{Handle, HostId};
+use crate::stack::{HostStack, Io};
+use crate::world::World;
+
+pub use sleep::Sleep;
+pub use tcp::{Connect, SimListener, SimTcpStream};
+pub use udp::SimUdpSocket;
+
+/// The world and the executor's handle: what all hosts of a run share.
+pub struct Shared {
+    world: Mutex<World>,
+    tasks: Handle,
+}
+
+impl Shared {
+    pub(crate) fn new(world: World, tasks: Handle) -> Arc<Shared> {
+        Arc::new(Shared {
+            world: Mutex::new(world),
+            tasks,
+        })
+    }
+
+    /// Locks the world. Never while a service is polled or dropped further up the stack.
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        // A panic with the world locked ends the run; destructors on the way out must not panic again.
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One simulated machine.
+#[derive(Clone)]
+pub struct SimHost {
+    shared: Arc<Shared>,
+    id: HostId,
+    name: Arc<str>,
+}
+
+impl SimHost {
+    pub(crate) fn new(shared: &Arc<Shared>, id: HostId, name: &str) -> SimHost {
+        SimHost {
+            shared: Arc::clone(shared),
+            id,
+            name: name.into(),
+        }
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&mut HostStack, &mut Io<'_>) -> R) -> R {
+        self.shared.world().with_stack(self.id, act)
+    }
+}
+
+impl Host for SimHost {
+    type Tcp = SimTcpStream;
+    type Listener = SimListener;
+    type Udp = SimUdpSocket;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn now(&self) -> Instant {
+        self.shared.world().now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static {
+        Sleep::new(&self.shared, at)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.shared.tasks.spawn(self.id, task);
+    }
+
+    fn rng(&self, purpose: &str) -> Rng {
+        self.shared.world().seed().stream(&self.name, purpose)
+    }
+
+    fn tcp_connect(
+        &self,
+        local: Option<SocketAddr>,
+        remote: SocketAddr,
+    ) -> impl Future<Output = io::Result<SimTcpStream>> + Send + 'static {
+        Connect::new(&self.shared, self.id, local, remote)
+    }
+
+    fn tcp_listen(&self, local: SocketAddr, backlog: usize) -> io::Result<SimListener> {
+        let (id, local) = self.with(|stack, _| stack.tcp_listen(local, backlog))?;
+        Ok(SimListener::new(&self.shared, self.id, id, local))
+    }
+
+    fn udp_bind(&self, local: SocketAddr) -> io::Result<SimUdpSocket> {
+        let (id, local) = self.with(|stack, _| stack.udp_bind(local))?;
+        Ok(SimUdpSocket::new(&self.shared, self.id, id, local))
+    }
+}
