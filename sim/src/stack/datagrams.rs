@@ -20,7 +20,9 @@ use anyedge_net::wire::{Parsed, udp};
 
 use super::port_range::PortRange;
 use super::tuple::{Bound, Table};
-use super::{HostConfig, HostStack, Io, Outcome, drop_packet, icmp, socket_address, unspecified};
+use super::{
+    HostConfig, HostStack, Io, Outcome, checksum, drop_packet, icmp, socket_address, unspecified,
+};
 
 /// A UDP socket of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -312,7 +314,12 @@ impl HostStack {
         let datagram = &mut out[at..];
         udp::write_header(datagram, &flow, payload.len());
         datagram[udp::HEADER_LEN..].copy_from_slice(payload);
-        udp::fill_checksum(datagram, src, dst);
+        // 0 would mean "none" (RFC 768).
+        let check = match checksum::transport(src, dst, udp::PROTOCOL, datagram) {
+            0 => 0xffff,
+            check => check,
+        };
+        datagram[6..udp::HEADER_LEN].copy_from_slice(&check.to_be_bytes());
         io.out.push(packet);
         Ok(())
     }
