@@ -17,7 +17,7 @@ use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
-use anyedge_pop::Pop;
+use anyedge_pop::pop::Pop;
 use anyedge_region::Limits;
 use anyedge_region::clb_node::ClbNode;
 use anyedge_region::vswitch::VSwitch;
@@ -32,7 +32,7 @@ use crate::run::Options;
 use crate::scenario::acts_of;
 use crate::world::World;
 
-pub(crate) use hosts::{BackendHost, LoadHost};
+pub(crate) use hosts::{BackendHost, LoadHost, home};
 use ranks::Ranks;
 
 /// Why a topology that reads well cannot be simulated.
@@ -86,7 +86,7 @@ pub(crate) fn build(
     let mut key = [0; 16];
     seed.stream("route-table", "hash key").fill(&mut key);
     let mut author =
-        anyedge_topologies::table::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
+        anyedge_topologies::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
     let table = author.publish().map_err(BuildError::Table)?;
     let ranks = Ranks::of(topology, &table);
     if ranks.len() > SOURCES_MAX {

@@ -113,3 +113,6 @@ impl Host for SimHost {
         Ok(SimUdpSocket::new(&self.shared, self.id, id, local))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,21 +20,21 @@ use crate::order::Source;
 
 /// What a link is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinkSpec {
+pub(crate) struct LinkSpec {
     /// Name with direction, such as `client.osaka>pop.tokyo`.
-    pub name: String,
+    pub(crate) name: String,
     /// Bits per second; 0 is unlimited.
-    pub rate_bps: u64,
+    pub(crate) rate_bps: u64,
     /// One-way propagation delay.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Largest extra delay.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     /// Lost packets per million.
-    pub loss_ppm: u32,
+    pub(crate) loss_ppm: u32,
     /// Bytes that may wait for the wire, the packet being sent included.
-    pub queue_bytes_max: u64,
+    pub(crate) queue_bytes_max: u64,
     /// Largest packet in bytes, outer headers included.
-    pub mtu: usize,
+    pub(crate) mtu: usize,
 }
 
 /// One direction of a link.

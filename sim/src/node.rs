@@ -12,7 +12,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::{Deadline, Instant};
-use anyedge_pop::Pop;
+use anyedge_pop::pop::Pop;
 use anyedge_region::clb_node::ClbNode;
 use anyedge_region::vswitch::VSwitch;
 

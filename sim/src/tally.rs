@@ -6,17 +6,17 @@ use anyedge_net::event::{Event, FlowEnd};
 
 /// What became of the flows.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct EventTally {
+pub(crate) struct EventTally {
     /// Flows given to a target.
-    pub opened: u64,
+    pub(crate) opened: u64,
     /// TCP handshakes completed.
-    pub established: u64,
+    pub(crate) established: u64,
     /// Flows that changed their POP.
-    pub moved: u64,
+    pub(crate) moved: u64,
     /// Flows that left the connection tables, by cause.
-    pub closed: BTreeMap<FlowEnd, u64>,
+    pub(crate) closed: BTreeMap<FlowEnd, u64>,
     /// Route tables put in force.
-    pub applied: u64,
+    pub(crate) applied: u64,
 }
 
 impl EventTally {
@@ -32,7 +32,7 @@ impl EventTally {
     }
 
     /// Flows that left the connection tables.
-    pub fn closed_total(&self) -> u64 {
+    pub(crate) fn closed_total(&self) -> u64 {
         self.closed.values().sum()
     }
 }

@@ -23,7 +23,7 @@ use anyedge_net::route_table::RouteTable;
 use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire;
-use anyedge_pop::Pop;
+use anyedge_pop::pop::Pop;
 
 use crate::digest::TraceDigest;
 use crate::executor::{Handle, HostId, TimerId};

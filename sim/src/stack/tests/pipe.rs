@@ -21,6 +21,9 @@ pub(super) const SERVER: usize = 1;
 /// Where the server listens.
 pub(super) const WEB: &str = "10.0.0.2:80";
 
+/// Swallows a packet of the given sender when it says so.
+type Tap = Box<dyn FnMut(usize, &[u8]) -> bool>;
+
 enum Event {
     Packet(usize, Packet),
     Timer(usize, FlowTimer),
@@ -33,7 +36,7 @@ pub(super) struct Pipe {
     pub(super) delay: Duration,
     pub(super) loss_ppm: u32,
     /// Swallows a packet of the given sender when it says so.
-    pub(super) tap: Box<dyn FnMut(usize, &[u8]) -> bool>,
+    pub(super) tap: Tap,
     /// A digest over the times and bytes of all deliveries.
     pub(super) digest: u64,
     pub(super) delivered: u64,
