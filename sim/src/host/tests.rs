@@ -51,7 +51,13 @@ impl Lab {
         let executor = Executor::new();
         let table = Arc::new(RouteTable::empty());
         let digest = TraceDigest::new(Cover::Full);
-        let mut world = World::new(seed, digest, table, Source::new(0), executor.handle().clone());
+        let mut world = World::new(
+            seed,
+            digest,
+            table,
+            Source::new(0),
+            executor.handle().clone(),
+        );
         let spec = |name: &str| LinkSpec {
             name: name.to_owned(),
             rate_bps: 1_000_000_000,
@@ -62,28 +68,53 @@ impl Lab {
             mtu: 1_500,
         };
         let [out, back] = ["out", "back"].map(|name| {
-            let link = Link::new(spec(name), Source::new(1 + usize::from(name == "back")), seed);
+            let link = Link::new(
+                spec(name),
+                Source::new(1 + usize::from(name == "back")),
+                seed,
+            );
             world.add_link(link, LinkEnd::Clients)
         });
-        let addresses: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().expect("a literal"));
+        let addresses: [IpAddr; 2] =
+            ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().expect("a literal"));
         let site = world.internet.add_site();
-        world.internet.add_vip(addresses.iter().map(|address| (*address).into()), vec![site]);
+        world.internet.add_vip(
+            addresses.iter().map(|address| (*address).into()),
+            vec![site],
+        );
         let rtt = Duration::from_millis(20);
         let mut hosts = Vec::new();
-        for (position, (name, to_site)) in [("client", out), ("server", back)].into_iter().enumerate() {
-            let path = PublicPath { rtt, to_site, to_clients: to_site };
+        for (position, (name, to_site)) in
+            [("client", out), ("server", back)].into_iter().enumerate()
+        {
+            let path = PublicPath {
+                rtt,
+                to_site,
+                to_clients: to_site,
+            };
             let paths = BTreeMap::from([(site, path)]);
             let population = world.internet.add_population(name.to_owned(), paths, None);
             let stack = HostStack::new(&HostConfig::new(name, vec![addresses[position]], seed));
             let attachment = Attachment::Client(population);
-            world.hosts.push(HostEntry::new(stack, Source::new(3 + position), attachment));
+            world
+                .hosts
+                .push(HostEntry::new(stack, Source::new(3 + position), attachment));
             let id = HostId(position as u32);
-            world.internet.add_host(addresses[position].into(), id, population);
+            world
+                .internet
+                .add_host(addresses[position].into(), id, population);
             hosts.push((id, name));
         }
         let shared = Shared::new(world, executor.handle().clone());
-        let [client, server] = [0, 1].map(|at: usize| SimHost::new(&shared, hosts[at].0, hosts[at].1));
-        Lab { executor, shared, client, server, log: Log::default() }
+        let [client, server] =
+            [0, 1].map(|at: usize| SimHost::new(&shared, hosts[at].0, hosts[at].1));
+        Lab {
+            executor,
+            shared,
+            client,
+            server,
+            log: Log::default(),
+        }
     }
 
     /// Runs until nothing is left to happen or `seconds` have passed.
@@ -147,12 +178,16 @@ async fn close(stream: &mut SimTcpStream) -> io::Result<()> {
 
 /// Serves every connection: reads to the end and answers with what it read, twice.
 fn serve(host: &SimHost) {
-    let mut listener = host.tcp_listen(addr("0.0.0.0:80"), 64).expect("the port is free");
+    let mut listener = host
+        .tcp_listen(addr("0.0.0.0:80"), 64)
+        .expect("the port is free");
     let host = host.clone();
     host.clone().spawn(async move {
         while let Ok(mut stream) = listener.accept().await {
             host.spawn(async move {
-                let request = read_to_end(&mut stream).await.expect("clients close by FIN");
+                let request = read_to_end(&mut stream)
+                    .await
+                    .expect("clients close by FIN");
                 write(&mut stream, &request).await.expect("clients read");
                 write(&mut stream, &request).await.expect("clients read");
             });
@@ -177,7 +212,8 @@ fn sleepers_wake_in_the_order_of_their_times_and_of_asking() {
     for (name, millis) in [("c", 30), ("a", 10), ("b1", 20), ("b2", 20)] {
         let (host, log) = (lab.client.clone(), lab.log.clone());
         lab.client.spawn(async move {
-            host.sleep_until(Instant::ZERO + Duration::from_millis(millis)).await;
+            host.sleep_until(Instant::ZERO + Duration::from_millis(millis))
+                .await;
             log.add(format!("{name}@{}", host.now().as_nanos() / 1_000_000));
         });
     }
@@ -207,13 +243,20 @@ fn a_request_is_answered_over_a_half_closed_connection() {
     serve(&lab.server);
     let (host, log) = (lab.client.clone(), lab.log.clone());
     lab.client.spawn(async move {
-        let mut stream = host.tcp_connect(None, addr("10.0.0.2:80")).await.expect("it listens");
+        let mut stream = host
+            .tcp_connect(None, addr("10.0.0.2:80"))
+            .await
+            .expect("it listens");
         assert_eq!(stream.peer_addr(), addr("10.0.0.2:80"));
         assert_eq!(stream.local_addr().ip(), addr("10.0.0.1:1").ip());
         write(&mut stream, &[7; 30_000]).await.expect("it is open");
         close(&mut stream).await.expect("it is open");
         let answer = read_to_end(&mut stream).await.expect("it ends by FIN");
-        log.add(format!("{} {}", answer.len(), answer.iter().all(|byte| *byte == 7)));
+        log.add(format!(
+            "{} {}",
+            answer.len(),
+            answer.iter().all(|byte| *byte == 7)
+        ));
     });
     lab.run_for(60);
     assert_eq!(lab.finish().0, "60000 true");
@@ -227,9 +270,14 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         for number in 0..50 {
             let (host, log) = (lab.client.clone(), lab.log.clone());
             lab.client.spawn(async move {
-                let start = host.rng(&format!("start-{number}")).up_to(Duration::from_secs(1));
+                let start = host
+                    .rng(&format!("start-{number}"))
+                    .up_to(Duration::from_secs(1));
                 host.sleep_until(Instant::ZERO + start).await;
-                let mut stream = host.tcp_connect(None, addr("10.0.0.2:80")).await.expect("it listens");
+                let mut stream = host
+                    .tcp_connect(None, addr("10.0.0.2:80"))
+                    .await
+                    .expect("it listens");
                 write(&mut stream, &[1; 5_000]).await.expect("it is open");
                 close(&mut stream).await.expect("it is open");
                 let answer = read_to_end(&mut stream).await.expect("it ends by FIN");
@@ -249,7 +297,10 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 #[test]
 fn a_cancelled_accept_loses_no_connection() {
     let mut lab = Lab::new(1, 0);
-    let mut listener = lab.server.tcp_listen(addr("10.0.0.2:80"), 4).expect("the port is free");
+    let mut listener = lab
+        .server
+        .tcp_listen(addr("10.0.0.2:80"), 4)
+        .expect("the port is free");
     let (host, log) = (lab.server.clone(), lab.log.clone());
     lab.server.spawn(async move {
         for at in [15, 25] {
@@ -265,9 +316,13 @@ fn a_cancelled_accept_loses_no_connection() {
     });
     let host = lab.client.clone();
     lab.client.spawn(async move {
-        let mut stream = host.tcp_connect(None, addr("10.0.0.2:80")).await.expect("it listens");
+        let mut stream = host
+            .tcp_connect(None, addr("10.0.0.2:80"))
+            .await
+            .expect("it listens");
         write(&mut stream, b"hello").await.expect("it is open");
-        host.sleep_until(Instant::ZERO + Duration::from_secs(5)).await;
+        host.sleep_until(Instant::ZERO + Duration::from_secs(5))
+            .await;
     });
     lab.run_for(10);
     assert_eq!(lab.finish().0, "cancelled cancelled hello");
@@ -279,32 +334,55 @@ fn connects_fail_by_kind_and_a_dropped_one_leaves_nothing() {
     let (host, log) = (lab.client.clone(), lab.log.clone());
     lab.client.spawn(async move {
         for to in ["10.0.0.2:81", "10.9.9.9:80", "[2001:db8::1]:80"] {
-            let error = host.tcp_connect(None, addr(to)).await.err().expect("nobody is there");
+            let error = host
+                .tcp_connect(None, addr(to))
+                .await
+                .err()
+                .expect("nobody is there");
             log.add(format!("{:?}", error.kind()));
         }
         let mut connect = Box::pin(host.tcp_connect(None, addr("10.9.9.9:80")));
-        let polled = poll_fn(|context| Poll::Ready(connect.as_mut().poll(context).is_pending())).await;
+        let polled =
+            poll_fn(|context| Poll::Ready(connect.as_mut().poll(context).is_pending())).await;
         log.add(format!("{polled}"));
     });
     lab.run_for(60);
-    assert!(lab.shared.world().next_at().is_none_or(|at| at.as_nanos() < 100_000_000_000));
-    assert_eq!(lab.finish().0, "ConnectionRefused TimedOut NetworkUnreachable true");
+    assert!(
+        lab.shared
+            .world()
+            .next_at()
+            .is_none_or(|at| at.as_nanos() < 100_000_000_000)
+    );
+    assert_eq!(
+        lab.finish().0,
+        "ConnectionRefused TimedOut NetworkUnreachable true"
+    );
 }
 
 #[test]
 fn an_aborted_stream_resets_and_a_dropped_listener_refuses() {
     let mut lab = Lab::new(1, 0);
-    let mut listener = lab.server.tcp_listen(addr("10.0.0.2:80"), 4).expect("the port is free");
+    let mut listener = lab
+        .server
+        .tcp_listen(addr("10.0.0.2:80"), 4)
+        .expect("the port is free");
     lab.server.spawn(async move {
         let stream = listener.accept().await.expect("one comes");
         stream.abort();
     });
     let (host, log) = (lab.client.clone(), lab.log.clone());
     lab.client.spawn(async move {
-        let mut stream = host.tcp_connect(None, addr("10.0.0.2:80")).await.expect("it listens");
+        let mut stream = host
+            .tcp_connect(None, addr("10.0.0.2:80"))
+            .await
+            .expect("it listens");
         let reset = read(&mut stream).await.expect_err("it was aborted");
         log.add(format!("{:?}", reset.kind()));
-        let refused = host.tcp_connect(None, addr("10.0.0.2:80")).await.err().expect("it is closed");
+        let refused = host
+            .tcp_connect(None, addr("10.0.0.2:80"))
+            .await
+            .err()
+            .expect("it is closed");
         log.add(format!("{:?}", refused.kind()));
     });
     lab.run_for(10);
@@ -314,21 +392,29 @@ fn an_aborted_stream_resets_and_a_dropped_listener_refuses() {
 #[test]
 fn datagrams_go_to_and_fro_and_a_silent_port_refuses_once() {
     let mut lab = Lab::new(1, 0);
-    let echo = lab.server.udp_bind(addr("0.0.0.0:7000")).expect("the port is free");
+    let echo = lab
+        .server
+        .udp_bind(addr("0.0.0.0:7000"))
+        .expect("the port is free");
     lab.server.spawn(async move {
         let mut into = [0; 2_000];
         while let Ok((len, meta)) = echo.recv(&mut into).await {
-            echo.send(&into[..len], DatagramMeta::to(meta.peer)).expect("it fits");
+            echo.send(&into[..len], DatagramMeta::to(meta.peer))
+                .expect("it fits");
         }
     });
     let (host, log) = (lab.client.clone(), lab.log.clone());
     lab.client.spawn(async move {
         let socket = host.udp_bind(addr("0.0.0.0:0")).expect("ports are free");
         let mut into = [0; 2_000];
-        socket.send(&[9; 1_000], DatagramMeta::to(addr("10.0.0.2:7000"))).expect("it fits");
+        socket
+            .send(&[9; 1_000], DatagramMeta::to(addr("10.0.0.2:7000")))
+            .expect("it fits");
         let (len, _) = socket.recv(&mut into).await.expect("it is echoed");
         log.add(format!("{len}@{}", host.now().as_nanos() / 1_000_000));
-        socket.send(b"?", DatagramMeta::to(addr("10.0.0.2:7001"))).expect("it fits");
+        socket
+            .send(b"?", DatagramMeta::to(addr("10.0.0.2:7001")))
+            .expect("it fits");
         let refused = socket.recv(&mut into).await.expect_err("nobody is there");
         log.add(format!("{:?}", refused.kind()));
     });
@@ -342,20 +428,31 @@ fn a_crashed_host_says_nothing_and_its_tasks_are_gone() {
     serve(&lab.server);
     let (host, log) = (lab.client.clone(), lab.log.clone());
     lab.client.spawn(async move {
-        let mut stream = host.tcp_connect(None, addr("10.0.0.2:80")).await.expect("it listens");
-        host.sleep_until(Instant::ZERO + Duration::from_secs(2)).await;
-        write(&mut stream, b"still there?").await.expect("the buffer has room");
+        let mut stream = host
+            .tcp_connect(None, addr("10.0.0.2:80"))
+            .await
+            .expect("it listens");
+        host.sleep_until(Instant::ZERO + Duration::from_secs(2))
+            .await;
+        write(&mut stream, b"still there?")
+            .await
+            .expect("the buffer has room");
         let error = read(&mut stream).await.expect_err("the other end forgot");
         log.add(format!("{:?}", error.kind()));
     });
     lab.run_for(1);
     let hops = lab.shared.world().packet_hops();
-    lab.shared.world().with_stack(HostId(1), |stack, io| stack.crash(io.pool));
+    lab.shared
+        .world()
+        .with_stack(HostId(1), |stack, io| stack.crash(io.pool));
     assert_eq!(lab.executor.kill_host(HostId(1)), 2);
     lab.shared.world().flush();
     assert!(lab.shared.world().packet_hops() == hops);
     assert_eq!(
-        lab.server.tcp_listen(addr("0.0.0.0:80"), 1).map(|_| ()).map_err(|error| error.kind()),
+        lab.server
+            .tcp_listen(addr("0.0.0.0:80"), 1)
+            .map(|_| ())
+            .map_err(|error| error.kind()),
         Ok::<(), ErrorKind>(())
     );
     lab.run_for(10);
