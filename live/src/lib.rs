@@ -10,6 +10,7 @@
 
 pub mod control;
 pub mod dataplane;
+pub mod host;
 pub mod lab;
 pub mod netlink;
 pub mod netns;

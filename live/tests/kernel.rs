@@ -5,6 +5,8 @@
 
 #[path = "kernel/dataplane.rs"]
 mod dataplane;
+#[path = "kernel/host.rs"]
+mod host;
 #[path = "kernel/lab.rs"]
 mod lab;
 #[path = "kernel/lone_lab.rs"]
