@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyedge_net::rng::Seed;
 use anyedge_sim::digest::Cover;
@@ -36,10 +36,12 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
         },
     };
     let bar = progress_bar(args.quiet);
+    let started = Instant::now();
     let ran = anyedge_sim::run::run(&topology, &options, &mut |progress| show(&bar, progress));
     bar.finish_and_clear();
     let report = match ran {
-        Ok(report) => report,
+        // The simulated world has no clock of ours; we have.
+        Ok(report) => Report { wall_s: started.elapsed().as_secs_f64(), ..report },
         Err(error) => {
             mistakes::complain(&format!("{}: {error}", args.file.display()));
             return Exit::BadInput;

@@ -125,11 +125,6 @@ impl Internet {
 }
 
 impl Population {
-    /// The site that packets to VIP number `vip` enter now.
-    pub(crate) fn entry(&self, vip: usize) -> Option<SiteId> {
-        self.pinned.or(self.catchment[vip])
-    }
-
     fn route(&mut self, anycast: &[AnycastVip], announced: &[bool]) {
         self.catchment = anycast
             .iter()

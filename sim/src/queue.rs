@@ -62,6 +62,7 @@ impl<T> EventQueue<T> {
     }
 
     /// Events pending.
+    #[cfg(test)]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

@@ -33,7 +33,6 @@ pub(crate) struct LoadHost {
     /// Its name, which is also the name of its randomness: a twin has its original's.
     pub(crate) name: String,
     pub(crate) client: String,
-    pub(crate) population: PopulationId,
     /// This host's place among the population's.
     pub(crate) index: u32,
     pub(crate) of: u32,
@@ -182,7 +181,6 @@ fn add_population(
             host,
             name: drawn_as,
             client: client.name.clone(),
-            population,
             index,
             of: client.count,
             v6: uses_v6,

@@ -13,7 +13,7 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{self, gre, rewrite};
-use anyedge_pop::Pop;
+use anyedge_pop::pop::Pop;
 use anyedge_region::Limits;
 use anyedge_region::clb_node::ClbNode;
 use anyedge_region::vswitch::VSwitch;
@@ -25,7 +25,7 @@ const LIMITS: Limits = Limits { flows_max: 10_000 };
 
 fn table() -> Arc<RouteTable> {
     let topology = Topology::load(root().join("topologies/two-pops.toml")).expect("the shipped file reads");
-    let mut author = anyedge_topologies::table::author(&topology, HashKey::new([7; 16])).expect("it makes plans");
+    let mut author = anyedge_topologies::author(&topology, HashKey::new([7; 16])).expect("it makes plans");
     author.publish().expect("its table is sound")
 }
 
