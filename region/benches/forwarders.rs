@@ -28,6 +28,9 @@ use testbed::*;
 
 const FLOWS: u32 = 100_000;
 
+/// Packets, one of each flow, and where they come in.
+type Arrivals = Vec<(Meta, Vec<u8>)>;
+
 /// A forwarder, its outbox and packets to give it.
 struct Rig<F> {
     forwarder: F,
@@ -103,7 +106,7 @@ fn shuffled() -> impl Iterator<Item = usize> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (u64::from(FLOWS) * (state >> 33) >> 31) as usize
+        ((u64::from(FLOWS) * (state >> 33)) >> 31) as usize
     })
 }
 
@@ -143,10 +146,7 @@ fn measure<F: Forwarder>(
 }
 
 /// A CLB node with all flows open, and the packets of both directions.
-fn clb_node(
-    family: Family,
-    protocol: u8,
-) -> (Rig<ClbNode>, Vec<(Meta, Vec<u8>)>, Vec<(Meta, Vec<u8>)>) {
+fn clb_node(family: Family, protocol: u8) -> (Rig<ClbNode>, Arrivals, Arrivals) {
     let mut rig = Rig::new(ClbNode::new(CLB_NODE_NAME, Limits::default(), Seed(7)));
     let port = if protocol == tcp::PROTOCOL { 80 } else { 7_000 };
     let (mut there, mut back) = (Vec::new(), Vec::new());
@@ -182,10 +182,12 @@ fn clb(c: &mut Criterion) {
     }
     let (rig, there, _) = clb_node(Family::V4, tcp::PROTOCOL);
     measure(c, "clb to target, v4 tcp, batch of 1", 1, rig, &there);
+    let (rig, there, _) = clb_node(Family::V4, tcp::PROTOCOL);
+    measure(c, "clb, batch of 0: the fixed cost", 0, rig, &there);
 }
 
 /// A vSwitch with all tuples known, and the packets of both directions.
-fn switch(family: Family) -> (Rig<VSwitch>, Vec<(Meta, Vec<u8>)>, Vec<(Meta, Vec<u8>)>) {
+fn switch(family: Family) -> (Rig<VSwitch>, Arrivals, Arrivals) {
     let mut rig = Rig::new(VSwitch::new(WEB_1_NAME, Limits::default()));
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for number in 0..FLOWS {

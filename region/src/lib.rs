@@ -2,19 +2,19 @@
 //! backend's host.
 //!
 //! [`clb_node`] and [`vswitch`] are forwarders: pure state machines that either world drives. Both remember
-//! flows in the same bounded table ([`flow_table`], found by [`flow_index`], forgotten by [`expiry`]) and agree
+//! flows in the same bounded table ([`flow_table`], found by `flow_index`, forgotten by [`expiry`]) and agree
 //! on how long a flow lives ([`flow_life`], [`tcp_state`]).
 
 pub mod clb_node;
 pub mod connection_table;
 pub mod expiry;
-pub mod flow_index;
+mod flow_index;
 pub mod flow_life;
 pub mod flow_table;
 mod peer;
-pub mod scheduler;
+mod scheduler;
 pub mod tcp_state;
-pub mod token_bucket;
+mod token_bucket;
 pub mod vswitch;
 
 #[cfg(test)]

@@ -338,7 +338,7 @@ impl Segment<'_> {
         l4[2..4].copy_from_slice(&self.flow.dst_port.to_be_bytes());
         l4[4..8].copy_from_slice(&self.sequence.to_be_bytes());
         l4[8..12].copy_from_slice(&self.acknowledgement.to_be_bytes());
-        l4[12] = ((tcp::HEADER_LEN + options_len) / 4 << 4) as u8;
+        l4[12] = (((tcp::HEADER_LEN + options_len) / 4) << 4) as u8;
         l4[13] = self.flags;
         if let Some(mss) = self.mss {
             l4.extend_from_slice(&[2, 4]);

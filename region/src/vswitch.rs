@@ -4,7 +4,7 @@
 //! which key each tuple came with, and answers to the CLB node that owns the key's slot now, not to the one that
 //! sent: when a node dies, its flows go on through the slot's new owner.
 //!
-//! The two ways: [`deliver`] (tunnel to backend) and [`answer`] (backend to tunnel); [`tuple_table`] is the
+//! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel); `tuple_table` is the
 //! memory between them. Batches go through in three passes, as in [`crate::clb_node`].
 
 mod answer;

@@ -8,7 +8,7 @@ use anyedge_net::event::Event;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::time::Instant;
 
-use super::ingress::Found;
+use super::ingress::FlowAndExit;
 use super::staging::{Entrance, Staged};
 use super::{ClbNode, closed};
 use crate::connection_table::{Opening, Refusal};
@@ -21,7 +21,7 @@ impl ClbNode {
         staged: &Staged,
         entrance: Entrance,
         out: &mut Outbox,
-    ) -> Result<Found, DropReason> {
+    ) -> Result<FlowAndExit, DropReason> {
         let Staged {
             packet,
             parsed,

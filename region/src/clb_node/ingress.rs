@@ -14,12 +14,12 @@ use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{Parsed, rewrite, tcp};
 
 use super::ClbNode;
-use super::staging::{Entrance, Staged};
+use super::staging::{Entrance, Found, Staged};
 use crate::flow_life::opens;
 use crate::tcp_state::Side;
 
 /// The number of a packet's flow, and the way to its target's host.
-pub(super) type Found = (u32, Exit);
+pub(super) type FlowAndExit = (u32, Exit);
 
 impl ClbNode {
     /// Sends a client's packet to its target, or ends it.
@@ -58,11 +58,11 @@ impl ClbNode {
         staged: &Staged,
         entrance: Entrance,
         out: &mut Outbox,
-    ) -> Result<Found, DropReason> {
+    ) -> Result<FlowAndExit, DropReason> {
         let Staged { packet, parsed, .. } = staged;
-        if let Some(id) = self.living(now, staged.found, out) {
+        if let Some(Found { id, host }) = self.living(now, staged.found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
-                let exit = self.exit_to_host(self.connections.flow(id).host, packet.len())?;
+                let exit = self.exit_to_host(host, packet.len())?;
                 self.count_client_packet(now, id, parsed, entrance, out);
                 return Ok((id, exit));
             }

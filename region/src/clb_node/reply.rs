@@ -16,7 +16,7 @@ use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{rewrite, tcp};
 
 use super::ClbNode;
-use super::staging::Staged;
+use super::staging::{Found, Staged};
 use crate::tcp_state::Side;
 
 /// Where a translated answer goes.
@@ -30,7 +30,7 @@ enum Homeward {
 impl ClbNode {
     /// Sends a target's packet to its client, or ends it.
     pub(super) fn pass_to_client(&mut self, now: Instant, mut staged: Staged, out: &mut Outbox) {
-        let Some(id) = self.living(now, staged.found, out) else {
+        let Some(Found { id, .. }) = self.living(now, staged.found, out) else {
             return out.drop_packet(staged.packet, DropReason::NoFlow);
         };
         let entropy = (staged.hash >> 48) as u16;

@@ -27,7 +27,15 @@ pub(super) struct Staged {
     pub(super) hash: u64,
     pub(super) way: Way,
     /// Its flow, as the batch began.
-    pub(super) found: Option<u32>,
+    pub(super) found: Option<Found>,
+}
+
+/// An entry of the connection table. Good for the batch as long as no entry comes or goes.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) id: u32,
+    /// Where its target is.
+    pub(super) host: NodeId,
 }
 
 /// Which way a packet goes.

@@ -52,12 +52,12 @@ fn web_flow(number: u32) -> FlowKey {
 
 impl Stage<ClbNode> {
     /// A client's packet arrives by way of tokyo.
-    fn from_client(&mut self, flow: &FlowKey, packet: &[u8]) -> Outcome {
+    fn client_sends(&mut self, flow: &FlowKey, packet: &[u8]) -> Outcome {
         self.tunnel(FROM_TOKYO, TOKYO, key_of(flow), packet)
     }
 
     /// A backend's packet arrives by way of its host.
-    fn from_target(&mut self, target: Address, flow: &FlowKey, packet: &[u8]) -> Outcome {
+    fn target_sends(&mut self, target: Address, flow: &FlowKey, packet: &[u8]) -> Outcome {
         let (path, host) = if target.octets().last() == backend(1, target.family()).octets().last()
         {
             (TO_WEB_1, WEB_1)
@@ -73,7 +73,7 @@ impl Stage<ClbNode> {
             tcp::PROTOCOL => segment(flow, tcp::SYN),
             _ => datagram(flow, b"tick"),
         };
-        target_of(&self.from_client(&flow, &packet))
+        target_of(&self.client_sends(&flow, &packet))
     }
 
     /// Opens a TCP flow with a whole handshake and returns its target.
@@ -87,12 +87,12 @@ impl Stage<ClbNode> {
 
     /// The client sends a segment.
     fn say(&mut self, flow: FlowKey, flags: u8) -> Outcome {
-        self.from_client(&flow, &segment(flow, flags))
+        self.client_sends(&flow, &segment(flow, flags))
     }
 
     /// The target sends a segment.
     fn answer(&mut self, flow: FlowKey, target: Address, flags: u8) -> Outcome {
-        self.from_target(
+        self.target_sends(
             target,
             &flow,
             &segment(answer_flow(&flow, target, 8_080), flags),

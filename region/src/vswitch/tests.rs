@@ -37,20 +37,20 @@ fn web(number: u32) -> FlowKey {
 }
 
 impl Stage<VSwitch> {
-    fn from_clb_node(&mut self, key: GreKey, packet: &[u8]) -> Outcome {
+    fn clb_node_sends(&mut self, key: GreKey, packet: &[u8]) -> Outcome {
         self.tunnel(TO_WEB_1, CLB_NODE, key, packet)
     }
 
-    fn from_backend(&mut self, packet: &[u8]) -> Outcome {
+    fn backend_sends(&mut self, packet: &[u8]) -> Outcome {
         self.bare(PortId::BACKEND, packet)
     }
 
     fn establish(&mut self, flow: FlowKey) {
-        self.from_clb_node(KEY, &segment(flow, tcp::SYN))
+        self.clb_node_sends(KEY, &segment(flow, tcp::SYN))
             .only_sent();
-        self.from_backend(&segment(flow.reversed(), tcp::SYN | tcp::ACK))
+        self.backend_sends(&segment(flow.reversed(), tcp::SYN | tcp::ACK))
             .only_sent();
-        self.from_clb_node(KEY, &segment(flow, tcp::ACK))
+        self.clb_node_sends(KEY, &segment(flow, tcp::ACK))
             .only_sent();
     }
 }
@@ -69,7 +69,7 @@ fn the_backend_gets_the_inner_packet_byte_for_byte() {
         for protocol in [tcp::PROTOCOL, udp::PROTOCOL] {
             let mut vswitch = vswitch();
             let packet = packet(inward(family, protocol, 1));
-            let outcome = vswitch.from_clb_node(KEY, &packet);
+            let outcome = vswitch.clb_node_sends(KEY, &packet);
             assert_eq!(
                 outcome.only_sent(),
                 (Meta::plain(PortId::BACKEND), &packet[..])
@@ -85,10 +85,10 @@ fn an_answer_goes_to_the_slots_owner_with_the_key_it_was_asked_with() {
             let mut vswitch = vswitch();
             let flow = inward(family, protocol, 1);
             vswitch
-                .from_clb_node(KEY.with_hop(true), &packet(flow))
+                .clb_node_sends(KEY.with_hop(true), &packet(flow))
                 .only_sent();
             let answer = packet(flow.reversed());
-            let outcome = vswitch.from_backend(&answer);
+            let outcome = vswitch.backend_sends(&answer);
             let (meta, bytes) = outcome.only_sent();
             assert_eq!((meta.port, meta.peer), (PortId::tunnel(TO_WEB_1), CLB_NODE));
             assert_eq!(bytes, tunnelled(&answer, KEY));
@@ -111,7 +111,7 @@ fn an_answer_goes_to_the_slots_owner_of_now_not_to_the_sender() {
     table.regions[0].clb_nodes.push(successor);
     table.regions[0].slots = Arc::new(SlotMap::fill(&[(successor, "region.guangzhou.clb-2")]));
     vswitch.apply(table);
-    let outcome = vswitch.from_backend(&segment(flow.reversed(), tcp::ACK));
+    let outcome = vswitch.backend_sends(&segment(flow.reversed(), tcp::ACK));
     assert_eq!(outcome.only_sent().0.peer, successor);
 }
 
@@ -150,7 +150,7 @@ fn a_vswitch_not_in_the_routes_serves_nobody() {
     );
     assert_eq!(
         stranger
-            .from_clb_node(KEY, &segment(web(1), tcp::SYN))
+            .clb_node_sends(KEY, &segment(web(1), tcp::SYN))
             .only_drop(),
         DropReason::UnknownPeer
     );
@@ -161,7 +161,7 @@ fn a_packet_of_the_backend_that_answers_nobody_is_dropped() {
     let mut vswitch = vswitch();
     vswitch.establish(web(1));
     for flags in [tcp::SYN, tcp::ACK] {
-        let outcome = vswitch.from_backend(&segment(web(2).reversed(), flags));
+        let outcome = vswitch.backend_sends(&segment(web(2).reversed(), flags));
         assert_eq!(outcome.only_drop(), DropReason::NoFlow);
     }
 }
@@ -181,11 +181,11 @@ fn what_has_no_whole_tuple_is_refused_on_both_sides() {
         &[8, 0, 0xf7, 0xff, 0, 0, 0, 0],
     );
     assert_eq!(
-        vswitch.from_clb_node(KEY, &echo).only_drop(),
+        vswitch.clb_node_sends(KEY, &echo).only_drop(),
         DropReason::UnsupportedProtocol
     );
     assert_eq!(
-        vswitch.from_backend(&echo).only_drop(),
+        vswitch.backend_sends(&echo).only_drop(),
         DropReason::UnsupportedProtocol
     );
     let mut fragment = datagram(inward(Family::V4, udp::PROTOCOL, 1), &[0; 16]);
@@ -194,20 +194,20 @@ fn what_has_no_whole_tuple_is_refused_on_both_sides() {
     let check = anyedge_net::checksum::internet(&fragment[..20]);
     fragment[10..12].copy_from_slice(&check.to_be_bytes());
     assert_eq!(
-        vswitch.from_clb_node(KEY, &fragment).only_drop(),
+        vswitch.clb_node_sends(KEY, &fragment).only_drop(),
         DropReason::Fragment
     );
     assert_eq!(
-        vswitch.from_backend(&fragment).only_drop(),
+        vswitch.backend_sends(&fragment).only_drop(),
         DropReason::Fragment
     );
     let syn = segment(flow, tcp::SYN);
     for len in 0..syn.len() {
         assert_eq!(
-            vswitch.from_backend(&syn[..len]).only_drop(),
+            vswitch.backend_sends(&syn[..len]).only_drop(),
             DropReason::Malformed
         );
-        assert_eq!(vswitch.from_clb_node(KEY, &syn[..len]).drops.len(), 1);
+        assert_eq!(vswitch.clb_node_sends(KEY, &syn[..len]).drops.len(), 1);
     }
 }
 
@@ -217,7 +217,7 @@ fn the_ttl_is_left_alone() {
     let flow = web(1);
     let last_hop = with_ttl(&segment(flow, tcp::SYN), 1);
     assert_eq!(
-        vswitch.from_clb_node(KEY, &last_hop).only_sent().1,
+        vswitch.clb_node_sends(KEY, &last_hop).only_sent().1,
         last_hop
     );
 }
@@ -235,9 +235,9 @@ fn an_answer_too_large_for_its_tunnel_or_without_one_is_dropped() {
         }
         .packet()
     };
-    vswitch.from_backend(&of_len(INNER_MTU)).only_sent();
+    vswitch.backend_sends(&of_len(INNER_MTU)).only_sent();
     assert_eq!(
-        vswitch.from_backend(&of_len(INNER_MTU + 1)).only_drop(),
+        vswitch.backend_sends(&of_len(INNER_MTU + 1)).only_drop(),
         DropReason::TooBig
     );
     vswitch.event(LocalEvent::PathState {
@@ -245,7 +245,7 @@ fn an_answer_too_large_for_its_tunnel_or_without_one_is_dropped() {
         up: false,
     });
     assert_eq!(
-        vswitch.from_backend(&of_len(100)).only_drop(),
+        vswitch.backend_sends(&of_len(100)).only_drop(),
         DropReason::NoPath
     );
     vswitch.event(LocalEvent::PathState {
@@ -256,7 +256,7 @@ fn an_answer_too_large_for_its_tunnel_or_without_one_is_dropped() {
     table.regions[0].slots = Arc::new(SlotMap::fill(&[]));
     vswitch.apply(table);
     assert_eq!(
-        vswitch.from_backend(&of_len(100)).only_drop(),
+        vswitch.backend_sends(&of_len(100)).only_drop(),
         DropReason::NoSlotOwner
     );
 }
@@ -270,11 +270,11 @@ fn a_second_syn_for_a_tuple_in_use_is_refused_when_it_has_another_key() {
     let mut busy = vswitch();
     busy.establish(flow);
     assert_eq!(
-        busy.from_clb_node(other, &syn).only_drop(),
+        busy.clb_node_sends(other, &syn).only_drop(),
         DropReason::TupleTaken
     );
-    busy.from_clb_node(KEY, &syn).only_sent();
-    let outcome = busy.from_backend(&segment(flow.reversed(), tcp::ACK));
+    busy.clb_node_sends(KEY, &syn).only_sent();
+    let outcome = busy.backend_sends(&segment(flow.reversed(), tcp::ACK));
     assert_eq!(
         untunnelled(outcome.only_sent().1).0,
         KEY,
@@ -283,10 +283,10 @@ fn a_second_syn_for_a_tuple_in_use_is_refused_when_it_has_another_key() {
 
     let mut over = vswitch();
     over.establish(flow);
-    over.from_clb_node(KEY, &segment(flow, tcp::RST))
+    over.clb_node_sends(KEY, &segment(flow, tcp::RST))
         .only_sent();
-    over.from_clb_node(other, &syn).only_sent();
-    let outcome = over.from_backend(&segment(flow.reversed(), tcp::SYN | tcp::ACK));
+    over.clb_node_sends(other, &syn).only_sent();
+    let outcome = over.backend_sends(&segment(flow.reversed(), tcp::SYN | tcp::ACK));
     assert_eq!(untunnelled(outcome.only_sent().1).0, other);
 }
 
@@ -295,11 +295,11 @@ fn a_flow_older_than_the_vswitch_is_learned_from_any_packet() {
     let mut vswitch = vswitch();
     let flow = web(1);
     vswitch
-        .from_clb_node(KEY, &segment(flow, tcp::ACK))
+        .clb_node_sends(KEY, &segment(flow, tcp::ACK))
         .only_sent();
     vswitch.pass(Duration::from_secs(899));
     vswitch
-        .from_backend(&segment(flow.reversed(), tcp::ACK))
+        .backend_sends(&segment(flow.reversed(), tcp::ACK))
         .only_sent();
 }
 
@@ -309,22 +309,22 @@ fn tuples_are_forgotten_at_exact_times() {
     let closed = |vswitch: &mut Stage<VSwitch>| {
         vswitch.establish(web(1));
         vswitch
-            .from_clb_node(KEY, &segment(web(1), tcp::FIN | tcp::ACK))
+            .clb_node_sends(KEY, &segment(web(1), tcp::FIN | tcp::ACK))
             .only_sent();
         vswitch
-            .from_backend(&segment(web(1).reversed(), tcp::FIN | tcp::ACK))
+            .backend_sends(&segment(web(1).reversed(), tcp::FIN | tcp::ACK))
             .only_sent();
     };
     type Begin<'a> = &'a dyn Fn(&mut Stage<VSwitch>);
     let half_open: Begin<'_> = &|vswitch| {
         vswitch
-            .from_clb_node(KEY, &segment(web(1), tcp::SYN))
+            .clb_node_sends(KEY, &segment(web(1), tcp::SYN))
             .only_sent();
     };
     let idle: Begin<'_> = &|vswitch| vswitch.establish(web(1));
     let udp: Begin<'_> = &|vswitch| {
         vswitch
-            .from_clb_node(KEY, &datagram(tick, b"?"))
+            .clb_node_sends(KEY, &datagram(tick, b"?"))
             .only_sent();
     };
     let cases = [
@@ -342,11 +342,11 @@ fn tuples_are_forgotten_at_exact_times() {
         let mut alive = vswitch();
         begin(&mut alive);
         alive.pass(timeout - Duration::from_nanos(1));
-        alive.from_backend(&answer).only_sent();
+        alive.backend_sends(&answer).only_sent();
         let mut gone = vswitch();
         begin(&mut gone);
         gone.pass(timeout);
-        assert_eq!(gone.from_backend(&answer).only_drop(), DropReason::NoFlow);
+        assert_eq!(gone.backend_sends(&answer).only_drop(), DropReason::NoFlow);
         gone.pass(Duration::from_secs(1));
         assert_eq!(
             (gone.forwarder.flows(), gone.forwarder.poll_timeout()),
@@ -363,13 +363,13 @@ fn a_full_table_takes_no_new_tuple_and_keeps_the_old() {
     }
     assert_eq!(
         vswitch
-            .from_clb_node(KEY, &segment(web(8), tcp::SYN))
+            .clb_node_sends(KEY, &segment(web(8), tcp::SYN))
             .only_drop(),
         DropReason::TableFull
     );
     for number in 0..8 {
         vswitch
-            .from_backend(&segment(web(number).reversed(), tcp::ACK))
+            .backend_sends(&segment(web(number).reversed(), tcp::ACK))
             .only_sent();
     }
 }
@@ -385,7 +385,7 @@ fn tuples_survive_another_hash_key() {
     vswitch.apply(table);
     for number in 0..8 {
         vswitch
-            .from_backend(&segment(web(number).reversed(), tcp::ACK))
+            .backend_sends(&segment(web(number).reversed(), tcp::ACK))
             .only_sent();
     }
     vswitch.pass(Duration::from_secs(901));

@@ -19,7 +19,7 @@ fn a_syn_is_translated_for_its_target_and_nothing_else_changes() {
             ..Segment::new(flow, tcp::SYN)
         }
         .packet();
-        let outcome = node.from_client(&flow, &syn);
+        let outcome = node.client_sends(&flow, &syn);
         let (meta, bytes) = outcome.only_sent();
         let (key, inner) = untunnelled(bytes);
         let target = sound(inner).flow.dst;
@@ -57,7 +57,7 @@ fn a_udp_datagram_is_translated_and_opens_its_flow() {
     for family in [Family::V4, Family::V6] {
         let mut node = node();
         let flow = client_flow(family, udp::PROTOCOL, TICK_PORT, 1);
-        let outcome = node.from_client(&flow, &datagram(flow, b"odd payload"));
+        let outcome = node.client_sends(&flow, &datagram(flow, b"odd payload"));
         let target = target_of(&outcome);
         let to = FlowKey {
             dst: target,
@@ -134,7 +134,7 @@ fn a_fresh_syn_replaces_a_flow_that_is_closed_or_half_open_and_no_other() {
     };
     let flow = web_flow(1);
     let is_replaced = |node: &mut Stage<ClbNode>| {
-        let outcome = node.from_client(&flow, &fresh(flow));
+        let outcome = node.client_sends(&flow, &fresh(flow));
         outcome.only_sent();
         let replaced = outcome.events.first() == Some(&ended(flow, FlowEnd::Replaced));
         assert_eq!(outcome.events.len(), if replaced { 2 } else { 0 });
@@ -165,13 +165,13 @@ fn lives_for(timeout: Duration, end: FlowEnd, flow: FlowKey, begin: impl Fn(&mut
     let mut before = node();
     begin(&mut before);
     before.pass(timeout - NANO);
-    let last = before.from_client(&flow, &last_packet(flow));
+    let last = before.client_sends(&flow, &last_packet(flow));
     assert_eq!(last.sent.len(), 1, "{end:?}: alive until its deadline");
 
     let mut after = node();
     begin(&mut after);
     let mut events = after.pass(timeout).events;
-    let late = after.from_client(&flow, &last_packet(flow));
+    let late = after.client_sends(&flow, &last_packet(flow));
     events.extend(&late.events);
     assert_eq!(events.first(), Some(&ended(flow, end)));
     if flow.protocol == tcp::PROTOCOL {

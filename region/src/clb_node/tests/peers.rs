@@ -81,7 +81,7 @@ fn a_node_without_routes_or_not_in_them_serves_nothing() {
     for (node, table) in [(stranger, routes()), (new, RouteTable::empty())] {
         let mut stage = Stage::new(node, table);
         assert_eq!(
-            stage.from_client(&flow, &syn).only_drop(),
+            stage.client_sends(&flow, &syn).only_drop(),
             DropReason::UnknownPeer
         );
         assert_eq!(
@@ -101,13 +101,13 @@ fn a_used_up_ttl_ends_a_packet_in_both_directions() {
         let back = segment(answer_flow(&flow, target, 8_080), tcp::ACK);
         for ttl in [0, 1] {
             assert_eq!(
-                node.from_client(&flow, &with_ttl(&there, ttl)).only_drop(),
+                node.client_sends(&flow, &with_ttl(&there, ttl)).only_drop(),
                 DropReason::TtlExpired
             );
-            let outcome = node.from_target(target, &flow, &with_ttl(&back, ttl));
+            let outcome = node.target_sends(target, &flow, &with_ttl(&back, ttl));
             assert_eq!(outcome.only_drop(), DropReason::TtlExpired);
         }
-        let outcome = node.from_client(&flow, &with_ttl(&there, 2));
+        let outcome = node.client_sends(&flow, &with_ttl(&there, 2));
         assert_eq!(sound(untunnelled(outcome.only_sent().1).1).ttl, 1);
     }
 }
@@ -124,7 +124,7 @@ fn what_is_no_whole_tcp_or_udp_is_refused() {
     };
     let echo = ip_packet(&icmp, 64, &[8, 0, 0xf7, 0xff, 0, 0, 0, 0]);
     assert_eq!(
-        node.from_client(&flow, &echo).only_drop(),
+        node.client_sends(&flow, &echo).only_drop(),
         DropReason::UnsupportedProtocol
     );
     let esp = ip_packet(
@@ -149,7 +149,7 @@ fn what_is_no_whole_tcp_or_udp_is_refused() {
     let check = anyedge_net::checksum::internet(&fragment[..20]);
     fragment[10..12].copy_from_slice(&check.to_be_bytes());
     assert_eq!(
-        node.from_client(&flow, &fragment).only_drop(),
+        node.client_sends(&flow, &fragment).only_drop(),
         DropReason::Fragment
     );
 }
@@ -161,7 +161,7 @@ fn malformed_packets_and_tunnel_headers_are_refused() {
     let syn = segment(flow, tcp::SYN);
     for len in 0..syn.len() {
         assert_eq!(
-            node.from_client(&flow, &syn[..len]).drops.len(),
+            node.client_sends(&flow, &syn[..len]).drops.len(),
             1,
             "cut to {len} bytes"
         );
@@ -192,7 +192,7 @@ fn link_padding_is_cut_off() {
     let mut node = node();
     let flow = web_flow(1);
     let padded = [&segment(flow, tcp::SYN)[..], &[0xee; 9]].concat();
-    target_of(&node.from_client(&flow, &padded));
+    target_of(&node.client_sends(&flow, &padded));
     let public = [&segment(web_flow(2), tcp::SYN)[..], &[0xee; 9]].concat();
     target_of(&node.bare(PortId::PUBLIC, &public));
 }
@@ -210,9 +210,9 @@ fn a_packet_too_large_for_the_way_to_its_target_is_dropped() {
         }
         .packet()
     };
-    node.from_client(&flow, &of_len(INNER_MTU)).only_sent();
+    node.client_sends(&flow, &of_len(INNER_MTU)).only_sent();
     assert_eq!(
-        node.from_client(&flow, &of_len(INNER_MTU + 1)).only_drop(),
+        node.client_sends(&flow, &of_len(INNER_MTU + 1)).only_drop(),
         DropReason::TooBig
     );
 }

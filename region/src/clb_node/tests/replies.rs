@@ -14,7 +14,7 @@ fn an_answer_comes_from_the_vip_and_leaves_by_the_flows_pop() {
             ..Segment::new(from, tcp::SYN | tcp::ACK)
         }
         .packet();
-        let outcome = node.from_target(target, &flow, &syn_ack);
+        let outcome = node.target_sends(target, &flow, &syn_ack);
         let (meta, bytes) = outcome.only_sent();
         assert_eq!((meta.port, meta.peer), (PortId::tunnel(FROM_TOKYO), TOKYO));
         let (key, inner) = untunnelled(bytes);
@@ -38,7 +38,7 @@ fn a_udp_answer_finds_its_client() {
         let flow = client_flow(family, udp::PROTOCOL, TICK_PORT, 1);
         let target = node.open(flow);
         let from = answer_flow(&flow, target, 8_080);
-        let outcome = node.from_target(target, &flow, &datagram(from, b"tock"));
+        let outcome = node.target_sends(target, &flow, &datagram(from, b"tock"));
         let (_, bytes) = outcome.only_sent();
         assert_eq!(
             untunnelled(bytes).1,
@@ -59,7 +59,7 @@ fn an_answer_of_no_flow_is_dropped() {
     );
     let elsewhere = segment(answer_flow(&flow, target, 8_081), tcp::ACK);
     assert_eq!(
-        node.from_target(target, &flow, &elsewhere).only_drop(),
+        node.target_sends(target, &flow, &elsewhere).only_drop(),
         DropReason::NoFlow
     );
 }
@@ -144,9 +144,9 @@ fn an_answer_too_large_for_the_way_back_is_dropped() {
         }
         .packet()
     };
-    node.from_target(target, &flow, &of_len(INNER_MTU))
+    node.target_sends(target, &flow, &of_len(INNER_MTU))
         .only_sent();
-    let too_big = node.from_target(target, &flow, &of_len(INNER_MTU + 1));
+    let too_big = node.target_sends(target, &flow, &of_len(INNER_MTU + 1));
     assert_eq!(too_big.only_drop(), DropReason::TooBig);
 }
 

@@ -96,7 +96,7 @@ fn a_reset_is_not_answered_by_a_reset_and_neither_is_udp() {
     );
     let mut silent = node_with(table);
     let tick = client_flow(Family::V4, udp::PROTOCOL, TICK_PORT, 1);
-    let outcome = silent.from_client(&tick, &datagram(tick, b"?"));
+    let outcome = silent.client_sends(&tick, &datagram(tick, b"?"));
     assert_eq!(outcome.only_drop(), DropReason::NoTarget);
 }
 

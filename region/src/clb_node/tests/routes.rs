@@ -75,7 +75,7 @@ fn a_flow_whose_pop_left_the_routes_is_answered_through_another() {
         TOKYO,
         "number 0 is seoul, the nearest publisher"
     );
-    let moved = node.from_client(&flow, &segment(flow, tcp::ACK));
+    let moved = node.client_sends(&flow, &segment(flow, tcp::ACK));
     assert_eq!(moved.events, [Event::FlowMoved { flow, pop: TOKYO }]);
 }
 

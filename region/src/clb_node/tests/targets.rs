@@ -150,7 +150,7 @@ fn a_port_without_a_listener_takes_nothing() {
         DropReason::NoListener
     );
     let other_protocol = client_flow(Family::V4, udp::PROTOCOL, WEB, 1);
-    let outcome = node.from_client(&other_protocol, &datagram(other_protocol, b"?"));
+    let outcome = node.client_sends(&other_protocol, &datagram(other_protocol, b"?"));
     assert_eq!(outcome.only_drop(), DropReason::NoListener);
 }
 
