@@ -12,6 +12,7 @@ mod timers;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -41,6 +42,8 @@ pub struct Handle(Arc<Queues>);
 struct Queues {
     ready: Arc<ReadyQueue>,
     spawned: Mutex<Vec<(HostId, Task)>>,
+    /// Whether `spawned` holds anything: asked after every poll, so without its lock.
+    has_spawned: AtomicBool,
     timers: Mutex<Timers>,
 }
 
@@ -48,6 +51,7 @@ impl Handle {
     /// Queues a task of `host` behind everything that is ready.
     pub fn spawn(&self, host: HostId, task: impl Future<Output = ()> + Send + 'static) {
         locked(&self.0.spawned).push((host, Box::pin(task)));
+        self.0.has_spawned.store(true, Ordering::Relaxed);
     }
 
     /// Remembers `waker` under a fresh id, for [`fire`](Handle::fire).
@@ -76,7 +80,7 @@ impl Handle {
 
     /// Whether [`Executor::run_ready`] would poll anything.
     pub fn is_idle(&self) -> bool {
-        self.0.ready.is_empty() && locked(&self.0.spawned).is_empty()
+        self.0.ready.is_empty() && !self.0.has_spawned.load(Ordering::Relaxed)
     }
 }
 
@@ -162,6 +166,7 @@ impl Executor {
                     self.end(index as u32);
                 }
             }
+            self.handle.0.has_spawned.store(false, Ordering::Relaxed);
             let late = std::mem::take(&mut *locked(&self.handle.0.spawned));
             if late.is_empty() {
                 return;
@@ -182,15 +187,13 @@ impl Executor {
 
     /// Gives new tasks their slots and queues them, in the order in which they were spawned.
     fn admit(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        {
-            let mut spawned = locked(&self.handle.0.spawned);
-            if spawned.is_empty() {
-                self.fresh = fresh;
-                return;
-            }
-            std::mem::swap(&mut fresh, &mut spawned);
+        let queues = &self.handle.0;
+        if !queues.has_spawned.load(Ordering::Relaxed) {
+            return;
         }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        queues.has_spawned.store(false, Ordering::Relaxed);
+        std::mem::swap(&mut fresh, &mut *locked(&queues.spawned));
         for (host, task) in fresh.drain(..) {
             let index = self.free_slot(host);
             let slot = &mut self.slots[index as usize];

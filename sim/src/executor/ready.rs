@@ -16,30 +16,36 @@ pub(super) struct TaskId {
 
 /// Woken tasks in the order of their wake-ups.
 #[derive(Default)]
-pub(super) struct ReadyQueue(Mutex<Vec<TaskId>>);
+pub(super) struct ReadyQueue {
+    woken: Mutex<Vec<TaskId>>,
+    /// Whether `woken` holds anything: asked after every event, so without the lock.
+    filled: AtomicBool,
+}
 
 impl ReadyQueue {
     fn push(&self, id: TaskId) {
-        self.0
+        self.woken
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(id);
+        self.filled.store(true, Ordering::Relaxed);
     }
 
     /// Moves all to `batch`, which is empty.
     pub(super) fn drain_into(&self, batch: &mut Vec<TaskId>) {
         debug_assert!(batch.is_empty());
+        if self.is_empty() {
+            return;
+        }
+        self.filled.store(false, Ordering::Relaxed);
         std::mem::swap(
-            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            &mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner),
             batch,
         );
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        !self.filled.load(Ordering::Relaxed)
     }
 }
 

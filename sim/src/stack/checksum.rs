@@ -5,14 +5,13 @@
 //! lanes cannot overflow below 16 GiB and need no carries.
 //! Reference: RFC 1071 §2 (B) byte order, (C) parallel summation.
 
-use anyedge_net::checksum::{combine, pseudo_header};
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::wire::icmp;
 
 const LANES: usize = 4;
 
-/// One's complement sum of `data`, not complemented. An odd last byte counts as the high byte of a word.
-pub(super) fn sum(data: &[u8]) -> u16 {
+/// Sum of `data` in 32-bit words of this machine's byte order. An odd last byte is padded with zeros.
+fn sum(data: &[u8]) -> u64 {
     let mut low = [0_u64; LANES];
     let mut high = [0_u64; LANES];
     let (blocks, rest) = data.as_chunks::<{ LANES * 8 }>();
@@ -35,27 +34,29 @@ pub(super) fn sum(data: &[u8]) -> u16 {
     let mut last = [0; 4];
     last[..tail.len()].copy_from_slice(tail);
     total = total.wrapping_add(u64::from(u32::from_ne_bytes(last)));
-    fold(total).to_be()
+    total
 }
 
+/// One's complement sum as it is read from a header.
 const fn fold(total: u64) -> u16 {
     let once = (total >> 32) + (total & 0xffff_ffff);
     let twice = (once >> 16) + (once & 0xffff);
     let thrice = (twice >> 16) + (twice & 0xffff);
     let last = (thrice >> 16) + (thrice & 0xffff);
-    last as u16
+    (last as u16).to_be()
 }
 
 /// The checksum of a whole TCP, UDP, ICMP or ICMPv6 message between two addresses: 0 when it contains a valid
 /// one, else the value to store where it has zeros.
 pub(super) fn transport(src: Address, dst: Address, protocol: u8, message: &[u8]) -> u16 {
     if protocol == icmp::PROTOCOL_V4 && src.family() == Family::V4 {
-        return !sum(message);
+        return !fold(sum(message));
     }
-    !combine(&[
-        pseudo_header(src, dst, protocol, message.len() as u32),
-        sum(message),
-    ])
+    // RFC 9293 §3.1, RFC 8200 §8.1: addresses, protocol and length, wherever they stand in the sum.
+    let length = u64::from((message.len() as u32).to_be());
+    let pseudo =
+        sum(src.octets()) + sum(dst.octets()) + u64::from(u16::from(protocol).to_be()) + length;
+    !fold(pseudo + sum(message))
 }
 
 #[cfg(test)]
@@ -69,12 +70,28 @@ mod tests {
         for fill in [0x00, 0x01, 0x7f, 0xff] {
             for len in 0..200 {
                 let mut data: Vec<u8> = (0..len).map(|at| (at * 37) as u8 ^ fill).collect();
-                assert_eq!(sum(&data), checksum::sum(&data), "{len}");
+                assert_eq!(fold(sum(&data)), checksum::sum(&data), "{len}");
                 data.fill(fill);
-                assert_eq!(sum(&data), checksum::sum(&data), "{len}");
+                assert_eq!(fold(sum(&data)), checksum::sum(&data), "{len}");
             }
         }
         let large = vec![0xff; 65_535];
-        assert_eq!(sum(&large), checksum::sum(&large));
+        assert_eq!(fold(sum(&large)), checksum::sum(&large));
+    }
+
+    #[test]
+    fn messages_of_both_families_agree_with_the_plain_checksum() {
+        let addresses = [
+            ["192.0.2.255", "10.255.0.1"],
+            ["2001:db8::ffff", "fd00:1:2:3:4:5:6:7"],
+        ];
+        for pair in addresses {
+            let [src, dst] = pair.map(|text| text.parse::<Address>().expect("a literal"));
+            for (len, protocol) in [(8, 1), (9, 6), (1_480, 17), (1_001, 58), (65_515, 6)] {
+                let message: Vec<u8> = (0..len).map(|at| (at * 91) as u8).collect();
+                let plain = checksum::transport(src, dst, protocol, &message);
+                assert_eq!(transport(src, dst, protocol, &message), plain, "{protocol}");
+            }
+        }
     }
 }
