@@ -10,6 +10,7 @@ pub mod blueprint;
 pub mod build;
 pub mod exec;
 pub mod name;
+pub mod plan;
 pub mod process;
 pub mod state;
 pub mod status;
@@ -20,6 +21,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyedge_topologies::Topology;
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
@@ -36,6 +38,14 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(4);
 const ASK_EVERY: Duration = Duration::from_millis(10);
 /// How much of a failed node's log its error shows, in bytes.
 const LOG_TAIL_BYTES: usize = 2_000;
+
+/// Builds the lab of `topology`, which was read from `file`, and waits until all of its nodes answer. They run on.
+pub fn up(file: &Path, topology: &Topology, name: &str) -> Result<LabStatus> {
+    let file = file
+        .canonicalize()
+        .with_context(|| format!("cannot find {}", file.display()))?;
+    up_blueprint(&plan::plan(topology, &file, &name.parse()?)?)
+}
 
 /// Builds the lab and waits until every node that can answer does. On any failure nothing of it stays.
 pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {

@@ -4,15 +4,19 @@
 //! that may hold `unsafe`, and each such place says why there is no safe way.
 //!
 //! - [`lab`]: a topology as namespaces and processes on this machine: up, down, status, exec.
-//! - [`netns`], [`netlink`], [`prefix`]: the ground the lab stands on.
-//! - [`tun`]: the device through which a node takes the packets of its VIPs.
+//! - [`node`], [`backend`]: what each of those processes does.
+//! - [`dataplane`]: drives a forwarder on a TUN device and tunnel sockets.
+//! - [`host`]: the kernel's TCP and UDP, and tokio's time and tasks, for async services.
+//! - [`netns`], [`netlink`], [`prefix`], [`tun`]: the ground that the lab stands on.
 //! - [`control`]: how a node process says that it answers.
 
+pub mod backend;
 pub mod control;
 pub mod dataplane;
 pub mod host;
 pub mod lab;
 pub mod netlink;
 pub mod netns;
+pub mod node;
 pub mod prefix;
 pub mod tun;

@@ -6,6 +6,7 @@
 //!
 //! Reference: rtnetlink(7).
 
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
-use netlink_packet_route::route::RouteType;
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::runtime::Runtime;
@@ -37,6 +38,32 @@ pub struct WireEnd<'a> {
     pub namespace: &'a Namespace,
     /// Its name there, at most [`INTERFACE_LEN_MAX`] bytes.
     pub interface: &'a str,
+}
+
+/// A static route: through a gateway, out of an interface, or through a gateway on that interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where to.
+    pub destination: Prefix,
+    /// Through which gateway, on a connected network.
+    pub via: Option<IpAddr>,
+    /// Out of which interface.
+    pub interface: Option<String>,
+    /// The node's own address that its packets have where nothing else says so; `None` lets the kernel choose.
+    pub source: Option<IpAddr>,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route to {}", self.destination)?;
+        if let Some(via) = self.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(interface) = &self.interface {
+            write!(f, " dev {interface}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A conversation with the kernel about one namespace.
@@ -155,24 +182,11 @@ impl Netlink {
         }
     }
 
-    /// Adds a static route: through a gateway, out of an interface, or through a gateway on that interface.
-    pub fn add_route(
-        &self,
-        destination: Prefix,
-        via: Option<IpAddr>,
-        interface: Option<&str>,
-    ) -> Result<()> {
-        let what = || match (via, interface) {
-            (Some(via), _) => format!("cannot add the route {destination} via {via}"),
-            (None, dev) => format!(
-                "cannot add the route {destination} dev {}",
-                dev.unwrap_or("?")
-            ),
-        };
-        let index = interface.map(index_of).transpose().with_context(what)?;
-        let message = route_message(destination, via, index).with_context(what)?;
-        self.ask(self.handle.route().add(message).execute())
-            .with_context(what)
+    /// Adds a static route.
+    pub fn add_route(&self, route: &Route) -> Result<()> {
+        let message = route_message(route).with_context(|| format!("cannot add the {route}"))?;
+        let added = self.ask(self.handle.route().add(message).execute());
+        added.with_context(|| format!("cannot add the {route}"))
     }
 
     fn ask(&self, request: impl Future<Output = Result<(), rtnetlink::Error>>) -> Result<()> {
@@ -205,41 +219,35 @@ fn checked_interface(name: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-fn route_message(
-    destination: Prefix,
-    via: Option<IpAddr>,
-    index: Option<u32>,
-) -> Result<netlink_packet_route::route::RouteMessage> {
-    if via.is_none() && index.is_none() {
+fn route_message(route: &Route) -> Result<RouteMessage> {
+    let index = route.interface.as_deref().map(index_of).transpose()?;
+    if route.via.is_none() && index.is_none() {
         bail!("a route needs a gateway or an interface");
     }
-    let to = destination.network();
-    Ok(match to.ip() {
-        IpAddr::V4(ip) => {
-            let mut route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(ip, to.len());
-            match via {
-                Some(IpAddr::V4(via)) => route = route.gateway(via),
-                Some(IpAddr::V6(via)) => route = route.via(via),
-                None => {}
-            }
-            index
-                .into_iter()
-                .fold(route, |route, index| route.output_interface(index))
-                .build()
-        }
-        IpAddr::V6(ip) => {
-            let mut route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(ip, to.len());
-            match via {
-                Some(IpAddr::V6(via)) => route = route.gateway(via),
-                Some(IpAddr::V4(via)) => {
-                    bail!("an IPv6 route cannot go through the IPv4 gateway {via}")
-                }
-                None => {}
-            }
-            index
-                .into_iter()
-                .fold(route, |route, index| route.output_interface(index))
-                .build()
-        }
-    })
+    let to = route.destination.network();
+    let mut message = match to.ip() {
+        IpAddr::V4(ip) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(ip, to.len())
+            .build(),
+        IpAddr::V6(ip) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(ip, to.len())
+            .build(),
+    };
+    let given = [route.via, route.source];
+    if let Some(other) = given
+        .iter()
+        .flatten()
+        .find(|ip| ip.is_ipv4() != to.ip().is_ipv4())
+    {
+        bail!("{other} is of the other address family");
+    }
+    let attributes = &mut message.attributes;
+    attributes.extend(route.via.map(|via| RouteAttribute::Gateway(via.into())));
+    attributes.extend(
+        route
+            .source
+            .map(|source| RouteAttribute::PrefSource(source.into())),
+    );
+    attributes.extend(index.map(RouteAttribute::Oif));
+    Ok(message)
 }

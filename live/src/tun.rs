@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use anyhow::{Context, Result};
 use tun_tap::{Iface, Mode};
 
-use crate::netlink::{INTERFACE_LEN_MAX, Netlink, set_sysctl};
+use crate::netlink::{INTERFACE_LEN_MAX, Netlink, Route, set_sysctl};
 use crate::prefix::Prefix;
 
 /// How a device shall be set up.
@@ -61,8 +61,13 @@ impl Tun {
         plan.addresses
             .iter()
             .try_for_each(|address| netlink.await_address(*address))?;
-        for route in &plan.routes {
-            netlink.add_route(*route, None, Some(name))?;
+        for destination in &plan.routes {
+            netlink.add_route(&Route {
+                destination: *destination,
+                via: None,
+                interface: Some(name.clone()),
+                source: None,
+            })?;
         }
         Ok(Self { device })
     }

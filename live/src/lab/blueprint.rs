@@ -4,14 +4,13 @@
 //! then makes exactly what stands here. [`Blueprint::check`] refuses everything that the kernel would refuse half-way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::name::{LabName, check_node};
 use crate::control::SOCKET_PATH_BYTES_MAX;
-use crate::netlink::INTERFACE_LEN_MAX;
+use crate::netlink::{INTERFACE_LEN_MAX, Route};
 use crate::prefix::Prefix;
 
 /// The smallest MTU that carries IPv6 (RFC 8200 §5).
@@ -44,18 +43,7 @@ pub struct NamespacePlan {
     /// Addresses on the loopback: the node's own, whichever wire is used.
     pub addresses: Vec<Prefix>,
     /// Static routes, added once every wire is up.
-    pub routes: Vec<RoutePlan>,
-}
-
-/// A static route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoutePlan {
-    /// Where to.
-    pub destination: Prefix,
-    /// Through which gateway, on a connected network.
-    pub via: Option<IpAddr>,
-    /// Out of which interface.
-    pub interface: Option<String>,
+    pub routes: Vec<Route>,
 }
 
 /// A veth pair.
@@ -190,11 +178,12 @@ impl Blueprint {
     }
 }
 
-fn check_route(route: &RoutePlan, interfaces: &[&WireEndPlan]) -> Result<()> {
-    let RoutePlan {
+fn check_route(route: &Route, interfaces: &[&WireEndPlan]) -> Result<()> {
+    let Route {
         destination,
         via,
         interface,
+        ..
     } = route;
     if let Some(interface) = interface
         && interface != "lo"
@@ -292,10 +281,11 @@ mod tests {
 
     #[test]
     fn a_route_needs_a_way_that_exists() {
-        let route = |via: Option<&str>, interface: Option<&str>| RoutePlan {
+        let route = |via: Option<&str>, interface: Option<&str>| Route {
             destination: Prefix::ANY_V4,
             via: via.map(|via| via.parse().expect("an address")),
             interface: interface.map(str::to_owned),
+            source: None,
         };
         assert!(
             refused(|b| b.namespaces[1].routes.push(route(Some("192.0.2.9"), None)))

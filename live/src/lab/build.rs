@@ -139,9 +139,9 @@ fn add_routes(plan: &NamespacePlan, wires: &[WirePlan]) -> Result<()> {
     addresses
         .copied()
         .try_for_each(|address| netlink.await_address(address))?;
-    plan.routes.iter().try_for_each(|route| {
-        netlink.add_route(route.destination, route.via, route.interface.as_deref())
-    })
+    plan.routes
+        .iter()
+        .try_for_each(|route| netlink.add_route(route))
 }
 
 fn start_processes(

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyedge_live::lab;
-use anyedge_live::lab::blueprint::{
-    Blueprint, NamespacePlan, ProcessPlan, RoutePlan, WireEndPlan, WirePlan,
-};
+use anyedge_live::lab::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
+use anyedge_live::netlink::Route;
 use anyedge_live::netns::Namespace;
 use anyedge_live::prefix::Prefix;
 
@@ -83,10 +82,11 @@ fn namespace(node: &str, forwards: bool, gateways: &[&str]) -> NamespacePlan {
         } else {
             Prefix::ANY_V6
         };
-        RoutePlan {
+        Route {
             destination,
             via: Some(via),
             interface: None,
+            source: None,
         }
     });
     NamespacePlan {

@@ -1,0 +1,474 @@
+//! From a topology to the lab that runs it: which namespaces, wires, routes and processes.
+//!
+//! One namespace for each POP, CLB node, host and client population (its first host), and `ccn.underlay`, a router
+//! that stands for the private network: every tunnel mouth is one wire from it. A client's only wires go to the POPs
+//! that it enters by: for each VIP the publisher with the least round trip, as in the simulator. Delays and losses
+//! are not laid into the wires.
+//!
+//! A node's own addresses are on its loopback. Wires have numbers of their own (169.254.0.0/16 and fd00:ae:ffff::/48),
+//! which nothing in a topology may use.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use anyedge_topologies::{AddressPair, Client, Encap, Kind, Topology};
+use anyhow::{Result, bail, ensure};
+
+use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
+use super::name::LabName;
+use super::state::control_of;
+use crate::netlink::Route;
+use crate::node;
+use crate::prefix::Prefix;
+
+/// The router between all tunnel mouths.
+pub const UNDERLAY: &str = "ccn.underlay";
+/// Networks that the wires are numbered from.
+const WIRES_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 0);
+const WIRES_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xae, 0xffff, 0, 0, 0, 0, 0);
+/// Pairs of addresses in 169.254.1.0 to 169.254.254.255.
+const WIRES_MAX: usize = 254 * 128;
+
+/// The lab of `topology`, read from `file`.
+///
+/// # Errors
+/// What a lab cannot do yet, or an address that the lab needs for itself.
+pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint> {
+    check_encapsulation(topology)?;
+    check_addresses(topology)?;
+    let mut drawing = Drawing {
+        topology,
+        namespaces: Vec::new(),
+        wires: Vec::new(),
+    };
+    drawing.add_tunnel_nodes();
+    for client in topology.clients.values() {
+        drawing.add_client(client)?;
+    }
+    ensure!(
+        drawing.wires.len() <= WIRES_MAX,
+        "a lab has at most {WIRES_MAX} wires"
+    );
+    let blueprint = Blueprint {
+        lab: lab.clone(),
+        topology: file.to_owned(),
+        namespaces: drawing.namespaces,
+        wires: drawing.wires,
+        processes: processes(topology, file, lab),
+    };
+    blueprint.check()?;
+    Ok(blueprint)
+}
+
+struct Drawing<'a> {
+    topology: &'a Topology,
+    namespaces: Vec<NamespacePlan>,
+    wires: Vec<WirePlan>,
+}
+
+/// A node with a tunnel mouth.
+struct TunnelNode {
+    name: String,
+    underlay: AddressPair,
+    mtu: u32,
+    /// What else it holds: the backends' addresses.
+    serves: Vec<IpAddr>,
+    forwards: bool,
+}
+
+impl Drawing<'_> {
+    /// POPs, CLB nodes and hosts, each with its wire to the underlay, and routes between all of them.
+    fn add_tunnel_nodes(&mut self) {
+        let nodes = tunnel_nodes(self.topology);
+        let mut router_routes = Vec::new();
+        for (index, node) in nodes.iter().enumerate() {
+            let (router_end, own_end) = self.add_wire(
+                (UNDERLAY, format!("n{index}")),
+                (&node.name, "ccn0".to_owned()),
+                node.mtu,
+            );
+            router_routes.extend(routes_to(node.underlay, own_end, None));
+            let others = nodes.iter().filter(|other| other.name != node.name);
+            let held = node.underlay.iter().chain(node.serves.iter().copied());
+            self.namespaces.push(NamespacePlan {
+                node: node.name.clone(),
+                forwards: node.forwards,
+                addresses: held.map(Prefix::host).collect(),
+                routes: others
+                    .flat_map(|other| routes_to(other.underlay, router_end, Some(node.underlay)))
+                    .collect(),
+            });
+        }
+        self.namespaces.push(NamespacePlan {
+            node: UNDERLAY.to_owned(),
+            forwards: true,
+            addresses: Vec::new(),
+            routes: router_routes,
+        });
+    }
+
+    /// The first host of a population and its wires to the POPs that it enters by.
+    fn add_client(&mut self, client: &Client) -> Result<()> {
+        let name = Kind::Client.object(&client.name);
+        let (v4, v6) = client.address(0);
+        let own = AddressPair {
+            v4: Some(v4),
+            v6: Some(v6),
+        };
+        let mut gateways: BTreeMap<&str, AddressPair> = BTreeMap::new();
+        let mut routes = Vec::new();
+        for vip in self.topology.vips.values() {
+            let Some(pop) = entry_of(client, &vip.publish) else {
+                continue;
+            };
+            let gateway = match gateways.get(pop) {
+                Some(gateway) => *gateway,
+                None => {
+                    let number = gateways.len();
+                    let pop_name = Kind::Pop.object(pop);
+                    let pop_interface = format!("c{}", self.wires.len());
+                    let ends = (
+                        (&*pop_name, pop_interface),
+                        (&*name, format!("pop{number}")),
+                    );
+                    let (pop_end, client_end) =
+                        self.add_wire(ends.0, ends.1, client.line.mtu_bytes);
+                    self.namespace(&pop_name)?
+                        .routes
+                        .extend(routes_to(own, client_end, None));
+                    gateways.insert(pop, pop_end);
+                    pop_end
+                }
+            };
+            routes.extend(routes_to(vip.address, gateway, Some(own)));
+        }
+        self.namespaces.push(NamespacePlan {
+            node: name,
+            forwards: false,
+            addresses: own.iter().map(Prefix::host).collect(),
+            routes,
+        });
+        Ok(())
+    }
+
+    fn namespace(&mut self, node: &str) -> Result<&mut NamespacePlan> {
+        let found = self
+            .namespaces
+            .iter_mut()
+            .find(|namespace| namespace.node == node);
+        found.ok_or_else(|| anyhow::anyhow!("`{node}` is no node of the topology"))
+    }
+
+    /// Lays a wire and returns the addresses of its two ends.
+    fn add_wire(
+        &mut self,
+        near: (&str, String),
+        far: (&str, String),
+        mtu: u32,
+    ) -> (AddressPair, AddressPair) {
+        let number = u32::try_from(self.wires.len()).expect("far fewer wires than that") * 2;
+        let address = |side: u32| AddressPair {
+            v4: Some(Ipv4Addr::from_bits(WIRES_V4.to_bits() + number + side)),
+            v6: Some(Ipv6Addr::from_bits(
+                WIRES_V6.to_bits() + u128::from(number + side),
+            )),
+        };
+        let end = |(node, interface): (&str, String), pair: AddressPair| {
+            let prefix = |ip: IpAddr| Prefix::new(ip, if ip.is_ipv4() { 31 } else { 127 });
+            WireEndPlan {
+                node: node.to_owned(),
+                interface,
+                addresses: pair.iter().filter_map(prefix).collect(),
+            }
+        };
+        let (near_pair, far_pair) = (address(0), address(1));
+        self.wires.push(WirePlan {
+            ends: [end(near, near_pair), end(far, far_pair)],
+            mtu,
+        });
+        (near_pair, far_pair)
+    }
+}
+
+/// Routes to the addresses of `to` through `via`, sent from `from` where nothing else says so.
+fn routes_to(
+    to: AddressPair,
+    via: AddressPair,
+    from: Option<AddressPair>,
+) -> impl Iterator<Item = Route> {
+    let of_family =
+        |pair: AddressPair, ip: IpAddr| pair.iter().find(|other| other.is_ipv4() == ip.is_ipv4());
+    to.iter()
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(move |ip| Route {
+            destination: Prefix::host(ip),
+            via: of_family(via, ip),
+            interface: None,
+            source: from.and_then(|from| of_family(from, ip)),
+        })
+}
+
+/// The POP that a client enters a VIP by: of its publishers the one with the least round trip, then by name.
+pub fn entry_of<'a>(client: &'a Client, publish: &[String]) -> Option<&'a str> {
+    let known = client
+        .pop_rtts
+        .iter()
+        .filter(|(pop, _)| publish.contains(pop));
+    known
+        .min_by_key(|(pop, rtt)| (**rtt, *pop))
+        .map(|(pop, _)| pop.as_str())
+}
+
+fn tunnel_nodes(topology: &Topology) -> Vec<TunnelNode> {
+    let mut nodes = Vec::new();
+    for pop in topology.pops.values() {
+        let lines = topology.links.values().filter(|link| link.pop == pop.name);
+        nodes.push(TunnelNode {
+            name: Kind::Pop.object(&pop.name),
+            underlay: pop.underlay,
+            mtu: wire_mtu(lines.map(|link| link.line.mtu_bytes)),
+            serves: Vec::new(),
+            // Between the client's wire and the TUN.
+            forwards: true,
+        });
+    }
+    for region in topology.regions.values() {
+        let links = topology
+            .links
+            .values()
+            .filter(|link| link.region == region.name);
+        let hosts = topology
+            .hosts
+            .values()
+            .filter(|host| host.region == region.name);
+        let lines = links
+            .map(|link| link.line)
+            .chain(hosts.map(|host| host.line));
+        let mtu = wire_mtu(lines.map(|line| line.mtu_bytes));
+        nodes.extend(region.clb_nodes.iter().map(|clb_node| TunnelNode {
+            name: clb_node.name.clone(),
+            underlay: clb_node.underlay,
+            mtu,
+            serves: Vec::new(),
+            forwards: false,
+        }));
+    }
+    for host in topology.hosts.values() {
+        nodes.push(TunnelNode {
+            name: Kind::Host.object(&host.name),
+            underlay: host.underlay,
+            mtu: wire_mtu([host.line.mtu_bytes]),
+            serves: host.addresses.clone(),
+            forwards: false,
+        });
+    }
+    nodes
+}
+
+/// A wire carries the largest of the paths that share it; 1,500 when there is none.
+pub(crate) fn wire_mtu(paths: impl IntoIterator<Item = u32>) -> u32 {
+    paths.into_iter().max().unwrap_or(1_500).min(65_535)
+}
+
+fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan> {
+    let process = |node: String, name: String| {
+        let control = control_of(lab, &name);
+        ProcessPlan {
+            arguments: node::arguments(file, &name, &control),
+            node,
+            name,
+            program: None,
+            control: Some(control),
+        }
+    };
+    let forwarders = tunnel_nodes(topology)
+        .into_iter()
+        .map(|node| process(node.name.clone(), node.name));
+    let backends = topology
+        .hosts
+        .keys()
+        .map(|host| process(Kind::Host.object(host), node::backend_name(host)));
+    forwarders.chain(backends).collect()
+}
+
+fn check_encapsulation(topology: &Topology) -> Result<()> {
+    let link = topology
+        .links
+        .values()
+        .find(|link| link.encap == Encap::Gre);
+    let who = link.map(|link| Kind::Link.object(&link.name));
+    let defaults = (topology.defaults.encap == Encap::Gre).then(|| "[defaults]".to_owned());
+    if let Some(who) = who.or(defaults) {
+        bail!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" alone");
+    }
+    Ok(())
+}
+
+/// Refuses addresses that the wires are numbered from.
+fn check_addresses(topology: &Topology) -> Result<()> {
+    let networks = [
+        Prefix::new(WIRES_V4.into(), 16).expect("16 of 32 bits"),
+        Prefix::new(WIRES_V6.into(), 48).expect("48 of 128 bits"),
+    ];
+    let vips = topology.vips.values().flat_map(|vip| vip.address.iter());
+    let nodes = tunnel_nodes(topology);
+    let held = nodes
+        .iter()
+        .flat_map(|node| node.underlay.iter().chain(node.serves.iter().copied()));
+    for ip in vips.chain(held) {
+        if let Some(network) = networks.iter().find(|network| network.contains(ip)) {
+            bail!(
+                "{ip} cannot be used in a lab, whose wires are numbered from {}",
+                network.network()
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO_POPS: &str = include_str!("../../../topologies/two-pops.toml");
+
+    fn blueprint(text: &str) -> Result<Blueprint> {
+        let topology = Topology::parse("two-pops.toml", text).expect("a topology that is shipped");
+        plan(
+            &topology,
+            Path::new("/two-pops.toml"),
+            &"demo".parse().expect("a lab's name"),
+        )
+    }
+
+    fn namespace<'a>(blueprint: &'a Blueprint, node: &str) -> &'a NamespacePlan {
+        blueprint
+            .namespaces
+            .iter()
+            .find(|namespace| namespace.node == node)
+            .expect("a node of the lab")
+    }
+
+    #[test]
+    fn the_smallest_topology_becomes_eight_namespaces_and_seven_processes() {
+        let blueprint = blueprint(TWO_POPS).expect("it can be built");
+        let nodes: Vec<&str> = blueprint
+            .namespaces
+            .iter()
+            .map(|namespace| &*namespace.node)
+            .collect();
+        let expected = [
+            "pop.frankfurt",
+            "pop.tokyo",
+            "region.guangzhou.clb-1",
+            "host.web-1",
+            "host.web-2",
+            UNDERLAY,
+            "client.berlin",
+            "client.osaka",
+        ];
+        assert_eq!(nodes, expected);
+        assert_eq!(
+            blueprint.wires.len(),
+            5 + 2,
+            "five tunnel mouths, two clients"
+        );
+        let names: Vec<&str> = blueprint
+            .processes
+            .iter()
+            .map(|process| &*process.name)
+            .collect();
+        assert_eq!(names[5..], ["backend.web-1", "backend.web-2"]);
+        assert_eq!(blueprint.processes[6].node, "host.web-2");
+        assert!(
+            blueprint
+                .processes
+                .iter()
+                .all(|process| process.program.is_none() && process.control.is_some())
+        );
+    }
+
+    #[test]
+    fn a_client_enters_by_the_nearest_publisher() {
+        let both = blueprint(TWO_POPS).expect("it can be built");
+        let ends = |blueprint: &Blueprint| {
+            let of_osaka = blueprint
+                .wires
+                .iter()
+                .find(|wire| wire.ends[1].node == "client.osaka");
+            of_osaka.expect("it has a wire").ends[0].node.clone()
+        };
+        assert_eq!(ends(&both), "pop.tokyo");
+        let far = TWO_POPS.replace(
+            r#"publish = ["tokyo", "frankfurt"]"#,
+            r#"publish = ["frankfurt"]"#,
+        );
+        assert_eq!(
+            ends(&blueprint(&far).expect("it can be built")),
+            "pop.frankfurt"
+        );
+    }
+
+    #[test]
+    fn a_client_reaches_the_vip_from_its_own_address_and_the_pop_knows_the_way_back() {
+        let blueprint = blueprint(TWO_POPS).expect("it can be built");
+        let routes = &namespace(&blueprint, "client.osaka").routes;
+        let own = &namespace(&blueprint, "client.osaka").addresses;
+        let destinations: Vec<String> = routes
+            .iter()
+            .map(|route| route.destination.to_string())
+            .collect();
+        assert_eq!(destinations, ["203.0.113.10/32", "2001:db8:113::10/128"]);
+        let sources: Vec<Prefix> = routes
+            .iter()
+            .filter_map(|route| route.source)
+            .map(Prefix::host)
+            .collect();
+        assert_eq!(sources, *own);
+        let tokyo = namespace(&blueprint, "pop.tokyo");
+        assert!(tokyo.forwards);
+        for address in own {
+            assert!(
+                tokyo
+                    .routes
+                    .iter()
+                    .any(|route| route.destination == *address),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_tunnel_mouth_has_a_route_to_every_other() {
+        let blueprint = blueprint(TWO_POPS).expect("it can be built");
+        let tunnel_nodes = &blueprint.namespaces[..5];
+        for node in tunnel_nodes {
+            for other in tunnel_nodes.iter().filter(|other| other.node != node.node) {
+                // The first two addresses are those of the mouth.
+                for address in &other.addresses[..2] {
+                    assert!(
+                        node.routes
+                            .iter()
+                            .any(|route| route.destination == *address),
+                        "{} {address}",
+                        node.node
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_lab_cannot_do_is_said_with_its_place() {
+        let gre = TWO_POPS.replace("gre-udp", "gre");
+        let refusal = blueprint(&gre).expect_err("no plain GRE yet").to_string();
+        assert!(refusal.contains("link.frankfurt-guangzhou"), "{refusal}");
+        let clash = TWO_POPS.replace("10.0.0.11", "169.254.7.7");
+        let refusal = blueprint(&clash)
+            .expect_err("the wires' own network")
+            .to_string();
+        assert!(refusal.contains("169.254.7.7"), "{refusal}");
+    }
+}
