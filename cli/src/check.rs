@@ -30,12 +30,20 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
         let list: Vec<Value> = all.iter().map(as_json).collect();
         let _ = writeln!(stdout, "{:#}", json!({ "schema": 1, "mistakes": list }));
     }
-    if all.is_empty() { Exit::Kept } else { Exit::BadInput }
+    if all.is_empty() {
+        Exit::Kept
+    } else {
+        Exit::BadInput
+    }
 }
 
 fn summary(topology: &Topology) -> String {
     let clients: u32 = topology.clients.values().map(|client| client.count).sum();
-    let clb_nodes: usize = topology.regions.values().map(|region| region.clb_nodes.len()).sum();
+    let clb_nodes: usize = topology
+        .regions
+        .values()
+        .map(|region| region.clb_nodes.len())
+        .sum();
     let vips: Vec<&str> = topology.vips.keys().map(String::as_str).collect();
     format!(
         "ok: vip {}, {} POPs, {} regions with {clb_nodes} CLB nodes, {} backend hosts, {clients} clients, {} faults, \
@@ -45,7 +53,11 @@ fn summary(topology: &Topology) -> String {
         topology.regions.len(),
         topology.hosts.len(),
         topology.faults.len(),
-        topology.slos.iter().map(|slo| slo.expect.len()).sum::<usize>(),
+        topology
+            .slos
+            .iter()
+            .map(|slo| slo.expect.len())
+            .sum::<usize>(),
     )
 }
 

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyedge_topologies::Diagnostic;
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+};
 
 /// Prints every mistake of `file` on stderr, with the line that it stands on.
 pub(crate) fn print(file: &Path, found: &[Diagnostic]) {
@@ -16,7 +18,12 @@ pub(crate) fn print(file: &Path, found: &[Diagnostic]) {
         let _ = write!(stderr, "{}", render(mistake, &text));
     }
     let count = found.len();
-    let _ = writeln!(stderr, "{}: {count} mistake{}", file.display(), if count == 1 { "" } else { "s" });
+    let _ = writeln!(
+        stderr,
+        "{}: {count} mistake{}",
+        file.display(),
+        if count == 1 { "" } else { "s" }
+    );
 }
 
 fn render(mistake: &Diagnostic, text: &str) -> String {
@@ -24,13 +31,19 @@ fn render(mistake: &Diagnostic, text: &str) -> String {
     if mistake.span.is_empty() || mistake.span.end > text.len() {
         return plain;
     }
-    let label = LabeledSpan::at(mistake.span.clone(), mistake.hint.clone().unwrap_or_default());
-    let headline =
-        format!("{}:{}:{}: {}: {}", mistake.file, mistake.line, mistake.column, mistake.object, mistake.reason);
+    let label = LabeledSpan::at(
+        mistake.span.clone(),
+        mistake.hint.clone().unwrap_or_default(),
+    );
+    let headline = format!(
+        "{}:{}:{}: {}: {}",
+        mistake.file, mistake.line, mistake.column, mistake.object, mistake.reason
+    );
     let report = Report::new(MietteDiagnostic::new(headline).with_label(label))
         .with_source_code(NamedSource::new(&mistake.file, text.to_owned()));
     let mut shown = String::new();
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(200);
+    let handler =
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(200);
     match handler.render_report(&mut shown, report.as_ref()) {
         Ok(()) => shown,
         Err(_) => plain,

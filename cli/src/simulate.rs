@@ -34,6 +34,7 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
             DigestCover::Headers => Cover::Headers,
             DigestCover::Full => Cover::Full,
         },
+        ..Options::default()
     };
     let bar = progress_bar(args.quiet);
     let started = Instant::now();
@@ -41,7 +42,10 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
     bar.finish_and_clear();
     let report = match ran {
         // The simulated world has no clock of ours; we have.
-        Ok(report) => Report { wall_s: started.elapsed().as_secs_f64(), ..report },
+        Ok(report) => Report {
+            wall_s: started.elapsed().as_secs_f64(),
+            ..report
+        },
         Err(error) => {
             mistakes::complain(&format!("{}: {error}", args.file.display()));
             return Exit::BadInput;
@@ -58,7 +62,9 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
 }
 
 fn publish(args: &SimArgs, report: &Report) -> Result<(), String> {
-    let json = || serde_json::to_string_pretty(report).map_err(|error| format!("the report as JSON: {error}"));
+    let json = || {
+        serde_json::to_string_pretty(report).map_err(|error| format!("the report as JSON: {error}"))
+    };
     let on_stdout = |text: &str| match writeln!(io::stdout().lock(), "{text}") {
         // A reader such as `head` that has seen enough is no failure of ours.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("stdout: {error}")),
@@ -67,7 +73,8 @@ fn publish(args: &SimArgs, report: &Report) -> Result<(), String> {
     match args.json.as_deref() {
         Some(path) if path == Path::new("-") => on_stdout(&json()?),
         Some(path) => {
-            fs::write(path, json()? + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
+            fs::write(path, json()? + "\n")
+                .map_err(|error| format!("{}: {error}", path.display()))?;
             on_stdout(&tables::render(report, args.links))
         }
         None => on_stdout(&tables::render(report, args.links)),
@@ -75,7 +82,11 @@ fn publish(args: &SimArgs, report: &Report) -> Result<(), String> {
 }
 
 fn progress_bar(quiet: bool) -> ProgressBar {
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let target = if quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
     let bar = ProgressBar::with_draw_target(Some(BAR_LEN), target);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3}%  {msg}  {eta} left") {
         bar.set_style(style);
@@ -86,5 +97,9 @@ fn progress_bar(quiet: bool) -> ProgressBar {
 fn show(bar: &ProgressBar, progress: Progress) {
     let share = progress.at.as_secs_f64() / progress.end.max(Duration::from_nanos(1)).as_secs_f64();
     bar.set_position((share.min(1.0) * BAR_LEN as f64) as u64);
-    bar.set_message(format!("{:.1}s simulated, {} packet hops", progress.at.as_secs_f64(), progress.packet_hops));
+    bar.set_message(format!(
+        "{:.1}s simulated, {} packet hops",
+        progress.at.as_secs_f64(),
+        progress.packet_hops
+    ));
 }

@@ -28,7 +28,7 @@ fn line(text: &mut String, content: &str) {
 
 fn table(header: &[&str], left_columns: usize) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if index >= left_columns {
@@ -39,7 +39,11 @@ fn table(header: &[&str], left_columns: usize) -> Table {
 }
 
 fn headline(text: &mut String, report: &Report) {
-    let requests: u64 = report.clients.iter().map(|client| client.requests.sent).sum();
+    let requests: u64 = report
+        .clients
+        .iter()
+        .map(|client| client.requests.sent)
+        .sum();
     let _ = writeln!(
         text,
         "{}: {:.1} simulated seconds, {requests} requests, catchment: {}\n",
@@ -50,8 +54,19 @@ fn headline(text: &mut String, report: &Report) {
 fn clients(text: &mut String, report: &Report) {
     let mut table = table(
         &[
-            "client", "POP", "requests", "failed", "p50 ms", "p90", "p99", "p99.9", "actual p50", "p99", "direct p50",
-            "p99", "gain ms",
+            "client",
+            "POP",
+            "requests",
+            "failed",
+            "p50 ms",
+            "p90",
+            "p99",
+            "p99.9",
+            "actual p50",
+            "p99",
+            "direct p50",
+            "p99",
+            "gain ms",
         ],
         2,
     );
@@ -59,16 +74,24 @@ fn clients(text: &mut String, report: &Report) {
         table.add_row(row(client));
     }
     let _ = writeln!(text, "{table}");
-    line(text, "Latency counts from the time at which a request was due; `actual` from when it was sent.");
+    line(
+        text,
+        "Latency counts from the time at which a request was due; `actual` from when it was sent.",
+    );
     if report.clients.iter().any(|client| client.gain_assumed) {
-        line(text, "* the gain rests on a backbone link whose figures are assumed, see below.");
+        line(
+            text,
+            "* the gain rests on a backbone link whose figures are assumed, see below.",
+        );
     }
     text.push('\n');
 }
 
 fn row(client: &ClientReport) -> Vec<String> {
     let show = |latency: &Option<Latency>, pick: fn(&Latency) -> f64| {
-        latency.as_ref().map_or_else(|| "-".to_owned(), |latency| format!("{:.1}", pick(latency)))
+        latency
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |latency| format!("{:.1}", pick(latency)))
     };
     let gain = client.gain_ms.map_or_else(
         || "-".to_owned(),
@@ -95,14 +118,22 @@ fn failures(requests: &Requests) -> String {
     if requests.failed.is_empty() {
         return "0".to_owned();
     }
-    requests.failed.iter().map(|(cause, count)| format!("{count} {cause}")).collect::<Vec<_>>().join(", ")
+    requests
+        .failed
+        .iter()
+        .map(|(cause, count)| format!("{count} {cause}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn assumed(text: &mut String, report: &Report) {
     if report.assumed_links.is_empty() {
         return;
     }
-    line(text, "Backbone links whose figures are assumed, not measured:");
+    line(
+        text,
+        "Backbone links whose figures are assumed, not measured:",
+    );
     let mut table = table(&["link", "source", "RTT ms"], 2);
     for link in &report.assumed_links {
         let source = link.source.clone().unwrap_or_default();
@@ -116,15 +147,27 @@ fn losses(text: &mut String, report: &Report) {
         line(text, "Packets lost: none\n");
         return;
     }
-    let causes: Vec<String> = report.drops.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+    let causes: Vec<String> = report
+        .drops
+        .iter()
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
     let _ = writeln!(text, "Packets lost: {}\n", causes.join(", "));
 }
 
 fn link_table(text: &mut String, report: &Report) {
     let mut table = table(&["link", "dropped", "delivered"], 2);
     for link in &report.links {
-        let causes: Vec<String> = link.dropped.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
-        table.add_row([link.name.clone(), causes.join(", "), link.delivered.to_string()]);
+        let causes: Vec<String> = link
+            .dropped
+            .iter()
+            .map(|(cause, count)| format!("{count} {cause}"))
+            .collect();
+        table.add_row([
+            link.name.clone(),
+            causes.join(", "),
+            link.delivered.to_string(),
+        ]);
     }
     let _ = writeln!(text, "{table}\n");
 }
@@ -151,8 +194,16 @@ fn verdict(text: &mut String, report: &Report) {
     let _ = writeln!(text, "{table}\n");
     let broken = report.slos.iter().filter(|slo| !slo.kept).count();
     let _ = match broken {
-        0 => writeln!(text, "Verdict: all {} service levels kept", report.slos.len()),
-        _ => writeln!(text, "Verdict: {broken} of {} service levels BROKEN", report.slos.len()),
+        0 => writeln!(
+            text,
+            "Verdict: all {} service levels kept",
+            report.slos.len()
+        ),
+        _ => writeln!(
+            text,
+            "Verdict: {broken} of {} service levels BROKEN",
+            report.slos.len()
+        ),
     };
 }
 
@@ -160,6 +211,11 @@ fn footer(text: &mut String, report: &Report) {
     let _ = write!(
         text,
         "Digest {} (seed {}), {} events, {} packet hops in {:.2} s; TCP: {}",
-        report.digest, report.seed, report.events, report.packet_hops, report.wall_s, report.tcp_stack
+        report.digest,
+        report.seed,
+        report.events,
+        report.packet_hops,
+        report.wall_s,
+        report.tcp_stack
     );
 }

@@ -51,10 +51,17 @@ impl fmt::Display for BuildError {
         match self {
             BuildError::Table(error) => write!(f, "{error}"),
             BuildError::TooManySources(count) => {
-                write!(f, "{count} links, nodes and hosts; the simulator holds {SOURCES_MAX}")
+                write!(
+                    f,
+                    "{count} links, nodes and hosts; the simulator holds {SOURCES_MAX}"
+                )
             }
             BuildError::TooManyRegions(count) => {
-                write!(f, "{count} regions; direct paths can be simulated to {}", hosts::TWIN_REGIONS_MAX)
+                write!(
+                    f,
+                    "{count} regions; direct paths can be simulated to {}",
+                    hosts::TWIN_REGIONS_MAX
+                )
             }
         }
     }
@@ -114,38 +121,75 @@ pub(crate) fn build(
         .pops
         .iter()
         .map(|(name, site)| (*site, Kind::Pop.object(name)))
-        .chain(sites.regions.iter().map(|(name, site)| (*site, Kind::Region.object(name))))
+        .chain(
+            sites
+                .regions
+                .iter()
+                .map(|(name, site)| (*site, Kind::Region.object(name))),
+        )
         .collect();
-    Ok(Built { world, loads, backends, site_names })
+    Ok(Built {
+        world,
+        loads,
+        backends,
+        site_names,
+    })
 }
 
 fn add_sites(topology: &Topology, world: &mut World) -> Sites {
-    let pops = topology.pops.keys().map(|name| (name.clone(), world.internet.add_site())).collect();
-    let regions = topology.regions.keys().map(|name| (name.clone(), world.internet.add_site())).collect();
+    let pops = topology
+        .pops
+        .keys()
+        .map(|name| (name.clone(), world.internet.add_site()))
+        .collect();
+    let regions = topology
+        .regions
+        .keys()
+        .map(|name| (name.clone(), world.internet.add_site()))
+        .collect();
     Sites { pops, regions }
 }
 
 fn add_vips(topology: &Topology, sites: &Sites, world: &mut World) {
     for vip in topology.vips.values() {
         let publishers = vip.publish.iter().map(|pop| sites.pops[pop]).collect();
-        world.internet.add_vip(vip.address.iter().map(Into::into), publishers);
+        world
+            .internet
+            .add_vip(vip.address.iter().map(Into::into), publishers);
     }
 }
 
-fn add_nodes(topology: &Topology, table: &RouteTable, sites: &Sites, ranks: &Ranks, world: &mut World) {
-    let limits = Limits { flows_max: topology.defaults.flows_max as usize };
+fn add_nodes(
+    topology: &Topology,
+    table: &RouteTable,
+    sites: &Sites,
+    ranks: &Ranks,
+    world: &mut World,
+) {
+    let limits = Limits {
+        flows_max: topology.defaults.flows_max as usize,
+    };
     for (node, id) in table.nodes.iter().zip(0u16..) {
         let name = node.name.as_str();
         let (forwarder, site) = match node.kind {
             NodeKind::Pop => {
                 let bare = name.strip_prefix("pop.").unwrap_or(name);
-                (AnyForwarder::Pop(Box::new(Pop::new(name))), Some(sites.pops[bare]))
+                (
+                    AnyForwarder::Pop(Box::new(Pop::new(name))),
+                    Some(sites.pops[bare]),
+                )
             }
             NodeKind::ClbNode(region) => {
                 let forwarder = ClbNode::new(name, limits, world.seed());
-                (AnyForwarder::ClbNode(Box::new(forwarder)), Some(sites.regions[region_name(table, region)]))
+                (
+                    AnyForwarder::ClbNode(Box::new(forwarder)),
+                    Some(sites.regions[region_name(table, region)]),
+                )
             }
-            NodeKind::Host(_) => (AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits))), None),
+            NodeKind::Host(_) => (
+                AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits))),
+                None,
+            ),
         };
         world.nodes.push(Node {
             id: NodeId(id),
@@ -164,7 +208,9 @@ fn add_nodes(topology: &Topology, table: &RouteTable, sites: &Sites, ranks: &Ran
 fn add_scenario(topology: &Topology, table: &RouteTable, sites: &Sites, world: &mut World) {
     for fault in &topology.faults {
         let bare = fault.object.strip_prefix("pop.").unwrap_or(&fault.object);
-        let node = table.node_named(&Kind::Pop.object(bare)).expect("the file's reader resolved the POP");
+        let node = table
+            .node_named(&Kind::Pop.object(bare))
+            .expect("the file's reader resolved the POP");
         for (at, act) in acts_of(fault, node, sites.pops[bare], topology.convergence) {
             world.schedule_act(at, act);
         }

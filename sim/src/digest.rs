@@ -65,7 +65,10 @@ impl TraceDigest {
     }
 
     pub(crate) fn perturbed(self, perturbation: Option<Perturbation>) -> TraceDigest {
-        TraceDigest { perturbation, ..self }
+        TraceDigest {
+            perturbation,
+            ..self
+        }
     }
 
     /// `link` delivered `packet` at `at`.
@@ -99,7 +102,10 @@ impl TraceDigest {
             Cover::Full => packet.len(),
         };
         let place = (u64::from(link) << 32) | packet.len() as u64;
-        self.state = xxh3_64_with_seed(&packet[..covered], mix(mix(self.state, at.as_nanos()), place));
+        self.state = xxh3_64_with_seed(
+            &packet[..covered],
+            mix(mix(self.state, at.as_nanos()), place),
+        );
     }
 
     /// The node ranked `node` told `event` at `at`.
@@ -116,7 +122,8 @@ impl TraceDigest {
 
 /// Multiply and fold: each input bit reaches all output bits, and order matters.
 fn mix(state: u64, value: u64) -> u64 {
-    let product = u128::from(state ^ 0x9e37_79b9_7f4a_7c15) * u128::from((value ^ 0xe703_7ed1_a0b4_28db) | 1);
+    let product =
+        u128::from(state ^ 0x9e37_79b9_7f4a_7c15) * u128::from((value ^ 0xe703_7ed1_a0b4_28db) | 1);
     (product as u64) ^ ((product >> 64) as u64) ^ value.rotate_left(32)
 }
 
@@ -183,6 +190,10 @@ mod tests {
             digest.value()
         };
         let base = value(1, 1, 1);
-        assert!([value(2, 1, 1), value(1, 2, 1), value(1, 1, 2)].iter().all(|other| *other != base));
+        assert!(
+            [value(2, 1, 1), value(1, 2, 1), value(1, 1, 2)]
+                .iter()
+                .all(|other| *other != base)
+        );
     }
 }

@@ -10,7 +10,8 @@ use anyedge_traffic::stats::Stats;
 use crate::internet::{Population, SiteId};
 use crate::node::AnyForwarder;
 use crate::report::{
-    AssumedLink, ClientReport, FaultReport, FlowReport, Latency, LinkReport, Report, Requests, SCHEMA, causes, millis,
+    AssumedLink, ClientReport, FaultReport, FlowReport, Latency, LinkReport, Report, Requests,
+    SCHEMA, causes, millis,
 };
 use crate::run::LoadAccount;
 use crate::stack;
@@ -66,10 +67,19 @@ struct Sums {
 
 impl Sums {
     fn of(accounts: &[LoadAccount]) -> Sums {
-        let mut sums = Sums { anycast: BTreeMap::new(), direct: BTreeMap::new() };
+        let mut sums = Sums {
+            anycast: BTreeMap::new(),
+            direct: BTreeMap::new(),
+        };
         for account in accounts {
-            let side = if account.direct { &mut sums.direct } else { &mut sums.anycast };
-            side.entry(account.client.clone()).or_default().merge(&account.stats.lock());
+            let side = if account.direct {
+                &mut sums.direct
+            } else {
+                &mut sums.anycast
+            };
+            side.entry(account.client.clone())
+                .or_default()
+                .merge(&account.stats.lock());
         }
         sums
     }
@@ -86,16 +96,30 @@ fn client_report(
     let stats = sums.anycast.get(&client.name).unwrap_or(&none);
     let direct = sums.direct.get(&client.name);
     let own = Kind::Client.object(&client.name);
-    let population = world.internet.populations().iter().find(|population| population.name == own);
-    let pops = population.map(|population| entries(population, world, site_names)).unwrap_or_default();
+    let population = world
+        .internet
+        .populations()
+        .iter()
+        .find(|population| population.name == own);
+    let pops = population
+        .map(|population| entries(population, world, site_names))
+        .unwrap_or_default();
     // The name breaks ties, so that two equal POPs do not swap from run to run.
-    let pop = pops.iter().max_by_key(|(name, count)| (**count, core::cmp::Reverse(*name))).map(|(name, _)| name.clone());
+    let pop = pops
+        .iter()
+        .max_by_key(|(name, count)| (**count, core::cmp::Reverse(*name)))
+        .map(|(name, _)| name.clone());
     let latency = Latency::of(stats.intended());
     let direct_latency = direct.and_then(|stats| Latency::of(stats.intended()));
-    let gain = latency.zip(direct_latency).map(|(here, direct)| direct.p50 - here.p50);
+    let gain = latency
+        .zip(direct_latency)
+        .map(|(here, direct)| direct.p50 - here.p50);
     ClientReport {
         name: client.name.clone(),
-        gain_assumed: gain.is_some() && pops.keys().any(|pop| rests_on_assumption(topology, client, pop)),
+        gain_assumed: gain.is_some()
+            && pops
+                .keys()
+                .any(|pop| rests_on_assumption(topology, client, pop)),
         pop,
         pops,
         requests: Requests::of(stats),
@@ -110,12 +134,18 @@ fn client_report(
 }
 
 /// Packets of a population by the POP that they entered by.
-fn entries(population: &Population, world: &World, names: &BTreeMap<SiteId, String>) -> BTreeMap<String, u64> {
+fn entries(
+    population: &Population,
+    world: &World,
+    names: &BTreeMap<SiteId, String>,
+) -> BTreeMap<String, u64> {
     population
         .paths
         .iter()
         .map(|(site, path)| {
-            let name = names.get(site).map_or("", |name| name.strip_prefix("pop.").unwrap_or(name));
+            let name = names
+                .get(site)
+                .map_or("", |name| name.strip_prefix("pop.").unwrap_or(name));
             (name.to_owned(), world.links[path.to_site.index()].delivered)
         })
         .filter(|(_, delivered)| *delivered > 0)
@@ -126,7 +156,9 @@ fn entries(population: &Population, world: &World, names: &BTreeMap<SiteId, Stri
 fn rests_on_assumption(topology: &Topology, client: &Client, pop: &str) -> bool {
     client.loads.iter().any(|load| {
         let region = topology.home_region(&load.vip);
-        topology.link_between(pop, &region.name).is_some_and(|link| link.assumed)
+        topology
+            .link_between(pop, &region.name)
+            .is_some_and(|link| link.assumed)
     })
 }
 
@@ -160,7 +192,10 @@ fn faults(topology: &Topology, now: Instant) -> Vec<FaultReport> {
     for fault in &topology.faults {
         let mut add = |at: core::time::Duration, what: String| {
             if Instant::ZERO + at <= now {
-                faults.push(FaultReport { at_s: at.as_secs_f64(), what });
+                faults.push(FaultReport {
+                    at_s: at.as_secs_f64(),
+                    what,
+                });
             }
         };
         add(fault.at, format!("down {}", fault.object));
@@ -200,9 +235,17 @@ fn flows(world: &World) -> FlowReport {
         opened: tally.opened,
         established: tally.established,
         moved: tally.moved,
-        closed: tally.closed.iter().map(|(end, count)| (format!("{end:?}"), *count)).collect(),
+        closed: tally
+            .closed
+            .iter()
+            .map(|(end, count)| (format!("{end:?}"), *count))
+            .collect(),
         still_open: still_open.sum(),
     };
-    assert_eq!(flows.opened, tally.closed_total() + flows.still_open, "conservation of flows");
+    assert_eq!(
+        flows.opened,
+        tally.closed_total() + flows.still_open,
+        "conservation of flows"
+    );
     flows
 }

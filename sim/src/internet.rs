@@ -63,10 +63,17 @@ pub(crate) struct Internet {
 impl Internet {
     pub(crate) fn add_site(&mut self) -> SiteId {
         self.announced.push(true);
-        SiteId(u16::try_from(self.announced.len() - 1).expect("the builder bounds the number of sites"))
+        SiteId(
+            u16::try_from(self.announced.len() - 1)
+                .expect("the builder bounds the number of sites"),
+        )
     }
 
-    pub(crate) fn add_vip(&mut self, addresses: impl Iterator<Item = Address>, publishers: Vec<SiteId>) {
+    pub(crate) fn add_vip(
+        &mut self,
+        addresses: impl Iterator<Item = Address>,
+        publishers: Vec<SiteId>,
+    ) {
         for address in addresses {
             self.vips.insert(address, self.anycast.len());
         }
@@ -80,8 +87,14 @@ impl Internet {
         paths: BTreeMap<SiteId, PublicPath>,
         pinned: Option<SiteId>,
     ) -> PopulationId {
-        let id = u16::try_from(self.populations.len()).expect("the builder bounds the number of populations");
-        let mut population = Population { name, paths, pinned, catchment: Vec::new() };
+        let id = u16::try_from(self.populations.len())
+            .expect("the builder bounds the number of populations");
+        let mut population = Population {
+            name,
+            paths,
+            pinned,
+            catchment: Vec::new(),
+        };
         population.route(&self.anycast, &self.announced);
         self.populations.push(population);
         PopulationId(id)
@@ -110,7 +123,9 @@ impl Internet {
     /// The link from `site` to the client at `destination`.
     pub(crate) fn back(&self, site: SiteId, destination: Address) -> Option<LinkId> {
         let (_, population) = self.hosts.get(&destination)?;
-        let path = self.populations[usize::from(population.0)].paths.get(&site)?;
+        let path = self.populations[usize::from(population.0)]
+            .paths
+            .get(&site)?;
         Some(path.to_clients)
     }
 
@@ -145,7 +160,11 @@ mod tests {
     use super::*;
 
     fn path(rtt_ms: u64, link: u32) -> PublicPath {
-        PublicPath { rtt: Duration::from_millis(rtt_ms), to_site: LinkId(link), to_clients: LinkId(link + 1) }
+        PublicPath {
+            rtt: Duration::from_millis(rtt_ms),
+            to_site: LinkId(link),
+            to_clients: LinkId(link + 1),
+        }
     }
 
     const VIP: Address = Address::v4([203, 0, 113, 10]);
@@ -155,14 +174,23 @@ mod tests {
         let mut internet = Internet::default();
         let [tokyo, seoul, unpublished] = [0; 3].map(|_| internet.add_site());
         internet.add_vip([VIP].into_iter(), vec![tokyo, seoul]);
-        let paths = BTreeMap::from([(tokyo, path(9, 10)), (seoul, path(30, 20)), (unpublished, path(1, 30))]);
+        let paths = BTreeMap::from([
+            (tokyo, path(9, 10)),
+            (seoul, path(30, 20)),
+            (unpublished, path(1, 30)),
+        ]);
         let osaka = internet.add_population("client.osaka".into(), paths.clone(), None);
-        let direct = internet.add_population("client.osaka/direct".into(), paths, Some(unpublished));
+        let direct =
+            internet.add_population("client.osaka/direct".into(), paths, Some(unpublished));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
         internet.announce(tokyo, false);
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(20)));
         internet.announce(seoul, false);
-        assert_eq!(internet.towards(osaka, VIP), None, "a VIP without publishers is unreachable");
+        assert_eq!(
+            internet.towards(osaka, VIP),
+            None,
+            "a VIP without publishers is unreachable"
+        );
         assert_eq!(internet.towards(direct, VIP), Some(LinkId(30)));
         internet.announce(tokyo, true);
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));

@@ -9,12 +9,13 @@
 mod build;
 pub mod digest;
 pub mod executor;
-pub mod host;
 mod findings;
+pub mod host;
 mod internet;
 mod link;
 mod node;
 mod order;
+pub mod pair;
 mod queue;
 pub mod report;
 pub mod run;

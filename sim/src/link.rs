@@ -72,7 +72,9 @@ impl Link {
     /// A packet of `bytes` bytes is sent at `now`: when it arrives, or why it never will.
     pub(crate) fn send(&mut self, now: Instant, bytes: usize) -> Result<Instant, DropReason> {
         self.offered += 1;
-        self.admit(now, bytes).inspect(|_| self.on_wire += 1).inspect_err(|reason| self.dropped.add(*reason))
+        self.admit(now, bytes)
+            .inspect(|_| self.on_wire += 1)
+            .inspect_err(|reason| self.dropped.add(*reason))
     }
 
     fn admit(&mut self, now: Instant, bytes: usize) -> Result<Instant, DropReason> {
@@ -161,7 +163,10 @@ mod tests {
     fn arrival_is_serialisation_plus_queue_plus_propagation_to_the_nanosecond() {
         let mut link = link(spec());
         assert_eq!(link.send(at(5), 1_500), Ok(at(5 + 12_000 + 10_000_000)));
-        assert_eq!(link.send(at(5), 125), Ok(at(5 + 12_000 + 1_000 + 10_000_000)));
+        assert_eq!(
+            link.send(at(5), 125),
+            Ok(at(5 + 12_000 + 1_000 + 10_000_000))
+        );
         assert_eq!(link.send(at(100_000), 1), Ok(at(100_000 + 8 + 10_000_000)));
     }
 
@@ -172,7 +177,10 @@ mod tests {
         assert!(link.send(at(0), 1_500).is_ok());
         assert!(link.send(at(0), 1_500).is_ok());
         assert_eq!(link.send(at(0), 100), Err(DropReason::QueueFull));
-        assert!(link.send(at(800), 100).is_ok(), "100 bytes have left after 800 ns");
+        assert!(
+            link.send(at(800), 100).is_ok(),
+            "100 bytes have left after 800 ns"
+        );
         link.arrived();
         link.cut_off();
         link.assert_conserved();
@@ -181,20 +189,38 @@ mod tests {
 
     #[test]
     fn loss_is_as_configured() {
-        let mut link = link(LinkSpec { loss_ppm: 100_000, rate_bps: 0, ..spec() });
-        let lost = (0..100_000).filter(|n| link.send(at(*n), 100) == Err(DropReason::LinkLoss)).count();
+        let mut link = link(LinkSpec {
+            loss_ppm: 100_000,
+            rate_bps: 0,
+            ..spec()
+        });
+        let lost = (0..100_000)
+            .filter(|n| link.send(at(*n), 100) == Err(DropReason::LinkLoss))
+            .count();
         assert!((9_700..10_300).contains(&lost), "{lost}");
     }
 
     #[test]
     fn jitter_delays_but_never_reorders() {
-        let mut link = link(LinkSpec { jitter: Duration::from_millis(5), rate_bps: 0, ..spec() });
-        let arrivals: Vec<Instant> =
-            (0..1_000).map(|n| link.send(at(n * 1_000_000), 100).expect("nothing is lost")).collect();
+        let mut link = link(LinkSpec {
+            jitter: Duration::from_millis(5),
+            rate_bps: 0,
+            ..spec()
+        });
+        let arrivals: Vec<Instant> = (0..1_000)
+            .map(|n| link.send(at(n * 1_000_000), 100).expect("nothing is lost"))
+            .collect();
         assert!(arrivals.is_sorted());
-        let delays: Vec<u64> =
-            arrivals.iter().zip(0u64..).map(|(arrival, n)| arrival.as_nanos() - n * 1_000_000).collect();
-        assert!(delays.iter().all(|delay| (10_000_000..=15_000_000).contains(delay)));
+        let delays: Vec<u64> = arrivals
+            .iter()
+            .zip(0u64..)
+            .map(|(arrival, n)| arrival.as_nanos() - n * 1_000_000)
+            .collect();
+        assert!(
+            delays
+                .iter()
+                .all(|delay| (10_000_000..=15_000_000).contains(delay))
+        );
         assert!(delays.iter().any(|delay| *delay > 14_000_000));
     }
 }

@@ -16,9 +16,9 @@ use anyedge_pop::pop::Pop;
 use anyedge_region::clb_node::ClbNode;
 use anyedge_region::vswitch::VSwitch;
 
+use crate::executor::HostId;
 use crate::internet::SiteId;
 use crate::order::Source;
-use crate::executor::HostId;
 use crate::world::LinkId;
 
 /// The forwarders there are, dispatched by a match.

@@ -37,8 +37,14 @@ impl Source {
     /// # Panics
     /// When there are more sources than [`SOURCES_MAX`]; the world's builder refuses such a topology.
     pub(crate) fn new(rank: usize) -> Source {
-        assert!(rank < SOURCES_MAX, "the builder bounds the number of sources");
-        Source { rank: rank as u32, counter: 0 }
+        assert!(
+            rank < SOURCES_MAX,
+            "the builder bounds the number of sources"
+        );
+        Source {
+            rank: rank as u32,
+            counter: 0,
+        }
     }
 
     pub(crate) const fn rank(&self) -> u32 {
@@ -48,8 +54,13 @@ impl Source {
     /// The tie-breaker of this source's next event.
     pub(crate) fn next(&mut self, kind: Kind) -> u64 {
         self.counter += 1;
-        debug_assert!(self.counter < 1 << COUNTER_BITS, "2^40 events of one source are years of work");
-        ((kind as u64) << (RANK_BITS + COUNTER_BITS)) | (u64::from(self.rank) << COUNTER_BITS) | self.counter
+        debug_assert!(
+            self.counter < 1 << COUNTER_BITS,
+            "2^40 events of one source are years of work"
+        );
+        ((kind as u64) << (RANK_BITS + COUNTER_BITS))
+            | (u64::from(self.rank) << COUNTER_BITS)
+            | self.counter
     }
 }
 

@@ -69,7 +69,12 @@ impl<T> EventQueue<T> {
 
     /// Adds an event. `at` must not lie before the last popped event.
     pub(crate) fn push(&mut self, at: Instant, tie: u64, payload: T) {
-        let slot = Slot { at: at.as_nanos(), tie, next: NONE, payload: Some(payload) };
+        let slot = Slot {
+            at: at.as_nanos(),
+            tie,
+            next: NONE,
+            payload: Some(payload),
+        };
         let index = if self.free == NONE {
             self.slab.push(slot);
             u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 events are pending")
@@ -123,7 +128,10 @@ impl<T> EventQueue<T> {
             self.current.pop().expect("seen above")
         };
         let slot = &mut self.slab[index as usize];
-        let payload = slot.payload.take().expect("a pending event has its payload");
+        let payload = slot
+            .payload
+            .take()
+            .expect("a pending event has its payload");
         slot.next = self.free;
         self.free = index;
         self.len -= 1;
@@ -133,7 +141,10 @@ impl<T> EventQueue<T> {
     /// Brings the next bucket that holds anything into work.
     fn advance(&mut self) {
         while self.current.is_empty() && self.late.is_empty() && self.len > 0 {
-            if let Some(fine) = self.fine.next_from(self.fine_at + 1, (self.fine_at | 0x3fff) + 1) {
+            if let Some(fine) = self
+                .fine
+                .next_from(self.fine_at + 1, (self.fine_at | 0x3fff) + 1)
+            {
                 self.fine_at = fine;
                 self.collect(fine);
             } else {
@@ -155,8 +166,13 @@ impl<T> EventQueue<T> {
     /// The fine ring is spent: enters the next coarse bucket that holds anything.
     fn cascade(&mut self) {
         let coarse_at = self.fine_at >> 14;
-        let far = self.far.peek().map(|Reverse((at, _, _))| at >> COARSE_SHIFT);
-        let near = self.coarse.next_from(coarse_at + 1, coarse_at + COARSE_BUCKETS as u64);
+        let far = self
+            .far
+            .peek()
+            .map(|Reverse((at, _, _))| at >> COARSE_SHIFT);
+        let near = self
+            .coarse
+            .next_from(coarse_at + 1, coarse_at + COARSE_BUCKETS as u64);
         let next = match (near, far) {
             (Some(near), Some(far)) => near.min(far),
             (Some(only), None) | (None, Some(only)) => only,
@@ -195,7 +211,10 @@ struct Ring {
 
 impl Ring {
     fn new(buckets: usize) -> Ring {
-        Ring { heads: vec![NONE; buckets].into(), filled: vec![0; buckets / 64].into() }
+        Ring {
+            heads: vec![NONE; buckets].into(),
+            filled: vec![0; buckets / 64].into(),
+        }
     }
 
     fn slot(&self, number: u64) -> usize {
@@ -267,7 +286,14 @@ mod tests {
 
     #[test]
     fn events_leave_in_total_order_at_every_scale() {
-        for (seed, spread) in [(1, 100), (2, 10_000), (3, 10_000_000), (4, 1 << 36), (5, 1 << 44), (6, 1 << 50)] {
+        for (seed, spread) in [
+            (1, 100),
+            (2, 10_000),
+            (3, 10_000_000),
+            (4, 1 << 36),
+            (5, 1 << 44),
+            (6, 1 << 50),
+        ] {
             agree(seed, spread, 20_000);
         }
     }

@@ -198,12 +198,21 @@ impl Latency {
             return None;
         }
         let at = |quantile| millis(histogram.value_at_quantile(quantile));
-        Some(Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: millis(histogram.max()) })
+        Some(Latency {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: millis(histogram.max()),
+        })
     }
 }
 
 pub(crate) fn causes(drops: &DropCounts) -> BTreeMap<&'static str, u64> {
-    drops.iter().map(|(reason, count)| (reason.name(), count)).collect()
+    drops
+        .iter()
+        .map(|(reason, count)| (reason.name(), count))
+        .collect()
 }
 
 /// Nanoseconds as milliseconds with three decimals, which is what the histograms' three digits carry.

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
-use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
-use anyedge_traffic::stats::SharedStats;
 use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
 use anyedge_traffic::clients;
+use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
+use anyedge_traffic::stats::SharedStats;
 
 use crate::build::{self, BuildError, Built, LoadHost};
 use crate::digest::{Cover, Perturbation};
@@ -79,12 +79,18 @@ pub fn run(
     let duration = options.duration.unwrap_or(topology.duration);
     let mut executor = Executor::new();
     let built = build::build(topology, seed, options, executor.handle().clone())?;
-    let Built { world, loads, backends, site_names } = built;
+    let Built {
+        world,
+        loads,
+        backends,
+        site_names,
+    } = built;
     let shared = Shared::new(world, executor.handle().clone());
     for served in &backends {
         let host = SimHost::new(&shared, served.host, &served.name);
         let config = BackendConfig::on(served.listen.clone());
-        backend::serve(&host, config, Arc::new(Unobserved)).expect("a fresh host has every port free");
+        backend::serve(&host, config, Arc::new(Unobserved))
+            .expect("a fresh host has every port free");
     }
     let accounts = start_loads(topology, duration, &shared, &loads);
     let end = Instant::ZERO + duration;
@@ -93,7 +99,11 @@ pub fn run(
         latest: end + topology.drain,
         check_at: end,
         report_at: 0,
-        report_every: if options.progress_every == 0 { PROGRESS_EVERY } else { options.progress_every },
+        report_every: if options.progress_every == 0 {
+            PROGRESS_EVERY
+        } else {
+            options.progress_every
+        },
     };
     while course.go_on(&mut executor, &shared, &accounts, progress) {}
     let now = shared.world().now();
@@ -104,7 +114,15 @@ pub fn run(
     executor.finish();
     let mut world = shared.world();
     world.close();
-    Ok(findings::report(topology, seed, digest, now, &world, &accounts, &site_names))
+    Ok(findings::report(
+        topology,
+        seed,
+        digest,
+        now,
+        &world,
+        &accounts,
+        &site_names,
+    ))
 }
 
 /// Where a run stands and how far it goes.
@@ -129,7 +147,9 @@ impl Course {
         let mut world = shared.world();
         world.flush();
         while executor.handle().is_idle() {
-            let Some(at) = world.next_at() else { return false };
+            let Some(at) = world.next_at() else {
+                return false;
+            };
             if at >= self.check_at && self.is_over(at, accounts) {
                 return false;
             }
@@ -144,7 +164,10 @@ impl Course {
 
     fn is_over(&mut self, at: Instant, accounts: &[LoadAccount]) -> bool {
         self.check_at = at + OUTCOME_CHECK;
-        at > self.latest || accounts.iter().all(|account| account.stats.lock().unfinished() == 0)
+        at > self.latest
+            || accounts
+                .iter()
+                .all(|account| account.stats.lock().unfinished() == 0)
     }
 
     fn tell(&mut self, world: &World, progress: &mut dyn FnMut(Progress)) {
@@ -172,7 +195,9 @@ fn start_loads(
             {
                 continue;
             }
-            let Some(plan) = plan(topology, load, host.v6, duration) else { continue };
+            let Some(plan) = plan(topology, load, host.v6, duration) else {
+                continue;
+            };
             let key = (host.client.clone(), number, host.direct.is_some());
             let account = accounts.entry(key).or_insert_with(|| LoadAccount {
                 client: host.client.clone(),
@@ -180,29 +205,48 @@ fn start_loads(
                 stats: SharedStats::default(),
                 stop: plan.stop,
             });
-            let share = Share { index: host.index, of: host.of };
+            let share = Share {
+                index: host.index,
+                of: host.of,
+            };
             let handle = SimHost::new(shared, host.host, &host.name);
-            clients::start(&handle, &plan, share, &account.stats).expect("the file's reader checked the load");
+            clients::start(&handle, &plan, share, &account.stats)
+                .expect("the file's reader checked the load");
         }
     }
     accounts.into_values().collect()
 }
 
 /// The file's load as the client's; `None` when its VIP has no address of the client's family.
-fn plan(topology: &Topology, load: &anyedge_topologies::Load, v6: bool, duration: Duration) -> Option<Load> {
+fn plan(
+    topology: &Topology,
+    load: &anyedge_topologies::Load,
+    v6: bool,
+    duration: Duration,
+) -> Option<Load> {
     let vip = &topology.vips[&load.vip];
-    let address = if v6 { vip.address.v6.map(Into::into) } else { vip.address.v4.map(Into::into) }?;
+    let address = if v6 {
+        vip.address.v6.map(Into::into)
+    } else {
+        vip.address.v4.map(Into::into)
+    }?;
     let listener = &topology.clbs[&vip.clb].listeners[&load.listener];
     let (kind, size, request_size) = match load.kind {
-        anyedge_topologies::LoadKind::Request { request_bytes, answer_bytes } => {
-            (LoadKind::Request, answer_bytes, request_bytes as u32)
+        anyedge_topologies::LoadKind::Request {
+            request_bytes,
+            answer_bytes,
+        } => (LoadKind::Request, answer_bytes, request_bytes as u32),
+        anyedge_topologies::LoadKind::Tick { payload_bytes } => {
+            (LoadKind::Tick, u64::from(payload_bytes), 0)
         }
-        anyedge_topologies::LoadKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
     };
     Some(Load {
         stream: format!("{}:{}", load.vip, load.listener),
         kind,
-        rate: Rate { count: load.rate.count, per: load.rate.per },
+        rate: Rate {
+            count: load.rate.count,
+            per: load.rate.per,
+        },
         arrivals: match load.arrivals {
             anyedge_topologies::Arrivals::Poisson => Arrivals::Poisson,
             anyedge_topologies::Arrivals::Fixed => Arrivals::Fixed,

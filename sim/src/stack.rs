@@ -8,7 +8,6 @@
 //! Invariant: every packet handed in comes back as one [`Outcome`] and its slot goes back to the pool when its
 //! bytes are read; what the host sends is in [`Io::out`] and nowhere else.
 
-mod checksum;
 mod connections;
 mod datagrams;
 mod flow;
@@ -22,6 +21,7 @@ mod tuple;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use anyedge_net::checksum;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::packet::{Packet, Pool};

@@ -27,7 +27,13 @@ pub(crate) struct Outer {
 }
 
 /// Writes the outer headers in front of the GRE header. `None` when there is no headroom left.
-pub(crate) fn wrap(packet: &mut Packet, encap: Encap, family: Family, from: &Node, to: &Node) -> Option<()> {
+pub(crate) fn wrap(
+    packet: &mut Packet,
+    encap: Encap,
+    family: Family,
+    from: &Node,
+    to: &Node,
+) -> Option<()> {
     let udp_len = match encap {
         Encap::Gre => 0,
         Encap::GreUdp => udp::HEADER_LEN,
@@ -37,11 +43,29 @@ pub(crate) fn wrap(packet: &mut Packet, encap: Encap, family: Family, from: &Nod
     let ip_len = ip::header_len(family);
     let out = packet.push_front(ip_len + udp_len)?;
     let (src, dst) = match family {
-        Family::V4 => (Address::from(IpAddr::V4(from.underlay_v4)), Address::from(IpAddr::V4(to.underlay_v4))),
-        Family::V6 => (Address::from(IpAddr::V6(from.underlay_v6)), Address::from(IpAddr::V6(to.underlay_v6))),
+        Family::V4 => (
+            Address::from(IpAddr::V4(from.underlay_v4)),
+            Address::from(IpAddr::V4(to.underlay_v4)),
+        ),
+        Family::V6 => (
+            Address::from(IpAddr::V6(from.underlay_v6)),
+            Address::from(IpAddr::V6(to.underlay_v6)),
+        ),
     };
-    let protocol = if udp_len == 0 { gre::PROTOCOL } else { udp::PROTOCOL };
-    ip::Header { src, dst, protocol, ttl: TTL, tos, payload_len: udp_len + inner_len }.write(out);
+    let protocol = if udp_len == 0 {
+        gre::PROTOCOL
+    } else {
+        udp::PROTOCOL
+    };
+    ip::Header {
+        src,
+        dst,
+        protocol,
+        ttl: TTL,
+        tos,
+        payload_len: udp_len + inner_len,
+    }
+    .write(out);
     if udp_len > 0 {
         let header = &mut out[ip_len..];
         let source_port = SOURCE_PORTS_FROM | (entropy >> 2);
@@ -62,8 +86,17 @@ pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
             if header[0] != 0x45 {
                 return None;
             }
-            let address = |at: usize| IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-            (address(12), address(16), header[1], header[8], header[9], 20)
+            let address = |at: usize| {
+                IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]])
+            };
+            (
+                address(12),
+                address(16),
+                header[1],
+                header[8],
+                header[9],
+                20,
+            )
         }
         6 => {
             let header = bytes.first_chunk::<40>()?;
@@ -72,7 +105,14 @@ pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
                 octets.copy_from_slice(&header[at..at + 16]);
                 IpAddr::from(octets)
             };
-            (address(8), address(24), (header[0] << 4) | (header[1] >> 4), header[7], header[6], 40)
+            (
+                address(8),
+                address(24),
+                (header[0] << 4) | (header[1] >> 4),
+                header[7],
+                header[6],
+                40,
+            )
         }
         _ => return None,
     };
@@ -87,7 +127,13 @@ pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
         }
         _ => return None,
     };
-    Some(Outer { source, destination, tos, ttl, len })
+    Some(Outer {
+        source,
+        destination,
+        tos,
+        ttl,
+        len,
+    })
 }
 
 #[cfg(test)]
@@ -112,9 +158,18 @@ mod tests {
         let mut pool = Pool::new(1);
         for encap in [Encap::Gre, Encap::GreUdp] {
             for family in [Family::V4, Family::V6] {
-                let meta = Meta { port: PortId(20), peer: NodeId(1), entropy: 0x1234, tos: 0xb9, ttl: 0 };
-                let mut packet = pool.lend_copy(b"gre and inner", meta).expect("the pool is fresh");
-                wrap(&mut packet, encap, family, &node(1), &node(2)).expect("fresh packets have headroom");
+                let meta = Meta {
+                    port: PortId(20),
+                    peer: NodeId(1),
+                    entropy: 0x1234,
+                    tos: 0xb9,
+                    ttl: 0,
+                };
+                let mut packet = pool
+                    .lend_copy(b"gre and inner", meta)
+                    .expect("the pool is fresh");
+                wrap(&mut packet, encap, family, &node(1), &node(2))
+                    .expect("fresh packets have headroom");
                 let outer = unwrap(packet.bytes(), encap).expect("we wrote it");
                 assert_eq!((outer.tos, outer.ttl), (0xb9, 64));
                 match family {
@@ -122,7 +177,11 @@ mod tests {
                     Family::V6 => assert_eq!(outer.destination, IpAddr::V6(node(2).underlay_v6)),
                 }
                 assert_eq!(&packet.bytes()[outer.len..], b"gre and inner");
-                let other = if encap == Encap::Gre { Encap::GreUdp } else { Encap::Gre };
+                let other = if encap == Encap::Gre {
+                    Encap::GreUdp
+                } else {
+                    Encap::Gre
+                };
                 assert!(unwrap(packet.bytes(), other).is_none());
                 assert!((0..outer.len).all(|cut| unwrap(&packet.bytes()[..cut], encap).is_none()));
                 pool.take_back(packet);

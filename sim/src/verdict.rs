@@ -14,7 +14,12 @@ use crate::report::SloReport;
 pub(crate) fn judge<'a>(slo: &'a Slo, stats: &'a Stats) -> impl Iterator<Item = SloReport> + 'a {
     slo.expect.iter().map(move |expectation| {
         let (measured, kept) = measure(expectation, stats);
-        SloReport { of: slo.of.to_string(), expect: expectation.text.clone(), measured, kept }
+        SloReport {
+            of: slo.of.to_string(),
+            expect: expectation.text.clone(),
+            measured,
+            kept,
+        }
     })
 }
 
@@ -38,7 +43,10 @@ fn latency(expectation: &Expectation, stats: &Stats, quantile: f64) -> (String, 
     if stats.intended().is_empty() {
         return ("no answers".to_owned(), false);
     }
-    duration(expectation, Duration::from_nanos(stats.intended().value_at_quantile(quantile)))
+    duration(
+        expectation,
+        Duration::from_nanos(stats.intended().value_at_quantile(quantile)),
+    )
 }
 
 fn duration(expectation: &Expectation, measured: Duration) -> (String, bool) {
@@ -64,12 +72,18 @@ fn share(expectation: &Expectation, stats: &Stats) -> (String, bool) {
     let measured = u128::from(stats.ok()) * 1_000_000;
     let wanted = u128::from(threshold) * u128::from(stats.sent());
     let percent = stats.ok() as f64 * 100.0 / stats.sent() as f64;
-    (format!("{percent:.3}%"), expectation.comparison.holds(measured, wanted))
+    (
+        format!("{percent:.3}%"),
+        expectation.comparison.holds(measured, wanted),
+    )
 }
 
 fn count(expectation: &Expectation, measured: u64) -> (String, bool) {
     let Threshold::Count(threshold) = expectation.value else {
         unreachable!("the file's reader gives each metric a threshold of its kind");
     };
-    (measured.to_string(), expectation.comparison.holds(measured, threshold))
+    (
+        measured.to_string(),
+        expectation.comparison.holds(measured, threshold),
+    )
 }

@@ -203,7 +203,8 @@ impl World {
     /// Puts a service's timer on the calendar.
     pub(crate) fn schedule_timer(&mut self, at: Instant, timer: TimerId) {
         let tie = self.director.next(Kind::Wake);
-        self.queue.push(at.max(self.now), tie, Happening::Wake(timer));
+        self.queue
+            .push(at.max(self.now), tie, Happening::Wake(timer));
     }
 
     /// When the next event is due.
@@ -213,7 +214,9 @@ impl World {
 
     /// Lets the next event happen.
     pub(crate) fn step(&mut self) {
-        let Some((at, happening)) = self.queue.pop() else { return };
+        let Some((at, happening)) = self.queue.pop() else {
+            return;
+        };
         debug_assert!(at >= self.now, "time never runs back");
         self.now = at;
         self.steps += 1;
@@ -240,7 +243,7 @@ impl World {
             timers: &mut self.host_timers,
         };
         let result = act(&mut entry.stack, &mut io);
-        if !entry.touched {
+        if !entry.touched && entry.stack.needs_flush() {
             entry.touched = true;
             self.touched.push(host);
         }
@@ -272,7 +275,12 @@ impl World {
         self.table = Arc::clone(&table);
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
-            node.ledger.apply(&mut node.forwarder, self.now, Arc::clone(&table), &mut self.out);
+            node.ledger.apply(
+                &mut node.forwarder,
+                self.now,
+                Arc::clone(&table),
+                &mut self.out,
+            );
             self.after_node(index);
         }
     }
@@ -284,9 +292,12 @@ impl World {
                 let entry = &mut self.nodes[node.index()];
                 entry.up = true;
                 // What a crashed node knew is gone.
-                entry.forwarder = AnyForwarder::Pop(Box::new(Pop::new(&self.table.nodes[node.index()].name)));
+                entry.forwarder =
+                    AnyForwarder::Pop(Box::new(Pop::new(&self.table.nodes[node.index()].name)));
                 let table = Arc::clone(&self.table);
-                entry.ledger.apply(&mut entry.forwarder, self.now, table, &mut self.out);
+                entry
+                    .ledger
+                    .apply(&mut entry.forwarder, self.now, table, &mut self.out);
                 self.after_node(node.index());
             }
             Act::Announce(site, announced) => self.internet.announce(site, announced),
@@ -296,7 +307,8 @@ impl World {
     fn deliver(&mut self, link: LinkId, mut packet: Packet) {
         let entry = &mut self.links[link.index()];
         entry.arrived();
-        self.digest.delivery(self.now, entry.source.rank(), packet.bytes());
+        self.digest
+            .delivery(self.now, entry.source.rank(), packet.bytes());
         match self.ends[link.index()] {
             LinkEnd::PopPublic(node) => {
                 packet.meta = Meta::plain(PortId::PUBLIC);
@@ -312,7 +324,10 @@ impl World {
                 Err(reason) => self.lose(packet, reason),
             },
             LinkEnd::Clients => {
-                match wire::parse(packet.bytes()).ok().and_then(|parsed| self.internet.host(parsed.flow.dst)) {
+                match wire::parse(packet.bytes())
+                    .ok()
+                    .and_then(|parsed| self.internet.host(parsed.flow.dst))
+                {
                     Some(host) => self.host_packet(host, packet),
                     None => self.lose(packet, DropReason::NoRoute),
                 }
@@ -333,7 +348,8 @@ impl World {
 
     /// A packet came out of a tunnel's link: the port takes off the outer headers.
     fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
-        let Some(outer) = underlay::unwrap(packet.bytes(), self.table.paths[path.index()].encap) else {
+        let Some(outer) = underlay::unwrap(packet.bytes(), self.table.paths[path.index()].encap)
+        else {
             return self.lose(packet, DropReason::Malformed);
         };
         let Some(&node) = self.by_underlay.get(&outer.destination) else {
@@ -342,9 +358,19 @@ impl World {
         if at.is_some_and(|at| at != node) {
             return self.lose(packet, DropReason::NoRoute);
         }
-        let peer = self.by_underlay.get(&outer.source).copied().unwrap_or(NodeId::UNKNOWN);
+        let peer = self
+            .by_underlay
+            .get(&outer.source)
+            .copied()
+            .unwrap_or(NodeId::UNKNOWN);
         packet.pop_front(outer.len);
-        packet.meta = Meta { port: PortId::tunnel(path), peer, entropy: 0, tos: outer.tos, ttl: outer.ttl };
+        packet.meta = Meta {
+            port: PortId::tunnel(path),
+            peer,
+            entropy: 0,
+            tos: outer.tos,
+            ttl: outer.ttl,
+        };
         self.node_packet(node, packet);
     }
 
@@ -354,7 +380,12 @@ impl World {
             return self.lose(packet, DropReason::PopDown);
         }
         self.batch.push(packet);
-        entry.ledger.packets(&mut entry.forwarder, self.now, &mut self.batch, &mut self.out);
+        entry.ledger.packets(
+            &mut entry.forwarder,
+            self.now,
+            &mut self.batch,
+            &mut self.out,
+        );
         self.after_node(node.index());
     }
 
@@ -364,8 +395,14 @@ impl World {
             return;
         }
         entry.timer_at = None;
-        if entry.forwarder.poll_timeout().is_some_and(|deadline| deadline.at <= self.now) {
-            entry.ledger.timeout(&mut entry.forwarder, self.now, &mut self.out);
+        if entry
+            .forwarder
+            .poll_timeout()
+            .is_some_and(|deadline| deadline.at <= self.now)
+        {
+            entry
+                .ledger
+                .timeout(&mut entry.forwarder, self.now, &mut self.out);
         }
         self.after_node(node.index());
     }
@@ -411,7 +448,9 @@ impl World {
             Some(PortKind::Tunnel) => {
                 let path = packet.meta.port.path().expect("a tunnel port has a path");
                 let peer = packet.meta.peer;
-                let (Some(link), Some(peer)) = (node.tunnel(path), self.table.nodes.get(peer.index())) else {
+                let (Some(link), Some(peer)) =
+                    (node.tunnel(path), self.table.nodes.get(peer.index()))
+                else {
                     return self.lose(packet, DropReason::NoRoute);
                 };
                 let own = &self.table.nodes[node.id.index()];
@@ -422,9 +461,14 @@ impl World {
                 }
             }
             Some(PortKind::Public) => {
-                let destination = wire::parse(packet.bytes()).ok().map(|parsed| parsed.flow.dst);
+                let destination = wire::parse(packet.bytes())
+                    .ok()
+                    .map(|parsed| parsed.flow.dst);
                 let site = node.site;
-                match destination.zip(site).and_then(|(to, site)| self.internet.back(site, to)) {
+                match destination
+                    .zip(site)
+                    .and_then(|(to, site)| self.internet.back(site, to))
+                {
                     Some(link) => self.send_on(link, packet),
                     None => self.lose(packet, DropReason::NoRoute),
                 }
@@ -442,7 +486,8 @@ impl World {
         match entry.send(self.now, packet.len()) {
             Ok(arrival) => {
                 let tie = entry.source.next(Kind::Delivery);
-                self.queue.push(arrival, tie, Happening::Delivery(link, packet));
+                self.queue
+                    .push(arrival, tie, Happening::Delivery(link, packet));
             }
             // The link has counted it.
             Err(_) => self.out.pool_mut().take_back(packet),
@@ -468,7 +513,8 @@ impl World {
             let entry = &mut self.hosts[host.index()];
             for (at, timer) in self.host_timers.drain(..) {
                 let tie = entry.source.next(Kind::FlowTimer);
-                self.queue.push(at.max(self.now), tie, Happening::FlowTimer(host, timer));
+                self.queue
+                    .push(at.max(self.now), tie, Happening::FlowTimer(host, timer));
             }
         }
         if self.host_out.is_empty() {
@@ -480,7 +526,9 @@ impl World {
         for mut packet in sent.drain(..) {
             match attachment {
                 Attachment::Client(population) => {
-                    let to = wire::parse(packet.bytes()).ok().map(|parsed| parsed.flow.dst);
+                    let to = wire::parse(packet.bytes())
+                        .ok()
+                        .map(|parsed| parsed.flow.dst);
                     match to.and_then(|to| self.internet.towards(population, to)) {
                         Some(link) => self.send_on(link, packet),
                         None => self.lose(packet, DropReason::NoRoute),
@@ -525,7 +573,9 @@ impl World {
     /// Drops of all kinds and places, by cause.
     pub(crate) fn drops(&self) -> DropCounts {
         let mut all = self.lost.clone();
-        self.nodes.iter().for_each(|node| all.merge(&node.ledger.dropped));
+        self.nodes
+            .iter()
+            .for_each(|node| all.merge(&node.ledger.dropped));
         self.links.iter().for_each(|link| all.merge(&link.dropped));
         self.hosts.iter().for_each(|host| all.merge(&host.dropped));
         all
@@ -535,10 +585,18 @@ impl World {
         self.links.iter().for_each(Link::assert_conserved);
         assert_eq!(self.out.pool().loaned(), 0, "a packet slot never came back");
         let originated: u64 = self.hosts.iter().map(|host| host.sent).sum::<u64>()
-            + self.nodes.iter().map(|node| node.ledger.originated).sum::<u64>();
+            + self
+                .nodes
+                .iter()
+                .map(|node| node.ledger.originated)
+                .sum::<u64>();
         let delivered: u64 = self.hosts.iter().map(|host| host.received).sum();
         let dropped = self.drops().total();
-        assert_eq!(originated, delivered + dropped, "conservation of packets over the whole run");
+        assert_eq!(
+            originated,
+            delivered + dropped,
+            "conservation of packets over the whole run"
+        );
     }
 }
 
@@ -546,8 +604,10 @@ fn underlay_index(table: &RouteTable) -> BTreeMap<IpAddr, NodeId> {
     let nodes = table.nodes.iter().zip(0u16..);
     nodes
         .flat_map(|(node, id)| {
-            [(IpAddr::V4(node.underlay_v4), NodeId(id)), (IpAddr::V6(node.underlay_v6), NodeId(id))]
+            [
+                (IpAddr::V4(node.underlay_v4), NodeId(id)),
+                (IpAddr::V6(node.underlay_v6), NodeId(id)),
+            ]
         })
         .collect()
 }
-

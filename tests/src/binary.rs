@@ -15,7 +15,9 @@ pub enum Profile {
 
 /// The workspace's folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the workspace")
 }
 
 /// The command, built when first asked for, into the target folder that the running test came from.
@@ -31,9 +33,20 @@ pub fn path(profile: Profile) -> &'static Path {
 fn build(flags: &[&str], folder: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test knows its own path");
     // <target>/<profile>/deps/<test>
-    let target = own.ancestors().nth(3).expect("a test lies in the target folder");
+    let target = own
+        .ancestors()
+        .nth(3)
+        .expect("a test lies in the target folder");
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--locked", "--package", "anyedge-cli", "--bin", "anyedge"])
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "anyedge-cli",
+            "--bin",
+            "anyedge",
+        ])
         .args(flags)
         .arg("--target-dir")
         .arg(target)
@@ -46,7 +59,11 @@ fn build(flags: &[&str], folder: &str) -> PathBuf {
 
 /// Runs the command in the workspace's folder to its end.
 pub fn run(profile: Profile, args: &[&str]) -> Output {
-    Command::new(path(profile)).args(args).current_dir(root()).output().expect("the command can be run")
+    Command::new(path(profile))
+        .args(args)
+        .current_dir(root())
+        .output()
+        .expect("the command can be run")
 }
 
 /// Runs `sim` with `args` and gives its JSON; the verdict may be either.
@@ -54,8 +71,15 @@ pub fn run(profile: Profile, args: &[&str]) -> Output {
 /// # Panics
 /// When the run fails otherwise than by a broken service level.
 pub fn simulate(profile: Profile, args: &[&str]) -> serde_json::Value {
-    let output = run(profile, &[&["sim", "--quiet", "--json", "-"], args].concat());
+    let output = run(
+        profile,
+        &[&["sim", "--quiet", "--json", "-"], args].concat(),
+    );
     let code = output.status.code();
-    assert!(matches!(code, Some(0 | 1)), "{args:?}: exit {code:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        matches!(code, Some(0 | 1)),
+        "{args:?}: exit {code:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).expect("the report is JSON")
 }

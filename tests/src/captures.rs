@@ -16,7 +16,8 @@ const ETHERTYPE_AT: usize = 12;
 
 /// All capture files, by name; `None`, and a word on stderr, without the data.
 pub fn all() -> Option<Vec<PathBuf>> {
-    let entries = fs::read_dir(dataset::folder()?.join("cases/pcap")).expect("the data has captures");
+    let entries =
+        fs::read_dir(dataset::folder()?.join("cases/pcap")).expect("the data has captures");
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| {

@@ -13,6 +13,9 @@ pub fn folder() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("SKIPPED: no data in {} (set ANYEDGE_DATA)", folder.display());
+    eprintln!(
+        "SKIPPED: no data in {} (set ANYEDGE_DATA)",
+        folder.display()
+    );
     None
 }

@@ -32,15 +32,27 @@ fn two_pops() -> String {
 }
 
 fn total(of: &Value) -> u64 {
-    of.as_object().map_or(0, |causes| causes.values().filter_map(Value::as_u64).sum())
+    of.as_object()
+        .map_or(0, |causes| causes.values().filter_map(Value::as_u64).sum())
 }
 
 #[test]
 fn a_run_that_keeps_its_service_levels_exits_0_and_prints_a_verdict() {
-    let output = run(Profile::Release, &["sim", "--quiet", "topologies/two-pops.toml"]);
+    let output = run(
+        Profile::Release,
+        &["sim", "--quiet", "topologies/two-pops.toml"],
+    );
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}");
-    for expected in ["osaka", "tokyo", "lowest RTT (ideal)", "Verdict: all", "Digest", "smoltcp", "down pop.tokyo"] {
+    for expected in [
+        "osaka",
+        "tokyo",
+        "lowest RTT (ideal)",
+        "Verdict: all",
+        "Digest",
+        "smoltcp",
+        "down pop.tokyo",
+    ] {
         assert!(text.contains(expected), "no `{expected}` in:\n{text}");
     }
 }
@@ -49,21 +61,34 @@ fn a_run_that_keeps_its_service_levels_exits_0_and_prints_a_verdict() {
 fn a_broken_service_level_exits_1() {
     let strict = two_pops().replace("p50 < 1s", "p50 < 1ms");
     let file = Scratch::with("strict.toml", &strict);
-    let output = run(Profile::Release, &["sim", "--quiet", "--duration", "3s", file.path()]);
+    let output = run(
+        Profile::Release,
+        &["sim", "--quiet", "--duration", "3s", file.path()],
+    );
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("BROKEN"));
 }
 
 #[test]
 fn a_mistake_exits_2_with_its_place_and_what_would_be_right() {
-    let wrong = two_pops().replace("publish = [\"tokyo\", \"frankfurt\"]", "publish = [\"tokio\", \"frankfurt\"]");
-    let line = wrong.lines().position(|line| line.contains("tokio")).expect("just put there") + 1;
+    let wrong = two_pops().replace(
+        "publish = [\"tokyo\", \"frankfurt\"]",
+        "publish = [\"tokio\", \"frankfurt\"]",
+    );
+    let line = wrong
+        .lines()
+        .position(|line| line.contains("tokio"))
+        .expect("just put there")
+        + 1;
     let file = Scratch::with("wrong.toml", &wrong);
     for command in ["sim", "check"] {
         let output = run(Profile::Release, &[command, file.path()]);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.contains(&format!("{}:{line}:12", file.path())), "no place in:\n{text}");
+        assert!(
+            text.contains(&format!("{}:{line}:12", file.path())),
+            "no place in:\n{text}"
+        );
         assert!(text.contains("tokyo"), "no hint in:\n{text}");
     }
     let nothing = run(Profile::Release, &["sim", "no-such-file.toml"]);
@@ -74,7 +99,14 @@ fn a_mistake_exits_2_with_its_place_and_what_would_be_right() {
 
 #[test]
 fn every_shipped_topology_checks() {
-    let output = run(Profile::Release, &["check", "topologies/two-pops.toml", "topologies/global-14.toml"]);
+    let output = run(
+        Profile::Release,
+        &[
+            "check",
+            "topologies/two-pops.toml",
+            "topologies/global-14.toml",
+        ],
+    );
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
 }
@@ -82,27 +114,59 @@ fn every_shipped_topology_checks() {
 #[test]
 fn the_report_has_its_promised_fields_and_its_sums_agree() {
     let report = simulate(Profile::Release, &["topologies/two-pops.toml"]);
-    for field in ["schema", "topology", "seed", "digest", "virtual_s", "wall_s", "events", "packet_hops", "drops"] {
+    for field in [
+        "schema",
+        "topology",
+        "seed",
+        "digest",
+        "virtual_s",
+        "wall_s",
+        "events",
+        "packet_hops",
+        "drops",
+    ] {
         assert!(!report[field].is_null(), "no {field}");
     }
-    assert_eq!((report["schema"].as_u64(), report["seed"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(
+        (report["schema"].as_u64(), report["seed"].as_u64()),
+        (Some(1), Some(1))
+    );
     let links = report["links"].as_array().expect("a list");
-    let delivered: u64 = links.iter().filter_map(|link| link["delivered"].as_u64()).sum();
+    let delivered: u64 = links
+        .iter()
+        .filter_map(|link| link["delivered"].as_u64())
+        .sum();
     assert_eq!(report["packet_hops"].as_u64(), Some(delivered));
     for client in report["clients"].as_array().expect("a list") {
         let requests = &client["requests"];
         let sent = requests["sent"].as_u64().expect("a count");
-        assert_eq!(Some(sent - total(&requests["failed"])), requests["ok"].as_u64());
+        assert_eq!(
+            Some(sent - total(&requests["failed"])),
+            requests["ok"].as_u64()
+        );
         assert!(sent > 100, "{client}");
         for latency in ["latency_ms", "actual_ms", "direct_ms"] {
             let of = |percentile: &str| client[latency][percentile].as_f64().expect("a figure");
             let ordered = ["p50", "p90", "p99", "p999", "max"].map(of);
-            assert!(ordered.is_sorted() && ordered[0] > 0.0, "{latency}: {ordered:?}");
+            assert!(
+                ordered.is_sorted() && ordered[0] > 0.0,
+                "{latency}: {ordered:?}"
+            );
         }
     }
-    let faults: Vec<&str> = report["faults"].as_array().into_iter().flatten().filter_map(|f| f["what"].as_str()).collect();
+    let faults: Vec<&str> = report["faults"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|f| f["what"].as_str())
+        .collect();
     assert_eq!(faults, ["down pop.tokyo", "up pop.tokyo"]);
-    assert!(report["drops"]["PopDown"].as_u64().is_some_and(|lost| lost > 0), "a crash loses packets");
+    assert!(
+        report["drops"]["PopDown"]
+            .as_u64()
+            .is_some_and(|lost| lost > 0),
+        "a crash loses packets"
+    );
     let flows = &report["flows"];
     let ended = total(&flows["closed"]) + flows["still_open"].as_u64().expect("a count");
     assert_eq!(flows["opened"].as_u64(), Some(ended));
@@ -113,14 +177,37 @@ fn the_main_job_serves_60_cities_from_14_pops_and_keeps_its_service_levels() {
     let report = simulate(Profile::Release, &["topologies/global-14.toml"]);
     let clients = report["clients"].as_array().expect("a list");
     assert!(clients.len() >= 60, "{} cities", clients.len());
-    let sent: u64 = clients.iter().filter_map(|client| client["requests"]["sent"].as_u64()).sum();
+    let sent: u64 = clients
+        .iter()
+        .filter_map(|client| client["requests"]["sent"].as_u64())
+        .sum();
     assert!(sent >= 5_000, "{sent} requests");
-    assert!(report["virtual_s"].as_f64().is_some_and(|seconds| seconds >= 60.0));
-    assert!(clients.iter().all(|client| client["direct_ms"]["p50"].as_f64().is_some_and(|p50| p50 > 0.0)));
-    let broken: Vec<&Value> = report["slos"].as_array().into_iter().flatten().filter(|slo| slo["kept"] != true).collect();
+    assert!(
+        report["virtual_s"]
+            .as_f64()
+            .is_some_and(|seconds| seconds >= 60.0)
+    );
+    assert!(clients.iter().all(|client| {
+        client["direct_ms"]["p50"]
+            .as_f64()
+            .is_some_and(|p50| p50 > 0.0)
+    }));
+    let broken: Vec<&Value> = report["slos"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|slo| slo["kept"] != true)
+        .collect();
     assert!(broken.is_empty(), "{broken:?}");
     let assumed = report["assumed_links"].as_array().expect("a list");
-    assert!(assumed.iter().any(|link| link["name"] == "moscow-guangzhou"));
-    let moscow: Vec<&Value> = clients.iter().filter(|client| client["pop"] == "moscow").collect();
+    assert!(
+        assumed
+            .iter()
+            .any(|link| link["name"] == "moscow-guangzhou")
+    );
+    let moscow: Vec<&Value> = clients
+        .iter()
+        .filter(|client| client["pop"] == "moscow")
+        .collect();
     assert!(!moscow.is_empty() && moscow.iter().all(|client| client["gain_assumed"] == true));
 }

@@ -12,8 +12,24 @@ use syn::visit::Visit;
 
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
-const BANNED_NAMES: &[&str] = &["mod.rs", "utils.rs", "util.rs", "common.rs", "helpers.rs", "types.rs", "misc.rs"];
-const BANNED_WORDS: &[&str] = &["FIXME", "XXX", "HACK", "todo!(", "unimplemented!(", "#[ignore", "#[should_panic"];
+const BANNED_NAMES: &[&str] = &[
+    "mod.rs",
+    "utils.rs",
+    "util.rs",
+    "common.rs",
+    "helpers.rs",
+    "types.rs",
+    "misc.rs",
+];
+const BANNED_WORDS: &[&str] = &[
+    "FIXME",
+    "XXX",
+    "HACK",
+    "todo!(",
+    "unimplemented!(",
+    "#[ignore",
+    "#[should_panic",
+];
 
 /// What each crate may use of the others; an arrow that is not here is not allowed.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -23,20 +39,44 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("region", &["net", "ccn"]),
     ("topologies", &["net", "ccn"]),
     ("traffic", &["net"]),
-    ("sim", &["net", "ccn", "pop", "region", "topologies", "traffic"]),
-    ("live", &["net", "ccn", "pop", "region", "topologies", "traffic"]),
+    (
+        "sim",
+        &["net", "ccn", "pop", "region", "topologies", "traffic"],
+    ),
+    (
+        "live",
+        &["net", "ccn", "pop", "region", "topologies", "traffic"],
+    ),
     ("cli", &["net", "sim", "live", "topologies"]),
-    ("tests", &["net", "ccn", "pop", "region", "topologies", "traffic", "sim", "live"]),
+    (
+        "tests",
+        &[
+            "net",
+            "ccn",
+            "pop",
+            "region",
+            "topologies",
+            "traffic",
+            "sim",
+            "live",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the workspace")
+        .to_path_buf()
 }
 
 /// Every file below the crates' folders whose name ends so, as (path from the root, text).
 fn files(ending: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ARROWS.iter().map(|(folder, _)| root().join(folder)).collect();
+    let mut folders: Vec<PathBuf> = ARROWS
+        .iter()
+        .map(|(folder, _)| root().join(folder))
+        .collect();
     folders.push(root().join("docs"));
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of the workspace can be read") {
@@ -45,13 +85,20 @@ fn files(ending: &str) -> Vec<(String, String)> {
                 folders.push(path);
             } else if path.to_string_lossy().ends_with(ending) {
                 let text = fs::read_to_string(&path).expect("source files are UTF-8");
-                let name = path.strip_prefix(root()).expect("it was found there").display().to_string();
+                let name = path
+                    .strip_prefix(root())
+                    .expect("it was found there")
+                    .display()
+                    .to_string();
                 found.push((name, text));
             }
         }
     }
     found.sort();
-    assert!(!found.is_empty(), "no {ending} file found: the test looks in the wrong place");
+    assert!(
+        !found.is_empty(),
+        "no {ending} file found: the test looks in the wrong place"
+    );
     found
 }
 
@@ -86,7 +133,11 @@ fn files_are_named_after_what_they_define() {
     let vague = files(".rs")
         .iter()
         .map(|(name, _)| name.clone())
-        .filter(|name| BANNED_NAMES.iter().any(|banned| name.ends_with(&format!("/{banned}"))))
+        .filter(|name| {
+            BANNED_NAMES
+                .iter()
+                .any(|banned| name.ends_with(&format!("/{banned}")))
+        })
         .collect::<Vec<_>>();
     assert_none("file names that say nothing", &vague);
 }
@@ -94,7 +145,10 @@ fn files_are_named_after_what_they_define() {
 #[test]
 fn nothing_is_left_for_later_in_the_code() {
     let mut offences = Vec::new();
-    for (name, text) in files(".rs").iter().filter(|(name, _)| !name.ends_with("tests/tidy.rs")) {
+    for (name, text) in files(".rs")
+        .iter()
+        .filter(|(name, _)| !name.ends_with("tests/tidy.rs"))
+    {
         for (number, line) in text.lines().enumerate() {
             for word in BANNED_WORDS.iter().filter(|word| line.contains(**word)) {
                 offences.push(format!("{name}:{}: {word}", number + 1));
@@ -114,7 +168,10 @@ impl Functions {
         let lines = block.span().end().line - block.span().start().line + 1;
         if lines > FUNCTION_LINES_MAX {
             let at = name.span().start().line;
-            self.long.push(format!("{}:{at}: {name} has {lines} lines, at most {FUNCTION_LINES_MAX}", self.file));
+            self.long.push(format!(
+                "{}:{at}: {name} has {lines} lines, at most {FUNCTION_LINES_MAX}",
+                self.file
+            ));
         }
     }
 }
@@ -141,7 +198,10 @@ fn functions_fit_a_screen() {
     let mut long = Vec::new();
     for (file, text) in files(".rs") {
         let parsed = syn::parse_file(&text).expect("the workspace compiles");
-        let mut functions = Functions { file, long: Vec::new() };
+        let mut functions = Functions {
+            file,
+            long: Vec::new(),
+        };
         functions.visit_file(&parsed);
         long.append(&mut functions.long);
     }
@@ -150,17 +210,27 @@ fn functions_fit_a_screen() {
 
 #[test]
 fn dependency_arrows_point_down_only() {
-    let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ARROWS.iter().map(|(folder, uses)| (*folder, uses.iter().copied().collect())).collect();
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace has a manifest");
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ARROWS
+        .iter()
+        .map(|(folder, uses)| (*folder, uses.iter().copied().collect()))
+        .collect();
+    let manifest =
+        fs::read_to_string(root().join("Cargo.toml")).expect("the workspace has a manifest");
     let mut offences = Vec::new();
     for folder in allowed.keys() {
-        assert!(manifest.contains(&format!("\"{folder}\"")), "{folder} is no member of the workspace");
-        let text = fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("each crate has a manifest");
+        assert!(
+            manifest.contains(&format!("\"{folder}\"")),
+            "{folder} is no member of the workspace"
+        );
+        let text = fs::read_to_string(root().join(folder).join("Cargo.toml"))
+            .expect("each crate has a manifest");
         // Dev-dependencies may look up: tests of a lower crate can use an upper one's builders.
         let own = text.split("[dev-dependencies]").next().unwrap_or_default();
         for line in own.lines() {
-            let Some(used) = line.strip_prefix("anyedge-").and_then(|rest| rest.split(['.', ' ']).next()) else {
+            let Some(used) = line
+                .strip_prefix("anyedge-")
+                .and_then(|rest| rest.split(['.', ' ']).next())
+            else {
                 continue;
             };
             if !allowed[folder].contains(used) {
@@ -181,8 +251,16 @@ fn every_path_in_the_documents_exists() {
     }
     let mut links = 0;
     for (document, text) in &documents {
-        let folder = root().join(document).parent().expect("a file has a folder").to_path_buf();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let folder = root()
+            .join(document)
+            .parent()
+            .expect("a file has a folder")
+            .to_path_buf();
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let path = target.split('#').next().unwrap_or_default();
             if path.is_empty() || path.contains("://") {
                 continue;
@@ -193,16 +271,35 @@ fn every_path_in_the_documents_exists() {
             }
         }
     }
-    assert!(links >= 20, "the documents link to the code: found {links} links");
+    assert!(
+        links >= 20,
+        "the documents link to the code: found {links} links"
+    );
     assert_none("links to what does not exist", &offences);
 }
 
 #[test]
 fn every_pure_crate_bans_what_would_break_a_rehearsal() {
-    for folder in ["net", "ccn", "pop", "region", "topologies", "traffic", "sim"] {
+    for folder in [
+        "net",
+        "ccn",
+        "pop",
+        "region",
+        "topologies",
+        "traffic",
+        "sim",
+    ] {
         let text = fs::read_to_string(root().join(folder).join("clippy.toml")).unwrap_or_default();
-        for banned in ["std::time::Instant::now", "std::thread::spawn", "std::net::UdpSocket", "std::time::SystemTime"] {
-            assert!(text.contains(banned), "{folder}/clippy.toml does not ban {banned}");
+        for banned in [
+            "std::time::Instant::now",
+            "std::thread::spawn",
+            "std::net::UdpSocket",
+            "std::time::SystemTime",
+        ] {
+            assert!(
+                text.contains(banned),
+                "{folder}/clippy.toml does not ban {banned}"
+            );
         }
     }
 }

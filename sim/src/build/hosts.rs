@@ -11,9 +11,9 @@ use anyedge_net::flow::Address;
 use anyedge_net::route_table::RouteTable;
 use anyedge_topologies::{Client, Kind, Line, Load, Topology};
 
+use super::Sites;
 use super::links::{self, twin_name};
 use super::ranks::Ranks;
-use super::Sites;
 use crate::executor::HostId;
 use crate::internet::{PopulationId, PublicPath, SiteId};
 use crate::stack::{HostConfig, HostStack};
@@ -50,9 +50,15 @@ pub(crate) struct BackendHost {
 
 /// Names of all hosts that the world will have.
 pub(super) fn names(topology: &Topology) -> Vec<String> {
-    let mut names: Vec<String> = topology.hosts.keys().map(|name| backend_name(name)).collect();
+    let mut names: Vec<String> = topology
+        .hosts
+        .keys()
+        .map(|name| backend_name(name))
+        .collect();
     for client in topology.clients.values() {
-        let populations = twins(topology, client).into_iter().map(|region| twin_name(&client.name, &region));
+        let populations = twins(topology, client)
+            .into_iter()
+            .map(|region| twin_name(&client.name, &region));
         for population in populations.chain([Kind::Client.object(&client.name)]) {
             names.extend((0..client.count).map(|index| host_name(&population, index)));
         }
@@ -71,8 +77,14 @@ fn host_name(population: &str, index: u32) -> String {
 
 /// Regions that loads of `client` also reach straight over the public path.
 fn twins(topology: &Topology, client: &Client) -> Vec<String> {
-    let regions = client.loads.iter().filter(|load| load.direct).map(|load| home(topology, load));
-    let mut regions: Vec<String> = regions.filter(|region| client.region_rtts.contains_key(region)).collect();
+    let regions = client
+        .loads
+        .iter()
+        .filter(|load| load.direct)
+        .map(|load| home(topology, load));
+    let mut regions: Vec<String> = regions
+        .filter(|region| client.region_rtts.contains_key(region))
+        .collect();
     regions.sort();
     regions.dedup();
     regions
@@ -92,17 +104,39 @@ pub(super) fn add_backends(
     let mut backends = Vec::new();
     for host in topology.hosts.values() {
         let name = backend_name(&host.name);
-        let node = table.node_named(&Kind::Host.object(&host.name)).expect("the table has every host");
-        let id = add_host(&name, &name, &host.addresses, host.line, Attachment::Backend(node), ranks, world);
+        let node = table
+            .node_named(&Kind::Host.object(&host.name))
+            .expect("the table has every host");
+        let id = add_host(
+            &name,
+            &name,
+            &host.addresses,
+            host.line,
+            Attachment::Backend(node),
+            ranks,
+            world,
+        );
         world.nodes[node.index()].backend = Some(id);
-        let servers = topology.targets.values().flat_map(|targets| &targets.servers);
+        let servers = topology
+            .targets
+            .values()
+            .flat_map(|targets| &targets.servers);
         let own = servers.filter(|server| server.host == host.name);
         let mut listen: Vec<SocketAddr> = own
-            .flat_map(|server| server.address.iter().map(|address| SocketAddr::new(address, server.port)))
+            .flat_map(|server| {
+                server
+                    .address
+                    .iter()
+                    .map(|address| SocketAddr::new(address, server.port))
+            })
             .collect();
         listen.sort();
         listen.dedup();
-        backends.push(BackendHost { host: id, name, listen });
+        backends.push(BackendHost {
+            host: id,
+            name,
+            listen,
+        });
     }
     backends
 }
@@ -120,11 +154,26 @@ pub(super) fn add_clients(
         let mut paths = BTreeMap::new();
         for (pop, rtt) in &client.pop_rtts {
             let pop_object = Kind::Pop.object(pop);
-            let node = table.node_named(&pop_object).expect("the table has every POP");
+            let node = table
+                .node_named(&pop_object)
+                .expect("the table has every POP");
             let [towards, back] = links::both_ways(&own, &pop_object);
-            let (to_site, to_clients) =
-                links::add_public(client, [&towards, &back], *rtt, LinkEnd::PopPublic(node), ranks, world);
-            paths.insert(sites.pops[pop], PublicPath { rtt: *rtt, to_site, to_clients });
+            let (to_site, to_clients) = links::add_public(
+                client,
+                [&towards, &back],
+                *rtt,
+                LinkEnd::PopPublic(node),
+                ranks,
+                world,
+            );
+            paths.insert(
+                sites.pops[pop],
+                PublicPath {
+                    rtt: *rtt,
+                    to_site,
+                    to_clients,
+                },
+            );
         }
         let population = world.internet.add_population(own.clone(), paths, None);
         add_population(client, &own, population, None, ranks, world, &mut loads);
@@ -146,15 +195,37 @@ fn add_twin(
 ) {
     let name = twin_name(&client.name, region);
     let rtt = client.region_rtts[region];
-    let region_id = table.regions.iter().zip(0u16..).find(|(entry, _)| entry.name == region);
+    let region_id = table
+        .regions
+        .iter()
+        .zip(0u16..)
+        .find(|(entry, _)| entry.name == region);
     let (_, id) = region_id.expect("the table has every region");
     let [towards, back] = links::both_ways(&name, &Kind::Region.object(region));
     let end = LinkEnd::RegionPublic(anyedge_net::id::RegionId(id));
-    let (to_site, to_clients) = links::add_public(client, [&towards, &back], rtt, end, ranks, world);
+    let (to_site, to_clients) =
+        links::add_public(client, [&towards, &back], rtt, end, ranks, world);
     let site: SiteId = sites.regions[region];
-    let paths = BTreeMap::from([(site, PublicPath { rtt, to_site, to_clients })]);
-    let population = world.internet.add_population(name.clone(), paths, Some(site));
-    add_population(client, &name, population, Some((region, id)), ranks, world, loads);
+    let paths = BTreeMap::from([(
+        site,
+        PublicPath {
+            rtt,
+            to_site,
+            to_clients,
+        },
+    )]);
+    let population = world
+        .internet
+        .add_population(name.clone(), paths, Some(site));
+    add_population(
+        client,
+        &name,
+        population,
+        Some((region, id)),
+        ranks,
+        world,
+        loads,
+    );
 }
 
 /// Adds the hosts of one population; `twin` names the region of a direct one.
@@ -173,10 +244,24 @@ fn add_population(
         let own_name = host_name(name, index);
         let drawn_as = host_name(&Kind::Client.object(&client.name), index);
         let uses_v6 = client.uses_v6(index);
-        let address = if uses_v6 { IpAddr::V6(v6) } else { IpAddr::V4(v4) };
+        let address = if uses_v6 {
+            IpAddr::V6(v6)
+        } else {
+            IpAddr::V4(v4)
+        };
         let attachment = Attachment::Client(population);
-        let host = add_host(&own_name, &drawn_as, &[address], client.line, attachment, ranks, world);
-        world.internet.add_host(Address::from(address), host, population);
+        let host = add_host(
+            &own_name,
+            &drawn_as,
+            &[address],
+            client.line,
+            attachment,
+            ranks,
+            world,
+        );
+        world
+            .internet
+            .add_host(Address::from(address), host, population);
         loads.push(LoadHost {
             host,
             name: drawn_as,
@@ -209,7 +294,12 @@ fn add_host(
     world: &mut World,
 ) -> HostId {
     let usual = HostConfig::new(drawn_as, addresses.to_vec(), world.seed());
-    let stack = HostStack::new(&HostConfig { mtu: line.mtu_bytes as usize, ..usual });
-    world.hosts.push(HostEntry::new(stack, ranks.source(name), attachment));
+    let stack = HostStack::new(&HostConfig {
+        mtu: line.mtu_bytes as usize,
+        ..usual
+    });
+    world
+        .hosts
+        .push(HostEntry::new(stack, ranks.source(name), attachment));
     HostId(u32::try_from(world.hosts.len() - 1).expect("the builder bounds the number of hosts"))
 }

@@ -33,7 +33,10 @@ pub(super) fn names(topology: &Topology, table: &RouteTable) -> Vec<String> {
             names.extend(both_ways(&own, &Kind::Pop.object(pop)));
         }
         for region in client.region_rtts.keys() {
-            names.extend(both_ways(&twin_name(&client.name, region), &Kind::Region.object(region)));
+            names.extend(both_ways(
+                &twin_name(&client.name, region),
+                &Kind::Region.object(region),
+            ));
         }
     }
     names
@@ -41,7 +44,8 @@ pub(super) fn names(topology: &Topology, table: &RouteTable) -> Vec<String> {
 
 fn path_ends(table: &RouteTable, ends: &PathEnds) -> (String, String) {
     let node = |id: anyedge_net::id::NodeId| table.nodes[id.index()].name.clone();
-    let region_object = |id: anyedge_net::id::RegionId| Kind::Region.object(&table.regions[id.index()].name);
+    let region_object =
+        |id: anyedge_net::id::RegionId| Kind::Region.object(&table.regions[id.index()].name);
     match *ends {
         PathEnds::Ccn { pop, region } => (node(pop), region_object(region)),
         PathEnds::Fabric { region, host } => (node(host), region_object(region)),
@@ -49,7 +53,12 @@ fn path_ends(table: &RouteTable, ends: &PathEnds) -> (String, String) {
 }
 
 /// Adds the links under all tunnels: POP to region and region to host.
-pub(super) fn add_backbone(topology: &Topology, table: &RouteTable, ranks: &Ranks, world: &mut World) {
+pub(super) fn add_backbone(
+    topology: &Topology,
+    table: &RouteTable,
+    ranks: &Ranks,
+    world: &mut World,
+) {
     for (id, path) in table.paths() {
         let (edge_name, region_object) = path_ends(table, &path.ends);
         let (edge, region, rtt, line) = match path.ends {

@@ -28,7 +28,10 @@ impl Ranks {
     }
 
     pub(crate) fn source(&self, name: &str) -> Source {
-        let rank = self.0.get(name).expect("every source was named before anything was built");
+        let rank = self
+            .0
+            .get(name)
+            .expect("every source was named before anything was built");
         Source::new(*rank)
     }
 }

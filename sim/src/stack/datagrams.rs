@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
+use anyedge_net::checksum;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::host::DatagramMeta;
@@ -20,9 +21,7 @@ use anyedge_net::wire::{Parsed, udp};
 
 use super::port_range::PortRange;
 use super::tuple::{Bound, Table};
-use super::{
-    HostConfig, HostStack, Io, Outcome, checksum, drop_packet, icmp, socket_address, unspecified,
-};
+use super::{HostConfig, HostStack, Io, Outcome, drop_packet, icmp, socket_address, unspecified};
 
 /// A UDP socket of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

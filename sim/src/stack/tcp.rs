@@ -20,7 +20,7 @@ use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToke
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
-use super::checksum;
+use anyedge_net::checksum;
 
 /// The TCP that every simulated host speaks, for reports.
 pub const TCP_STACK: &str = "smoltcp 0.14 (Reno, no SACK)";

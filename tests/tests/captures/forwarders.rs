@@ -24,8 +24,10 @@ use anyedge_topologies::Topology;
 const LIMITS: Limits = Limits { flows_max: 10_000 };
 
 fn table() -> Arc<RouteTable> {
-    let topology = Topology::load(root().join("topologies/two-pops.toml")).expect("the shipped file reads");
-    let mut author = anyedge_topologies::author(&topology, HashKey::new([7; 16])).expect("it makes plans");
+    let topology =
+        Topology::load(root().join("topologies/two-pops.toml")).expect("the shipped file reads");
+    let mut author =
+        anyedge_topologies::author(&topology, HashKey::new([7; 16])).expect("it makes plans");
     author.publish().expect("its table is sound")
 }
 
@@ -43,21 +45,42 @@ impl<F: Forwarder> Subject<F> {
         let mut ledger = Ledger::default();
         ledger.apply(&mut forwarder, Instant::ZERO, Arc::clone(table), &mut out);
         out.events_mut().clear();
-        Subject { forwarder, ledger, out, now: Instant::ZERO, forwarded: 0 }
+        Subject {
+            forwarder,
+            ledger,
+            out,
+            now: Instant::ZERO,
+            forwarded: 0,
+        }
     }
 
     /// Hands `bytes` in by `port`; the ledger checks that they are accounted for, this that what comes out parses.
     fn feed(&mut self, bytes: &[u8], port: PortId, peer: NodeId, tos: u8) {
-        let meta = Meta { port, peer, entropy: 0, tos, ttl: 64 };
-        let Some(packet) = self.out.pool_mut().lend_copy(bytes, meta) else { return };
+        let meta = Meta {
+            port,
+            peer,
+            entropy: 0,
+            tos,
+            ttl: 64,
+        };
+        let Some(packet) = self.out.pool_mut().lend_copy(bytes, meta) else {
+            return;
+        };
         self.now += core::time::Duration::from_millis(1);
         let mut batch = vec![packet];
-        self.ledger.packets(&mut self.forwarder, self.now, &mut batch, &mut self.out);
-        let sent: Vec<_> = self.out.sent_mut().drain(..).chain(self.out.local_mut().drain(..)).collect();
+        self.ledger
+            .packets(&mut self.forwarder, self.now, &mut batch, &mut self.out);
+        let sent: Vec<_> = self
+            .out
+            .sent_mut()
+            .drain(..)
+            .chain(self.out.local_mut().drain(..))
+            .collect();
         for packet in sent {
             let inner = match packet.meta.port.kind() {
                 Some(PortKind::Tunnel) => {
-                    let gre = gre::parse(packet.bytes()).expect("what enters a tunnel starts with GRE");
+                    let gre =
+                        gre::parse(packet.bytes()).expect("what enters a tunnel starts with GRE");
                     &packet.bytes()[gre.header_len..]
                 }
                 _ => packet.bytes(),
@@ -67,7 +90,11 @@ impl<F: Forwarder> Subject<F> {
             self.out.pool_mut().take_back(packet);
         }
         self.out.events_mut().clear();
-        assert_eq!(self.out.pool().loaned(), 0, "a packet is neither sent nor dropped");
+        assert_eq!(
+            self.out.pool().loaned(),
+            0,
+            "a packet is neither sent nor dropped"
+        );
     }
 }
 
@@ -77,7 +104,9 @@ fn dressed(packet: &[u8], inward: bool) -> Option<Vec<u8>> {
     let parsed = wire::parse(packet).ok()?;
     let vip = match parsed.family {
         Family::V4 => Address::v4([203, 0, 113, 10]),
-        Family::V6 => Address::from(std::net::IpAddr::V6([0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10].into())),
+        Family::V6 => Address::from(std::net::IpAddr::V6(
+            [0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10].into(),
+        )),
     };
     let mut dressed = packet.to_vec();
     if inward {
@@ -90,7 +119,11 @@ fn dressed(packet: &[u8], inward: bool) -> Option<Vec<u8>> {
 
 /// `packet` behind a GRE header.
 fn tunnelled(packet: &[u8]) -> Vec<u8> {
-    let protocol = if packet.first().is_some_and(|byte| byte >> 4 == 6) { 0x86dd } else { 0x0800 };
+    let protocol = if packet.first().is_some_and(|byte| byte >> 4 == 6) {
+        0x86dd
+    } else {
+        0x0800
+    };
     let mut bytes = vec![0; gre::HEADER_LEN];
     gre::write(&mut bytes, protocol, gre::GreKey::new(0, false, 9));
     bytes.extend_from_slice(packet);
@@ -101,7 +134,13 @@ fn tunnelled(packet: &[u8]) -> Vec<u8> {
 fn feed_all<F: Forwarder>(forwarder: F) -> Option<usize> {
     let table = table();
     let mut subject = Subject::new(forwarder, &table);
-    let mut ports = vec![PortId(9), PortId::LOCAL, PortId::PUBLIC, PortId::VPC, PortId::BACKEND];
+    let mut ports = vec![
+        PortId(9),
+        PortId::LOCAL,
+        PortId::PUBLIC,
+        PortId::VPC,
+        PortId::BACKEND,
+    ];
     ports.extend(table.paths().map(|(path, _)| PortId::tunnel(path)));
     let mut peers = vec![NodeId::UNKNOWN];
     peers.extend((0..table.nodes.len()).map(|index| NodeId(index as u16)));
@@ -130,20 +169,29 @@ fn feed_all<F: Forwarder>(forwarder: F) -> Option<usize> {
 #[test]
 fn no_capture_breaks_a_pop() {
     if let Some(forwarded) = feed_all(Pop::new("pop.tokyo")) {
-        assert!(forwarded > 100, "only {forwarded} packets got through: the test tries nothing");
+        assert!(
+            forwarded > 100,
+            "only {forwarded} packets got through: the test tries nothing"
+        );
     }
 }
 
 #[test]
 fn no_capture_breaks_a_clb_node() {
     if let Some(forwarded) = feed_all(ClbNode::new("region.guangzhou.clb-1", LIMITS, Seed(1))) {
-        assert!(forwarded > 10, "only {forwarded} packets got through: the test tries nothing");
+        assert!(
+            forwarded > 10,
+            "only {forwarded} packets got through: the test tries nothing"
+        );
     }
 }
 
 #[test]
 fn no_capture_breaks_a_vswitch() {
     if let Some(forwarded) = feed_all(VSwitch::new("host.web-1", LIMITS)) {
-        assert!(forwarded > 10, "only {forwarded} packets got through: the test tries nothing");
+        assert!(
+            forwarded > 10,
+            "only {forwarded} packets got through: the test tries nothing"
+        );
     }
 }
