@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use serde::{Serialize, Serializer};
 
 use super::name::LabName;
 use super::state::{LabState, ProcessState};
@@ -11,7 +12,7 @@ use super::teardown::namespaces_of;
 use crate::control;
 
 /// A lab.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LabStatus {
     /// Its name.
     pub lab: LabName,
@@ -22,7 +23,7 @@ pub struct LabStatus {
 }
 
 /// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeStatus {
     /// The node, such as `pop.tokyo`.
     pub node: String,
@@ -35,7 +36,7 @@ pub struct NodeStatus {
 }
 
 /// One process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProcessStatus {
     /// Its name in the lab.
     pub name: String,
@@ -45,7 +46,8 @@ pub struct ProcessStatus {
     pub alive: bool,
     /// Whether it answered just now; `None` for a program that has no way to.
     pub answering: Option<bool>,
-    /// How long it has run.
+    /// How long it has run; as JSON in seconds.
+    #[serde(rename = "uptime_s", serialize_with = "as_seconds")]
     pub uptime: Option<Duration>,
     /// What it says of itself, empty if it does not answer.
     pub summary: String,
@@ -96,5 +98,60 @@ fn process_status(known: &ProcessState) -> ProcessStatus {
         uptime: known.process.uptime(),
         summary: own.map(|answer| answer.summary).unwrap_or_default(),
         log: known.log.clone(),
+    }
+}
+
+fn as_seconds<S: Serializer>(uptime: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    uptime
+        .map(|uptime| uptime.as_secs_f64())
+        .serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(alive: bool, answering: Option<bool>) -> ProcessStatus {
+        ProcessStatus {
+            name: "pop.tokyo".to_owned(),
+            pid: 7,
+            alive,
+            answering,
+            uptime: Some(Duration::from_millis(1_500)),
+            summary: "0 in, 0 out".to_owned(),
+            log: PathBuf::from("/run/anyedge/demo/pop.tokyo.log"),
+        }
+    }
+
+    fn lab(process: ProcessStatus) -> LabStatus {
+        let node = NodeStatus {
+            node: "pop.tokyo".to_owned(),
+            namespace: "anyedge-demo-pop.tokyo".to_owned(),
+            present: true,
+            processes: vec![process],
+        };
+        LabStatus {
+            lab: "demo".parse().expect("a lab's name"),
+            topology: PathBuf::from("/two-pops.toml"),
+            nodes: vec![node],
+        }
+    }
+
+    #[test]
+    fn a_lab_is_healthy_when_all_that_can_answer_do() {
+        assert!(lab(process(true, Some(true))).is_healthy());
+        assert!(lab(process(true, None)).is_healthy());
+        assert!(!lab(process(true, Some(false))).is_healthy());
+        assert!(!lab(process(false, None)).is_healthy());
+    }
+
+    #[test]
+    fn the_status_as_json_has_its_uptime_in_seconds() {
+        let json = serde_json::to_value(lab(process(true, Some(true)))).expect("plain data");
+        let shown = &json["nodes"][0]["processes"][0];
+        assert_eq!(
+            (json["lab"].as_str(), shown["uptime_s"].as_f64()),
+            (Some("demo"), Some(1.5))
+        );
     }
 }
