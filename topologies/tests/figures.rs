@@ -131,6 +131,33 @@ fn public_round_trips_are_those_of_the_data() {
     assert!(checked > 60 * 14, "only {checked} figures");
 }
 
+/// Extra delay each way is uniform in 0..=J, so the round trip's variance is J^2 / 6.
+#[test]
+fn public_jitter_gives_the_deviation_of_the_pings_to_the_nearest_pop() {
+    let Some(pairs) = pairs("wondernetwork_2018_long.csv") else {
+        return;
+    };
+    let topology = load("global-14.toml");
+    for client in topology.clients.values() {
+        let (pop, _) = client
+            .pop_rtts
+            .iter()
+            .min_by_key(|(_, rtt)| **rtt)
+            .expect("a client has public paths");
+        let key = (city_of(client).to_owned(), stand_in(pop).to_owned());
+        let back = (key.1.clone(), key.0.clone());
+        let row = pairs.get(&key).or_else(|| pairs.get(&back));
+        let mdev: f64 = row.expect("a measured pair")[5].parse().expect("a figure");
+        let wanted = mdev * 6_f64.sqrt();
+        let given = client.line.jitter.as_secs_f64() * 1e3;
+        assert!(
+            (given - wanted).abs() < 0.0051,
+            "{}: {given} ms, not {wanted}",
+            client.name
+        );
+    }
+}
+
 #[test]
 fn backbone_links_are_those_of_the_data() {
     let Some(pairs) = pairs("azure_p50_2024-04-09.csv") else {
