@@ -1,4 +1,7 @@
 //! How a running lab is: per node its namespace, and per process whether it lives, whether it answers, and since when.
+//!
+//! Nothing here is remembered: namespaces are listed, processes looked up by id and start time, and each one that has
+//! a control socket is asked. A lab that lost a node is still shown, with that node as it is.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,6 @@
 //! What every test on the real ground needs: a name that no other test has, and its removal whatever happens.
+//!
+//! [`LoneLab::line_of_three`] is the small network that most tests stand on: client, router, server, both families.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

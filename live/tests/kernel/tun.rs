@@ -1,4 +1,6 @@
 //! A TUN device in a namespace: what the kernel routes to it comes out, what goes in reaches the kernel's sockets.
+//!
+//! A datagram is answered by swapping its addresses and ports, which leaves every checksum as it is. Needs root.
 
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
