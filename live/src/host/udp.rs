@@ -104,7 +104,7 @@ impl KernelUdp {
                     },
                 }),
             ]),
-            _ => Err(Errno::EAFNOSUPPORT),
+            _ => Err(Errno::EINVAL),
         }
     }
 
