@@ -31,7 +31,7 @@ enum Process {
     Poisson {
         last: Instant,
         mean: Duration,
-        rng: Rng,
+        rng: Box<Rng>,
     },
 }
 
@@ -62,7 +62,7 @@ impl Schedule {
             (count, Arrivals::Poisson) => Process::Poisson {
                 last: load.start,
                 mean: Duration::from_nanos(spread(u64::from(share.of), per_nanos, count)),
-                rng: stream(&format!("arrivals {} {}", load.stream, share.index)),
+                rng: Box::new(stream(&format!("arrivals {} {}", load.stream, share.index))),
             },
         };
         Schedule {

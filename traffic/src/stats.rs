@@ -187,7 +187,8 @@ impl Stats {
 pub struct SharedStats(Arc<Mutex<Stats>>);
 
 impl SharedStats {
-    /// The account itself. Hold it shortly: the load waits.
+    /// The account itself. Hold it shortly: the load waits, and a second `lock` in one expression waits
+    /// for ever.
     pub fn lock(&self) -> MutexGuard<'_, Stats> {
         self.0
             .lock()

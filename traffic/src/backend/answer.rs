@@ -1,8 +1,7 @@
 //! The body of an HTTP answer: a short text, or pattern bytes that are made as they are sent.
 //!
-//! The pattern is never copied together: each frame is a piece of the one static window. Asking for a frame
-//! is progress, and dropping the body is the end of the answer, which is how the connection's patience
-//! learns of both.
+//! The pattern is never copied together: each frame is a piece of the one static window. Dropping the body
+//! is the end of the answer, which is how the connection's patience learns of it.
 
 use core::convert::Infallible;
 use core::pin::Pin;
@@ -64,7 +63,6 @@ impl<H: Host> Body for Answer<H> {
         if left == 0 {
             return Poll::Ready(None);
         }
-        self.patience.on_progress();
         let piece = match &self.content {
             Content::Text(text) => text.clone(),
             Content::Pattern { .. } => {

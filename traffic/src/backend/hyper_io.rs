@@ -15,21 +15,23 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use crate::scratch::Scratch;
 
 /// A stream for hyper.
-pub(super) struct HyperIo<S> {
+pub(super) struct HyperIo<S, F> {
     stream: S,
     first: Vec<u8>,
     first_taken: usize,
     scratch: Scratch,
+    on_written: F,
 }
 
-impl<S> HyperIo<S> {
-    /// `stream`, of which `first` has been read already.
-    pub(super) const fn new(stream: S, first: Vec<u8>, scratch: Scratch) -> HyperIo<S> {
+impl<S, F: Fn()> HyperIo<S, F> {
+    /// `stream`, of which `first` has been read already; `on_written` is told when it takes bytes.
+    pub(super) const fn new(stream: S, first: Vec<u8>, scratch: Scratch, on_written: F) -> Self {
         HyperIo {
             stream,
             first,
             first_taken: 0,
             scratch,
+            on_written,
         }
     }
 
@@ -38,7 +40,7 @@ impl<S> HyperIo<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Read for HyperIo<S> {
+impl<S: AsyncRead + Unpin, F: Unpin> Read for HyperIo<S, F> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -64,13 +66,17 @@ impl<S: AsyncRead + Unpin> Read for HyperIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for HyperIo<S> {
+impl<S: AsyncWrite + Unpin, F: Fn() + Unpin> Write for HyperIo<S, F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(1..)) = written {
+            (self.on_written)();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -85,6 +91,7 @@ impl<S: AsyncWrite + Unpin> Write for HyperIo<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::cell::Cell;
     use core::task::{Waker, ready};
     use hyper::rt::ReadBuf;
     use std::collections::VecDeque;
@@ -133,7 +140,7 @@ mod tests {
         }
     }
 
-    fn read(io: &mut HyperIo<Pieces>, most: usize) -> Poll<Vec<u8>> {
+    fn read(io: &mut HyperIo<Pieces, fn()>, most: usize) -> Poll<Vec<u8>> {
         let mut space = vec![0; most];
         let mut buffer = ReadBuf::new(&mut space);
         let mut context = Context::from_waker(Waker::noop());
@@ -150,7 +157,7 @@ mod tests {
         stream
             .reads
             .extend([Poll::Ready(b"defgh".to_vec()), Poll::Pending]);
-        let mut io = HyperIo::new(stream, b"abc".to_vec(), Scratch::new());
+        let mut io = HyperIo::new(stream, b"abc".to_vec(), Scratch::new(), (|| ()) as fn());
         assert_eq!(read(&mut io, 2), Poll::Ready(b"ab".to_vec()));
         assert_eq!(read(&mut io, 10), Poll::Ready(b"c".to_vec()));
         assert_eq!(read(&mut io, 4), Poll::Ready(b"defg".to_vec()));
@@ -161,7 +168,9 @@ mod tests {
 
     #[test]
     fn writes_flushes_and_shutdowns_reach_the_stream_with_their_results() {
-        let mut io = HyperIo::new(Pieces::default(), Vec::new(), Scratch::new());
+        let told = Cell::new(0);
+        let on_written = || told.set(told.get() + 1);
+        let mut io = HyperIo::new(Pieces::default(), Vec::new(), Scratch::new(), on_written);
         let mut context = Context::from_waker(Waker::noop());
         let written = Pin::new(&mut io).poll_write(&mut context, b"12345");
         assert!(matches!(written, Poll::Ready(Ok(3))));
@@ -173,6 +182,7 @@ mod tests {
             Pin::new(&mut io).poll_shutdown(&mut context),
             Poll::Ready(Err(_))
         ));
+        assert_eq!(told.get(), 1);
         assert_eq!(io.into_stream().log, ["write 5", "flush", "close"]);
     }
 }

@@ -4,7 +4,7 @@
 //! afterwards every bit of progress buys `idle_timeout`. One timer per connection: it is not moved by each
 //! progress, but looks at the deadline when it fires and sleeps on if that has moved.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
 use anyedge_net::host::Host;
@@ -14,6 +14,7 @@ use anyedge_net::time::Instant;
 pub(super) struct Patience<H> {
     host: H,
     deadline_nanos: AtomicU64,
+    is_answering: AtomicBool,
     head_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -25,6 +26,7 @@ impl<H: Host> Patience<H> {
         Patience {
             host,
             deadline_nanos,
+            is_answering: AtomicBool::new(false),
             head_timeout,
             idle_timeout,
         }
@@ -35,9 +37,25 @@ impl<H: Host> Patience<H> {
         self.set(self.host.now() + self.idle_timeout);
     }
 
-    /// The answer is out; the next head is awaited.
+    /// A head is complete: an answer begins.
+    pub(super) fn on_request(&self) {
+        self.is_answering.store(true, Ordering::Relaxed);
+        self.on_progress();
+    }
+
+    /// The answer is out, but for what waits in buffers; the next head is awaited.
     pub(super) fn on_answered(&self) {
-        self.set(self.host.now() + self.head_timeout);
+        self.is_answering.store(false, Ordering::Relaxed);
+        self.await_head();
+    }
+
+    /// The client's side took some bytes.
+    pub(super) fn on_written(&self) {
+        if self.is_answering.load(Ordering::Relaxed) {
+            self.on_progress();
+        } else {
+            self.await_head();
+        }
     }
 
     /// Completes when the deadline has passed.
@@ -53,6 +71,10 @@ impl<H: Host> Patience<H> {
                 .sleep_until(deadline.min(now + self.head_timeout))
                 .await;
         }
+    }
+
+    fn await_head(&self) {
+        self.set(self.host.now() + self.head_timeout);
     }
 
     fn set(&self, deadline: Instant) {

@@ -129,8 +129,12 @@ impl BackendStats {
 pub struct SharedBackendStats(Arc<Mutex<BackendStats>>);
 
 impl SharedBackendStats {
-    /// The counts themselves. Hold them shortly: the backend waits.
-    pub fn lock(&self) -> MutexGuard<'_, BackendStats> {
+    /// The counts as they are.
+    pub fn snapshot(&self) -> BackendStats {
+        self.lock().clone()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BackendStats> {
         self.0
             .lock()
             .expect("no holder of the counts panics, except when a run is void")

@@ -46,7 +46,8 @@ pub(super) async fn serve<H: Host>(
         requests: AtomicU64::new(0),
     });
     let service = service_fn(|request| visit.answer(&request));
-    let io = HyperIo::new(stream, first, backend.scratch.clone());
+    let on_written = || visit.patience.on_written();
+    let io = HyperIo::new(stream, first, backend.scratch.clone(), on_written);
     let mut http = http1::Builder::new();
     http.auto_date_header(false).half_close(true);
     let mut connection = http.serve_connection(io, service);
@@ -92,6 +93,7 @@ impl<H: Host> Visit<H> {
         let backend = &self.backend;
         backend.stats.lock().on_http_request();
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.patience.on_request();
         backend.observer.on_request(&Seen {
             at: backend.host.now(),
             client: self.client,

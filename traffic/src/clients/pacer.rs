@@ -129,6 +129,11 @@ mod tests {
         )
     }
 
+    fn counts(stats: &SharedStats) -> (u64, u64) {
+        let stats = stats.lock();
+        (stats.sent(), stats.failed(Failure::Timeout))
+    }
+
     #[test]
     fn an_arrival_that_waits_for_its_whole_timeout_fails_unstarted() {
         let stats = SharedStats::default();
@@ -139,10 +144,7 @@ mod tests {
         pacer.advance(at(200), &stats);
         assert_eq!(pacer.next_wake(), at(300));
         pacer.advance(at(350), &stats);
-        assert_eq!(
-            (stats.lock().sent(), stats.lock().failed(Failure::Timeout)),
-            (4, 1)
-        );
+        assert_eq!(counts(&stats), (4, 1));
         assert_eq!(pacer.take(), Some(at(200)));
     }
 
@@ -151,7 +153,7 @@ mod tests {
         let stats = SharedStats::default();
         let mut pacer = pacer(200_000, Duration::from_secs(60));
         pacer.advance(at(10_000), &stats);
-        let (sent, late) = (stats.lock().sent(), stats.lock().failed(Failure::Timeout));
+        let (sent, late) = counts(&stats);
         assert_eq!((sent, late), (2_000_000, 2_000_000 - WAITING_MAX as u64));
         assert_eq!(pacer.waiting.len(), WAITING_MAX);
         assert_eq!(
