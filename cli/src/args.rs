@@ -1,5 +1,6 @@
 //! The command line: what can be asked, with examples.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -133,7 +134,7 @@ pub(crate) enum LabCommand {
         node: String,
         /// The command and its arguments, passed on untouched
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
+        command: Vec<OsString>,
     },
     /// Stops every node and removes everything that `up` made
     Down {

@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod exit;
+mod lab;
 mod mistakes;
 mod simulate;
 mod tables;
@@ -23,11 +24,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // Help and version come this way too; they are no mistakes.
-            let exit = if error.use_stderr() {
-                Exit::BadInput
-            } else {
-                Exit::Kept
-            };
+            let exit = if error.use_stderr() { Exit::BadInput } else { Exit::Kept };
             let _ = error.print();
             return exit.into();
         }
@@ -35,8 +32,8 @@ fn main() -> ExitCode {
     let outcome = panic::catch_unwind(|| match args.command {
         Command::Sim(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Lab(_) => Exit::Internal,
-        Command::Node(_) => Exit::Internal,
+        Command::Lab(args) => lab::run(args),
+        Command::Node(args) => lab::node(&args),
     });
     // The panic's own message has been printed by the hook.
     outcome.unwrap_or(Exit::Internal).into()

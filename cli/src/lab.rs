@@ -1,0 +1,163 @@
+//! `anyedge lab` and `anyedge node`: the same file with real packets, in namespaces on this machine.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
+use anyedge_live::{lab, node};
+use anyedge_topologies::Topology;
+use anyhow::Error;
+use comfy_table::{Table, presets};
+
+use crate::args::{LabArgs, LabCommand, NodeArgs};
+use crate::exit::Exit;
+use crate::mistakes;
+
+pub(crate) fn run(args: LabArgs) -> Exit {
+    match args.command {
+        LabCommand::Up { file, name } => up(&file, &name),
+        LabCommand::Status { name, json } => status(&name, json),
+        LabCommand::Exec {
+            name,
+            node,
+            command,
+        } => exec(&name, &node, &command),
+        LabCommand::Down { name } => down(&name),
+    }
+}
+
+/// Runs one node until it is ended.
+pub(crate) fn node(args: &NodeArgs) -> Exit {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .init();
+    let args = node::NodeArgs {
+        topology: args.topology.clone(),
+        name: args.name.clone(),
+        ready: args.ready.clone(),
+    };
+    node::run(&args).map_or_else(|error| failed(&error), |()| Exit::Kept)
+}
+
+fn up(file: &Path, name: &str) -> Exit {
+    let topology = match Topology::load(file) {
+        Ok(topology) => topology,
+        Err(found) => {
+            mistakes::print(file, &found);
+            return Exit::BadInput;
+        }
+    };
+    match lab::up(file, &topology, name) {
+        Ok(status) => {
+            show(&status);
+            let hint = topology.clients.keys().next().map_or_else(String::new, |client| {
+                format!("\nTry: anyedge lab exec --name {name} client.{client} curl -s http://VIP/\n")
+            });
+            print(&hint);
+            Exit::Kept
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn status(name: &str, json: bool) -> Exit {
+    match lab::status(name) {
+        Ok(status) => {
+            if json {
+                match serde_json::to_string_pretty(&status) {
+                    Ok(text) => print(&(text + "\n")),
+                    Err(error) => return failed(&error.into()),
+                }
+            } else {
+                show(&status);
+            }
+            if status.is_healthy() {
+                Exit::Kept
+            } else {
+                Exit::Broken
+            }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn exec(name: &str, node: &str, command: &[OsString]) -> Exit {
+    match lab::exec(name, node, command) {
+        Ok(code) => Exit::Passed(u8::try_from(code).unwrap_or(u8::MAX)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn down(name: &str) -> Exit {
+    match lab::down(name) {
+        Ok(removed) if removed.is_nothing() => {
+            print(&format!("lab {name}: nothing to take down\n"));
+            Exit::Kept
+        }
+        Ok(_) => {
+            print(&format!("lab {name}: down\n"));
+            Exit::Kept
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn show(status: &LabStatus) {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["node", "namespace", "process", "pid", "state", "up", "says"]);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    for node in &status.nodes {
+        if node.processes.is_empty() {
+            table.add_row([node.node.as_str(), presence(node)]);
+        }
+        for process in &node.processes {
+            table.add_row(row(node, process));
+        }
+    }
+    print(&format!("{table}\n"));
+}
+
+fn presence(node: &NodeStatus) -> &str {
+    if node.present {
+        &node.namespace
+    } else {
+        "MISSING"
+    }
+}
+
+fn row(node: &NodeStatus, process: &ProcessStatus) -> Vec<String> {
+    let state = match (process.alive, process.answering) {
+        (false, _) => "DEAD",
+        (true, Some(false)) => "SILENT",
+        (true, Some(true)) => "answers",
+        (true, None) => "runs",
+    };
+    let uptime = process
+        .uptime
+        .map_or_else(|| "-".to_owned(), |up| format!("{:.0}s", up.as_secs_f64()));
+    vec![
+        node.node.clone(),
+        presence(node).to_owned(),
+        process.name.clone(),
+        process.pid.to_string(),
+        state.to_owned(),
+        uptime,
+        process.summary.clone(),
+    ]
+}
+
+fn print(text: &str) {
+    // A reader that has seen enough is no failure of ours.
+    let _ = write!(io::stdout().lock(), "{text}");
+}
+
+fn failed(error: &Error) -> Exit {
+    mistakes::complain(&format!("{error:#}"));
+    Exit::Internal
+}
