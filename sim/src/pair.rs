@@ -194,8 +194,8 @@ mod tests {
         let limit = Duration::from_secs(1);
         let ended = run_pair(Seed(1), WIRE, limit, |_, _| std::future::pending::<()>());
         assert_eq!(ended, None);
-        let ended = run_pair(Seed(1), WIRE, limit, |a, _| {
-            a.sleep_until(Instant::ZERO + 2 * limit)
+        let ended = run_pair(Seed(1), WIRE, limit, |a, _| async move {
+            a.sleep_until(Instant::ZERO + 2 * limit).await;
         });
         assert_eq!(ended, None);
     }

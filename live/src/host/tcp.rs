@@ -36,13 +36,22 @@ pub(super) async fn connect(
     remote: SocketAddr,
 ) -> io::Result<KernelTcp> {
     let socket = new_socket(remote)?;
+    if local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let chosen_port = local.is_some_and(|local| local.port() != 0);
     if let Some(local) = local {
+        // One port may lead to many remotes: what must be unique is the pair of ends.
+        socket.set_reuse_address(chosen_port)?;
         bind_also_foreign(&socket, local)?;
     }
-    let stream = TcpSocket::from_std_stream(socket.into())
-        .connect(remote)
-        .await?;
-    KernelTcp::new(stream)
+    let connecting = TcpSocket::from_std_stream(socket.into()).connect(remote);
+    match connecting.await {
+        Err(error) if chosen_port && error.kind() == ErrorKind::AddrNotAvailable => {
+            Err(ErrorKind::AddrInUse.into())
+        }
+        connected => KernelTcp::new(connected?),
+    }
 }
 
 impl KernelTcp {

@@ -180,6 +180,9 @@ impl UdpSocket for KernelUdp {
     }
 
     fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()> {
+        if meta.peer.is_ipv4() != self.local.is_ipv4() {
+            return Err(ErrorKind::InvalidInput.into());
+        }
         let mut sent = self.send_once(payload, meta);
         if let Err(error) = sent {
             // An error that came back earlier is shown by this call, which then sent nothing.

@@ -1,0 +1,114 @@
+//! What every `Host` must do, written once and run in each world.
+//!
+//! A case is an async function over two machines that can reach each other; it returns what differed from
+//! the contract of [`anyedge_net::host`], in words that are the same at every run. A world may differ only
+//! where `docs/parity.md` says so, in those very words: [`parity`] reads that table.
+//!
+//! Cases wait by the hosts' own clocks: for events where one comes, and shortly where none may.
+
+mod datagrams;
+mod endings;
+mod judge;
+mod listening;
+mod machine;
+pub mod parity;
+mod streams;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+
+use anyedge_net::host::Host;
+
+/// Two machines that reach each other.
+pub struct Pair<H> {
+    /// The one that usually asks.
+    pub a: H,
+    /// The one that usually answers.
+    pub b: H,
+    /// An address of `a`'s own.
+    pub a_address: IpAddr,
+    /// An address of `b`'s own, of the same family.
+    pub b_address: IpAddr,
+    /// Where SYNs of `a` go and nothing comes back from.
+    pub silent: SocketAddr,
+    /// An address of the same family that is neither machine's.
+    pub foreign: IpAddr,
+}
+
+/// What a case found: nothing, or what differed from the contract.
+pub type Finding = Result<(), String>;
+
+/// A case that runs.
+pub type Run = Pin<Box<dyn Future<Output = Finding> + Send>>;
+
+/// One promise of the contract, named after it.
+pub struct Case<H> {
+    /// A sentence.
+    pub name: &'static str,
+    /// Tries it.
+    pub run: fn(Pair<H>) -> Run,
+}
+
+macro_rules! cases {
+    ($($file:ident: $($name:ident),+;)+) => {
+        vec![$($(Case {
+            name: stringify!($name),
+            run: |pair| Box::pin($file::$name(pair)),
+        },)+)+]
+    };
+}
+
+/// Every case, in the order of the files.
+pub fn cases<H: Host>() -> Vec<Case<H>> {
+    cases! {
+        streams:
+            bytes_arrive_intact_both_ways,
+            a_closed_half_still_reads,
+            a_reader_that_stops_makes_the_writer_wait,
+            two_hundred_connections_do_not_mix,
+            the_chosen_local_port_is_what_the_other_end_sees,
+            one_local_port_serves_two_remotes,
+            a_host_reaches_its_own_address;
+        endings:
+            a_closed_port_refuses,
+            a_silent_address_keeps_a_connect_waiting,
+            an_aborted_stream_is_a_reset_to_the_other_end,
+            what_came_before_a_reset_is_still_read,
+            a_stream_dropped_with_unread_data_resets,
+            a_stream_dropped_with_all_read_ends_by_fin,
+            what_was_written_before_the_drop_arrives,
+            both_ends_may_close_at_once,
+            closing_twice_is_closing_once,
+            writing_after_closing_is_a_broken_pipe,
+            writing_to_an_end_that_is_gone_is_a_broken_pipe,
+            a_reset_is_told_once;
+        listening:
+            a_full_backlog_makes_connects_wait_and_loses_none,
+            a_cancelled_accept_loses_no_connection,
+            connections_are_accepted_in_their_order,
+            closing_a_listener_resets_who_waits,
+            a_port_in_use_is_not_given_twice,
+            a_port_is_free_for_a_listener_while_old_connections_end,
+            any_port_is_another_port,
+            an_address_of_nobody_is_not_available,
+            a_wildcard_listener_tells_the_address_that_was_asked;
+        datagrams:
+            a_datagram_tells_its_ttl_tos_and_addresses,
+            a_datagram_without_bytes_arrives,
+            a_datagram_is_cut_to_the_buffer_and_tells_its_length,
+            a_datagram_larger_than_a_packet_arrives,
+            a_closed_port_is_told_once_to_who_reads,
+            a_closed_port_is_told_once_to_who_sends,
+            an_unread_socket_loses_datagrams_silently,
+            a_udp_port_in_use_is_not_given_twice,
+            the_families_have_ports_of_their_own,
+            a_peer_of_the_other_family_is_invalid;
+        machine:
+            timers_fire_in_order_and_never_early,
+            a_time_that_has_passed_is_no_wait,
+            a_task_runs_beside_its_caller,
+            randomness_starts_anew_at_every_call,
+            two_hosts_draw_differently;
+    }
+}
