@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use anyedge_live::lab::refused::Refused;
 use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
 use anyedge_live::{lab, node};
 use anyedge_topologies::Topology;
@@ -106,9 +107,15 @@ fn down(name: &str) -> Exit {
 
 fn show(status: &LabStatus) {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_header(["node", "namespace", "process", "pid", "state", "up", "says"]);
+    table.load_style(presets::NOTHING).set_header([
+        "node",
+        "namespace",
+        "process",
+        "pid",
+        "state",
+        "up",
+        "says",
+    ]);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -159,5 +166,9 @@ fn print(text: &str) {
 
 fn failed(error: &Error) -> Exit {
     mistakes::complain(&format!("{error:#}"));
-    Exit::Internal
+    if error.is::<Refused>() {
+        Exit::BadInput
+    } else {
+        Exit::Internal
+    }
 }

@@ -24,7 +24,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // Help and version come this way too; they are no mistakes.
-            let exit = if error.use_stderr() { Exit::BadInput } else { Exit::Kept };
+            let exit = if error.use_stderr() {
+                Exit::BadInput
+            } else {
+                Exit::Kept
+            };
             let _ = error.print();
             return exit.into();
         }

@@ -12,6 +12,7 @@ pub mod exec;
 pub mod name;
 pub mod plan;
 pub mod process;
+pub mod refused;
 pub mod state;
 pub mod status;
 pub mod teardown;
@@ -27,6 +28,7 @@ use nix::unistd::geteuid;
 
 use self::blueprint::Blueprint;
 use self::name::LabName;
+use self::refused::refuse;
 use self::state::{LabState, ProcessState};
 use self::status::LabStatus;
 use self::teardown::Removed;
@@ -51,11 +53,11 @@ pub fn up(file: &Path, topology: &Topology, name: &str) -> Result<LabStatus> {
 pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {
     blueprint.check()?;
     if !geteuid().is_root() {
-        bail!("a lab needs root: it makes network namespaces and TUN devices");
+        refuse!("a lab needs root: it makes network namespaces and TUN devices");
     }
     let lab = &blueprint.lab;
     if !state::claim(lab)? {
-        bail!(
+        refuse!(
             "a lab `{lab}` is up already; take it down with `anyedge lab down --name {lab}` or choose another --name"
         );
     }
@@ -64,7 +66,7 @@ pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {
         // Not ours: they stand since before the claim.
         std::mem::forget(unfinished);
         state::release(lab)?;
-        bail!(
+        refuse!(
             "namespaces of a lab `{lab}` are left over; remove them with `anyedge lab down --name {lab}`"
         );
     }

@@ -8,20 +8,21 @@ use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::name::LabName;
+use super::refused::refuse;
 use super::teardown::namespaces_of;
 use crate::netns::Namespace;
 
 /// Runs `argv` in the node's namespace and returns its exit code. Blocks; must not be called from an async task.
 pub fn exec(lab: &LabName, node: &str, argv: &[OsString]) -> Result<i32> {
     let [program, arguments @ ..] = argv else {
-        bail!("there is no command to run in `{node}`")
+        refuse!("there is no command to run in `{node}`")
     };
     let namespace = open_node(lab, node)?;
     let status = namespace.run(|| {
@@ -47,13 +48,13 @@ pub fn open_node(lab: &LabName, node: &str) -> Result<Namespace> {
     }
     let namespaces = namespaces_of(lab)?;
     if namespaces.is_empty() {
-        bail!("no lab `{lab}` is up");
+        refuse!("no lab `{lab}` is up");
     }
     let nodes: Vec<&str> = namespaces
         .iter()
         .filter_map(|namespace| lab.node_of(namespace))
         .collect();
-    bail!(
+    refuse!(
         "the lab `{lab}` has no node `{node}`; it has {}",
         nodes.join(", ")
     )

@@ -7,8 +7,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use super::refused::refuse;
 
 /// What every namespace of every lab starts with.
 const NAMESPACE_PREFIX: &str = "anyedge-";
@@ -46,12 +48,12 @@ impl FromStr for LabName {
     fn from_str(text: &str) -> Result<Self> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if text.is_empty() || text.len() > LAB_BYTES_MAX || !text.chars().all(allowed) {
-            bail!(
+            refuse!(
                 "`{text}` cannot name a lab: 1 to {LAB_BYTES_MAX} lower-case letters, digits and hyphens"
             );
         }
         if text.starts_with('-') || text.ends_with('-') {
-            bail!("`{text}` cannot name a lab: it starts or ends with a hyphen");
+            refuse!("`{text}` cannot name a lab: it starts or ends with a hyphen");
         }
         Ok(Self(text.to_owned()))
     }
@@ -80,7 +82,7 @@ impl TryFrom<String> for LabName {
 /// Refuses a node's name that could not be told from its lab's, or that no file could carry.
 pub fn check_node(node: &str) -> Result<()> {
     let Some((kind, rest)) = node.split_once('.') else {
-        bail!("`{node}` cannot name a node: it needs a kind, as in pop.tokyo");
+        refuse!("`{node}` cannot name a node: it needs a kind, as in pop.tokyo");
     };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if kind.is_empty()
@@ -88,12 +90,12 @@ pub fn check_node(node: &str) -> Result<()> {
         || rest.is_empty()
         || !rest.chars().all(allowed)
     {
-        bail!(
+        refuse!(
             "`{node}` cannot name a node: a kind of lower-case letters, a dot, then letters, digits, `-`, `_` and `.`"
         );
     }
     if node.len() > NODE_BYTES_MAX {
-        bail!(
+        refuse!(
             "`{node}` is too long for a node: {} bytes, at most {NODE_BYTES_MAX}",
             node.len()
         );

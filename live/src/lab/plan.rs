@@ -13,10 +13,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyedge_topologies::{AddressPair, Client, Encap, Kind, Topology};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
 use super::name::LabName;
+use super::refused::refuse;
 use super::state::control_of;
 use crate::netlink::Route;
 use crate::node;
@@ -301,7 +302,7 @@ fn check_encapsulation(topology: &Topology) -> Result<()> {
     let who = link.map(|link| Kind::Link.object(&link.name));
     let defaults = (topology.defaults.encap == Encap::Gre).then(|| "[defaults]".to_owned());
     if let Some(who) = who.or(defaults) {
-        bail!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" alone");
+        refuse!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" alone");
     }
     Ok(())
 }
@@ -319,7 +320,7 @@ fn check_addresses(topology: &Topology) -> Result<()> {
         .flat_map(|node| node.underlay.iter().chain(node.serves.iter().copied()));
     for ip in vips.chain(held) {
         if let Some(network) = networks.iter().find(|network| network.contains(ip)) {
-            bail!(
+            refuse!(
                 "{ip} cannot be used in a lab, whose wires are numbered from {}",
                 network.network()
             );

@@ -6,10 +6,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::{Serialize, Serializer};
 
 use super::name::LabName;
+use super::refused::refuse;
 use super::state::{LabState, ProcessState};
 use super::teardown::namespaces_of;
 use crate::control;
@@ -71,7 +72,7 @@ impl LabStatus {
 /// Looks at the lab and asks each of its processes.
 pub fn status(lab: &LabName) -> Result<LabStatus> {
     let Some(state) = LabState::read(lab)? else {
-        bail!("no lab `{lab}` is up")
+        refuse!("no lab `{lab}` is up");
     };
     let present = namespaces_of(lab)?;
     let nodes = state.nodes.iter().map(|node| NodeStatus {
