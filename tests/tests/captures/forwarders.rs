@@ -70,12 +70,8 @@ impl<F: Forwarder> Subject<F> {
         let mut batch = vec![packet];
         self.ledger
             .packets(&mut self.forwarder, self.now, &mut batch, &mut self.out);
-        let sent: Vec<_> = self
-            .out
-            .sent_mut()
-            .drain(..)
-            .chain(self.out.local_mut().drain(..))
-            .collect();
+        let mut sent = std::mem::take(self.out.sent_mut());
+        sent.append(self.out.local_mut());
         for packet in sent {
             let inner = match packet.meta.port.kind() {
                 Some(PortKind::Tunnel) => {
