@@ -157,13 +157,13 @@ fn real_sleeps_between_events_change_nothing() {
     // Two seconds on the wall: longer than any clock that hides in a library is patient.
     let mut sleeps = 0;
     let slow = Options {
-        progress_every: 400,
+        progress_every: 200,
         ..options()
     };
     let report = run(&topology, &slow, &mut |_| {
         sleeps += 1;
         if sleeps <= 40 {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(60));
         }
     });
     assert!(sleeps >= 40, "only {sleeps} sleeps: the run was not slow");
