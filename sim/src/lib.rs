@@ -17,6 +17,7 @@ mod node;
 mod order;
 pub mod pair;
 mod queue;
+pub mod replay;
 pub mod report;
 pub mod run;
 mod scenario;

@@ -7,6 +7,9 @@
 //!
 //! Invariant: a packet is in exactly one place: on a link, in a host's receive queue, or ended and counted.
 
+mod conservation;
+mod outside;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +40,8 @@ use crate::stack::{FlowTimer, HostStack, Io, Outcome};
 use crate::tally::EventTally;
 use crate::underlay;
 
+pub(crate) use outside::{Recorded, Recorder};
+
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
 const PACKETS_MAX: usize = 2_000_000;
 
@@ -63,6 +68,8 @@ pub(crate) enum LinkEnd {
     RegionPublic(RegionId),
     /// A client population: the destination says which host.
     Clients,
+    /// Nobody: what arrives is written down, see [`Recorder`].
+    Recorder,
 }
 
 /// One thing that happens.
@@ -135,6 +142,8 @@ pub(crate) struct World {
     /// The source of scenario events and of services' timers.
     director: Source,
     steps: u64,
+    /// What left the one node that a trace is played to.
+    recorder: Option<Box<Recorder>>,
 }
 
 impl World {
@@ -167,6 +176,7 @@ impl World {
             tasks,
             director,
             steps: 0,
+            recorder: None,
         }
     }
 
@@ -310,6 +320,7 @@ impl World {
         self.digest
             .delivery(self.now, entry.source.rank(), packet.bytes());
         match self.ends[link.index()] {
+            LinkEnd::Recorder => self.record(Some(link), packet),
             LinkEnd::PopPublic(node) => {
                 packet.meta = Meta::plain(PortId::PUBLIC);
                 self.node_packet(node, packet);
@@ -438,6 +449,9 @@ impl World {
         for event in events.drain(..) {
             self.digest.event(self.now, rank, &event);
             self.tally.add(&event);
+            if let Some(recorder) = &mut self.recorder {
+                recorder.tell(self.now, index, event);
+            }
         }
         *self.out.events_mut() = events;
     }
@@ -495,6 +509,9 @@ impl World {
     }
 
     fn host_packet(&mut self, host: HostId, packet: Packet) {
+        if self.recorder.is_some() {
+            return self.record(None, packet);
+        }
         let outcome = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
         let entry = &mut self.hosts[host.index()];
         match outcome {
@@ -549,54 +566,6 @@ impl World {
     fn lose(&mut self, packet: Packet, reason: DropReason) {
         self.out.pool_mut().take_back(packet);
         self.lost.add(reason);
-    }
-
-    /// Ends the world: what is on the wire or in a host's queue ends here, counted, and every packet ever
-    /// made must then be accounted for.
-    ///
-    /// # Panics
-    /// When one is not: that is a bug of the simulator or of a forwarder.
-    pub(crate) fn close(&mut self) {
-        let pending: Vec<Happening> = self.queue.drain().collect();
-        for happening in pending {
-            if let Happening::Delivery(link, packet) = happening {
-                self.links[link.index()].cut_off();
-                self.out.pool_mut().take_back(packet);
-            }
-        }
-        for entry in &mut self.hosts {
-            entry.stack.crash(self.out.pool_mut());
-        }
-        self.assert_conserved();
-    }
-
-    /// Drops of all kinds and places, by cause.
-    pub(crate) fn drops(&self) -> DropCounts {
-        let mut all = self.lost.clone();
-        self.nodes
-            .iter()
-            .for_each(|node| all.merge(&node.ledger.dropped));
-        self.links.iter().for_each(|link| all.merge(&link.dropped));
-        self.hosts.iter().for_each(|host| all.merge(&host.dropped));
-        all
-    }
-
-    fn assert_conserved(&self) {
-        self.links.iter().for_each(Link::assert_conserved);
-        assert_eq!(self.out.pool().loaned(), 0, "a packet slot never came back");
-        let originated: u64 = self.hosts.iter().map(|host| host.sent).sum::<u64>()
-            + self
-                .nodes
-                .iter()
-                .map(|node| node.ledger.originated)
-                .sum::<u64>();
-        let delivered: u64 = self.hosts.iter().map(|host| host.received).sum();
-        let dropped = self.drops().total();
-        assert_eq!(
-            originated,
-            delivered + dropped,
-            "conservation of packets over the whole run"
-        );
     }
 }
 
