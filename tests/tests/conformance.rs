@@ -5,7 +5,7 @@
 //! has a thread and a world of its own and a limit, so that one that hangs fails under its name.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use anyedge_sim::pair::{HOST_A, HOST_B, NOWHERE, Wire, run_pair};
 use anyedge_tests::binary::root;
 use anyedge_tests::conformance::parity::{Parity, World};
 use anyedge_tests::conformance::{Finding, Pair, Run, cases};
-use socket2::{SockFilter, SockRef};
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::Handle;
 
 const SEED: Seed = Seed(7);
@@ -113,12 +113,12 @@ fn live([a_address, b_address, foreign]: [IpAddr; 3], run: fn(Pair<LiveHost>) ->
         .enable_all()
         .build();
     let runtime = runtime.expect("a runtime");
-    let silent = silent_listener(b_address);
+    let (silent, _waiting) = silent_listener(b_address);
     let finding = runtime.block_on(async {
         let clock = MonotonicClock::start();
         let [a, b] =
             ["host.a", "host.b"].map(|name| LiveHost::new(name, clock, SEED, Handle::current()));
-        let silent = silent.local_addr().expect("it listens");
+        let silent = address_of(&silent);
         let pair = Pair {
             a,
             b,
@@ -132,12 +132,19 @@ fn live([a_address, b_address, foreign]: [IpAddr; 3], run: fn(Pair<LiveHost>) ->
     finding.unwrap_or_else(|_| Err("does not end".to_owned()))
 }
 
-/// A port whose every packet the kernel drops before TCP sees it.
-fn silent_listener(address: IpAddr) -> TcpListener {
-    /// BPF: return 0, keep nothing (`BPF_RET | BPF_K`).
-    const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
-    let listener = TcpListener::bind((address, 0)).expect("loopback has a free port");
-    let filtered = SockRef::from(&listener).attach_filter(&[KEEP_NOTHING]);
-    filtered.expect("a filter needs no rights");
-    listener
+/// A listener that ignores every SYN: the one connection that it lets wait is there.
+fn silent_listener(address: IpAddr) -> (Socket, TcpStream) {
+    let any_port = SocketAddr::new(address, 0);
+    let listener = Socket::new(Domain::for_address(any_port), Type::STREAM, None);
+    let listener = listener.expect("a socket");
+    let bound = listener.bind(&any_port.into());
+    bound.expect("loopback has a free port");
+    listener.listen(0).expect("it is bound");
+    let waiting = TcpStream::connect(address_of(&listener)).expect("one may wait");
+    (listener, waiting)
+}
+
+fn address_of(socket: &Socket) -> SocketAddr {
+    let address = socket.local_addr().expect("it is bound");
+    address.as_socket().expect("an Internet address")
 }
