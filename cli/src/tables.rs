@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyedge_sim::report::{ClientReport, Latency, Report, Requests};
+use anyedge_sim::report::{Latency, Report, Requests, Service};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// The whole report.
@@ -42,7 +42,7 @@ fn headline(text: &mut String, report: &Report) {
     let requests: u64 = report
         .clients
         .iter()
-        .map(|client| client.requests.sent)
+        .map(|client| client.service.requests.sent)
         .sum();
     let _ = writeln!(
         text,
@@ -71,7 +71,19 @@ fn clients(text: &mut String, report: &Report) {
         2,
     );
     for client in &report.clients {
-        table.add_row(row(client));
+        let pop = client.pop.as_deref().unwrap_or("-");
+        match client.loads.as_slice() {
+            [] | [_] => {
+                table.add_row(row(&client.name, pop, &client.service, client.gain_assumed));
+            }
+            // Requests and ticks in one percentile would say nothing about either.
+            several => {
+                for load in several {
+                    let name = format!("{} {}", client.name, load.to);
+                    table.add_row(row(&name, pop, &load.service, client.gain_assumed));
+                }
+            }
+        }
     }
     let _ = writeln!(text, "{table}");
     line(
@@ -87,29 +99,29 @@ fn clients(text: &mut String, report: &Report) {
     text.push('\n');
 }
 
-fn row(client: &ClientReport) -> Vec<String> {
+fn row(name: &str, pop: &str, service: &Service, gain_assumed: bool) -> Vec<String> {
     let show = |latency: &Option<Latency>, pick: fn(&Latency) -> f64| {
         latency
             .as_ref()
             .map_or_else(|| "-".to_owned(), |latency| format!("{:.1}", pick(latency)))
     };
-    let gain = client.gain_ms.map_or_else(
+    let gain = service.gain_ms.map_or_else(
         || "-".to_owned(),
-        |gain| format!("{gain:+.1}{}", if client.gain_assumed { "*" } else { "" }),
+        |gain| format!("{gain:+.1}{}", if gain_assumed { "*" } else { "" }),
     );
     vec![
-        client.name.clone(),
-        client.pop.clone().unwrap_or_else(|| "-".to_owned()),
-        client.requests.sent.to_string(),
-        failures(&client.requests),
-        show(&client.latency_ms, |latency| latency.p50),
-        show(&client.latency_ms, |latency| latency.p90),
-        show(&client.latency_ms, |latency| latency.p99),
-        show(&client.latency_ms, |latency| latency.p999),
-        show(&client.actual_ms, |latency| latency.p50),
-        show(&client.actual_ms, |latency| latency.p99),
-        show(&client.direct_ms, |latency| latency.p50),
-        show(&client.direct_ms, |latency| latency.p99),
+        name.to_owned(),
+        pop.to_owned(),
+        service.requests.sent.to_string(),
+        failures(&service.requests),
+        show(&service.latency_ms, |latency| latency.p50),
+        show(&service.latency_ms, |latency| latency.p90),
+        show(&service.latency_ms, |latency| latency.p99),
+        show(&service.latency_ms, |latency| latency.p999),
+        show(&service.actual_ms, |latency| latency.p50),
+        show(&service.actual_ms, |latency| latency.p99),
+        show(&service.direct_ms, |latency| latency.p50),
+        show(&service.direct_ms, |latency| latency.p99),
         gain,
     ]
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use anyedge_net::rng::Seed;
 use anyedge_net::time::{Instant, nanos};
-use anyedge_topologies::{Client, Kind, SloOf, Topology};
+use anyedge_topologies::{Client, Kind, LoadKind, SloOf, Topology};
 use anyedge_traffic::stats::Stats;
 
 use crate::internet::{Population, SiteId};
 use crate::node::AnyForwarder;
 use crate::report::{
-    AssumedLink, ClientReport, FaultReport, FlowReport, Latency, LinkReport, Report, Requests,
-    SCHEMA, causes, millis,
+    AssumedLink, ClientReport, FaultReport, FlowReport, LinkReport, LoadReport, Report, SCHEMA,
+    Service, causes, millis,
 };
 use crate::run::LoadAccount;
 use crate::stack;
@@ -35,7 +35,7 @@ pub(crate) fn report(
         .clients
         .values()
         .filter(|client| !client.loads.is_empty())
-        .map(|client| client_report(topology, client, world, &sums, site_names))
+        .map(|client| client_report(topology, client, world, (accounts, &sums), site_names))
         .collect();
     Report {
         schema: SCHEMA,
@@ -89,7 +89,7 @@ fn client_report(
     topology: &Topology,
     client: &Client,
     world: &World,
-    sums: &Sums,
+    (accounts, sums): (&[LoadAccount], &Sums),
     site_names: &BTreeMap<SiteId, String>,
 ) -> ClientReport {
     let none = Stats::default();
@@ -109,28 +109,46 @@ fn client_report(
         .iter()
         .max_by_key(|(name, count)| (**count, core::cmp::Reverse(*name)))
         .map(|(name, _)| name.clone());
-    let latency = Latency::of(stats.intended());
-    let direct_latency = direct.and_then(|stats| Latency::of(stats.intended()));
-    let gain = latency
-        .zip(direct_latency)
-        .map(|(here, direct)| direct.p50 - here.p50);
+    let service = Service::of(stats, direct);
     ClientReport {
         name: client.name.clone(),
-        gain_assumed: gain.is_some()
+        gain_assumed: service.gain_ms.is_some()
             && pops
                 .keys()
                 .any(|pop| rests_on_assumption(topology, client, pop)),
         pop,
         pops,
-        requests: Requests::of(stats),
-        latency_ms: latency,
-        actual_ms: Latency::of(stats.actual()),
-        direct_ms: direct_latency,
-        direct_requests: direct.map(Requests::of),
-        gain_ms: gain.map(|gain| (gain * 1e3).round() / 1e3),
+        service,
         broken_flows: stats.broken_flows(),
         gap_s: stats.longest_gap().as_secs_f64(),
+        loads: loads(client, accounts),
     }
+}
+
+fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
+    let account = |number: usize, direct: bool| {
+        accounts.iter().find(|account| {
+            (account.client.as_str(), account.number, account.direct)
+                == (client.name.as_str(), number, direct)
+        })
+    };
+    let reports = client
+        .loads
+        .iter()
+        .enumerate()
+        .filter_map(|(number, load)| {
+            let stats = account(number, false)?.stats.lock();
+            let direct = account(number, true).map(|account| account.stats.lock());
+            Some(LoadReport {
+                to: format!("{}:{}", load.vip, load.listener),
+                kind: match load.kind {
+                    LoadKind::Request { .. } => "request",
+                    LoadKind::Tick { .. } => "tick",
+                },
+                service: Service::of(&stats, direct.as_deref()),
+            })
+        });
+    reports.collect()
 }
 
 /// Packets of a population by the POP that they entered by.

@@ -72,6 +72,34 @@ pub struct ClientReport {
     pub pop: Option<String>,
     /// Packets by the POP that they entered by.
     pub pops: BTreeMap<String, u64>,
+    /// All of its loads together.
+    #[serde(flatten)]
+    pub service: Service,
+    /// The gain rests on a link whose figures are assumed.
+    pub gain_assumed: bool,
+    /// Connections that died after they were established.
+    pub broken_flows: u64,
+    /// Longest time without an answer.
+    pub gap_s: f64,
+    /// Each of its loads, in the file's order.
+    pub loads: Vec<LoadReport>,
+}
+
+/// One load of a population.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadReport {
+    /// Where to: VIP and listener, such as `game:web`.
+    pub to: String,
+    /// `request` or `tick`.
+    pub kind: &'static str,
+    /// How it was served.
+    #[serde(flatten)]
+    pub service: Service,
+}
+
+/// How requests were served: through the edge and, where the file asks for it, over the direct path.
+#[derive(Clone, Debug, Serialize)]
+pub struct Service {
     /// Requests by their end.
     pub requests: Requests,
     /// From intended time to answer.
@@ -84,12 +112,22 @@ pub struct ClientReport {
     pub direct_requests: Option<Requests>,
     /// Median of the direct path less median of the anycast path.
     pub gain_ms: Option<f64>,
-    /// The gain rests on a link whose figures are assumed.
-    pub gain_assumed: bool,
-    /// Connections that died after they were established.
-    pub broken_flows: u64,
-    /// Longest time without an answer.
-    pub gap_s: f64,
+}
+
+impl Service {
+    pub(crate) fn of(stats: &Stats, direct: Option<&Stats>) -> Service {
+        let latency_ms = Latency::of(stats.intended());
+        let direct_ms = direct.and_then(|stats| Latency::of(stats.intended()));
+        let both = latency_ms.zip(direct_ms);
+        Service {
+            requests: Requests::of(stats),
+            latency_ms,
+            actual_ms: Latency::of(stats.actual()),
+            direct_ms,
+            direct_requests: direct.map(Requests::of),
+            gain_ms: both.map(|(here, direct)| ((direct.p50 - here.p50) * 1e3).round() / 1e3),
+        }
+    }
 }
 
 /// Requests by their end: `sent = ok + sum(failed)`.

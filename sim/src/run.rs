@@ -60,6 +60,8 @@ pub struct Progress {
 /// The account of one load of one population.
 pub(crate) struct LoadAccount {
     pub(crate) client: String,
+    /// Which of the client's loads, counted from 0.
+    pub(crate) number: usize,
     pub(crate) direct: bool,
     pub(crate) stats: SharedStats,
     pub(crate) stop: Instant,
@@ -201,6 +203,7 @@ fn start_loads(
             let key = (host.client.clone(), number, host.direct.is_some());
             let account = accounts.entry(key).or_insert_with(|| LoadAccount {
                 client: host.client.clone(),
+                number,
                 direct: host.direct.is_some(),
                 stats: SharedStats::default(),
                 stop: plan.stop,
