@@ -8,6 +8,7 @@
 //! - [`dataplane`]: drives a forwarder on a TUN device and tunnel sockets.
 //! - [`host`]: the kernel's TCP and UDP, and tokio's time and tasks, for async services.
 //! - [`netns`], [`netlink`], [`prefix`], [`tun`]: the ground that the lab stands on.
+//! - [`packet_socket`]: the wire of one device, to send on and to watch.
 //! - [`control`]: how a node process says that it answers.
 
 pub mod backend;
@@ -18,5 +19,6 @@ pub mod lab;
 pub mod netlink;
 pub mod netns;
 pub mod node;
+pub mod packet_socket;
 pub mod prefix;
 pub mod tun;
