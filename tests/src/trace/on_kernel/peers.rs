@@ -1,0 +1,114 @@
+//! The other ends of the node's tunnels: UDP sockets on the underlay address of every other node, and of strangers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use anyedge_live::dataplane::mouth::Mouth;
+use anyedge_net::flow::Family;
+use anyedge_net::id::NodeId;
+use anyedge_net::port::PortId;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::wire::udp;
+use anyedge_sim::replay::Arrival;
+use anyhow::{Context, Result, anyhow};
+
+use crate::trace::network::{joins, underlay_of};
+use crate::trace::{Input, Trace};
+
+/// One mouth for each address, closed until [`Peers::open`].
+pub(super) struct Peers(BTreeMap<IpAddr, Option<Mouth>>);
+
+/// A packet that a peer got.
+pub(super) struct Received {
+    pub(super) by: IpAddr,
+    pub(super) tos: u8,
+    pub(super) len: usize,
+}
+
+impl Peers {
+    /// All other nodes of all tables, and whoever else sends in `trace`.
+    pub(super) fn of(trace: &Trace) -> Peers {
+        let mut addresses = BTreeMap::new();
+        for table in &trace.network.tables {
+            let others = table.nodes.iter().filter(|node| node.name != trace.node);
+            for node in others {
+                addresses.insert(IpAddr::V4(node.underlay_v4), None);
+                addresses.insert(IpAddr::V6(node.underlay_v6), None);
+            }
+        }
+        for entry in &trace.entries {
+            if let Input::Packet(Arrival::Tunnel { from, .. }) = &entry.input {
+                addresses.insert(*from, None);
+            }
+        }
+        Peers(addresses)
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.0.keys().copied()
+    }
+
+    /// Opens the sockets in the calling thread's namespace, where the addresses must be.
+    pub(super) fn open(mut self) -> Result<Peers> {
+        for (address, mouth) in &mut self.0 {
+            *mouth = Some(match address {
+                IpAddr::V4(v4) => Mouth::open(Some(*v4), None)?,
+                IpAddr::V6(v6) => Mouth::open(None, Some(*v6))?,
+            });
+        }
+        Ok(self)
+    }
+
+    /// `from` sends a packet to the tunnel mouth at `to`.
+    pub(super) fn send(&mut self, from: IpAddr, to: IpAddr, tos: u8, bytes: &[u8]) -> Result<()> {
+        let mouth = self.0.get_mut(&from).and_then(Option::as_mut);
+        let mouth = mouth.with_context(|| format!("no socket at {from}"))?;
+        let to = SocketAddr::new(to, udp::PORT_GRE);
+        mouth
+            .send(bytes, to, 0, tos)
+            .map_err(|reason| anyhow!("the kernel did not take a packet of {from}: {reason:?}"))
+    }
+
+    /// A packet that waits at some peer.
+    pub(super) fn recv(&mut self, into: &mut [u8]) -> Result<Option<Received>> {
+        for (address, mouth) in &mut self.0 {
+            let mouth = mouth.as_mut().context("the sockets were opened")?;
+            let sides: Vec<_> = mouth.receivers().map(|(side, _)| side).collect();
+            for side in sides {
+                if let Some(datagram) = mouth.recv(side, into)? {
+                    return Ok(Some(Received {
+                        by: *address,
+                        tos: datagram.tos,
+                        len: datagram.len,
+                    }));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The tunnel port of `own` that leads to the node at `address`, and that node.
+pub(super) fn port_to(
+    table: &RouteTable,
+    own: NodeId,
+    address: IpAddr,
+) -> Result<(PortId, NodeId)> {
+    let family = if address.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    };
+    let ids = (0..table.nodes.len() as u16).map(NodeId);
+    let peer = ids
+        .into_iter()
+        .find(|id| underlay_of(table, *id, family) == address)
+        .with_context(|| format!("a packet went to {address}, which is no node's"))?;
+    let (path, _) = table
+        .paths()
+        .find(|(_, path)| {
+            path.underlay == family && joins(table, path, own) && joins(table, path, peer)
+        })
+        .with_context(|| format!("a packet went to {address}, where no path leads"))?;
+    Ok((PortId::tunnel(path), peer))
+}
