@@ -1,6 +1,6 @@
 //! Traces: what came to one node and when, to be played to its forwarder in both worlds.
 //!
-//! A trace is packets, times and tables, written from a seed ([`write`]). [`in_sim`] plays it to a node of a
+//! A trace is packets, times and tables, written from a seed ([`write()`]). [`in_sim`] plays it to a node of a
 //! simulated world, [`on_kernel`] to the live data plane through real devices; each gives a [`Transcript`], and
 //! [`difference`] says in words where two of them part.
 
@@ -97,7 +97,7 @@ pub fn write(node: &'static str, seed: Seed, packets: usize) -> Trace {
     let network = Network::of_two_pops();
     let mut writer = Writer::new(&network, seed.stream(node, "trace"));
     let mut step: Box<dyn FnMut(&mut Writer<'_>)> = match node {
-        POP => Box::new(pop::step(&network)),
+        POP => Box::new(pop::step()),
         CLB_NODE => Box::new(clb_node::step()),
         HOST => Box::new(vswitch::step()),
         _ => panic!("no trace is written for {node}"),

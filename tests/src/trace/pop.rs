@@ -4,14 +4,13 @@ use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::wire::tcp;
 
 use super::conversation::{Conversations, Side};
-use super::network::Network;
 use super::packets::{packet, tunnelled};
 use super::writer::Writer;
 
 /// The family of the tunnel between Tokyo and the region.
 const UNDERLAY: Family = Family::V4;
 
-pub(super) fn step(_: &Network) -> impl FnMut(&mut Writer<'_>) + use<> {
+pub(super) fn step() -> impl FnMut(&mut Writer<'_>) {
     let mut talks = Conversations::default();
     move |writer| {
         let (flow, side, flags) = talks.next(writer);
