@@ -9,10 +9,18 @@ use crate::args::CheckArgs;
 use crate::exit::Exit;
 use crate::mistakes;
 
+/// Files of other tools that stand beside topologies, so that `topologies/*.toml` means the topologies.
+const OTHER_TOOLS: [&str; 2] = ["Cargo.toml", "clippy.toml"];
+
 pub(crate) fn run(args: &CheckArgs) -> Exit {
     let mut all = Vec::new();
     let mut stdout = io::stdout().lock();
     for file in &args.files {
+        let name = file.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| OTHER_TOOLS.contains(&name)) {
+            mistakes::complain(&format!("{}: no topology, skipped", file.display()));
+            continue;
+        }
         match Topology::load(file) {
             Ok(topology) if !args.json => {
                 let _ = writeln!(stdout, "{}: {}", file.display(), summary(&topology));

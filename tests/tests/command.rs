@@ -98,17 +98,22 @@ fn a_mistake_exits_2_with_its_place_and_what_would_be_right() {
 }
 
 #[test]
-fn every_shipped_topology_checks() {
-    let output = run(
-        Profile::Release,
-        &[
-            "check",
-            "topologies/two-pops.toml",
-            "topologies/global-14.toml",
-        ],
-    );
+fn every_shipped_topology_checks_also_by_a_glob_that_takes_in_other_tools_files() {
+    let files = [
+        "Cargo.toml",
+        "clippy.toml",
+        "global-14.toml",
+        "two-pops.toml",
+    ]
+    .map(|name| format!("topologies/{name}"));
+    let args: Vec<&str> = ["check"]
+        .into_iter()
+        .chain(files.iter().map(String::as_str))
+        .collect();
+    let output = run(Profile::Release, &args);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 2);
 }
 
 #[test]
