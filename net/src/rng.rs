@@ -8,8 +8,8 @@
 use core::hash::Hasher;
 use core::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng};
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng as _, SeedableRng as _};
 use siphasher::sip::SipHasher13;
 
 use crate::time::nanos;
