@@ -175,7 +175,7 @@ impl Replay {
     /// The path that packets from `from` come by, and the link under it. A stranger's take the first.
     fn way_in(&self, from: IpAddr) -> (PathId, LinkId) {
         let table = &self.world.table;
-        let peer = self.world.by_underlay.get(&from).copied();
+        let peer = self.world.neighbours.at(from);
         let own = || {
             table
                 .paths()
@@ -216,7 +216,7 @@ impl Replay {
         };
         let encap: Encap = self.world.table.paths[path].encap;
         let outer = underlay::unwrap(&bytes, encap).expect("the world wrote it");
-        let peer = self.world.by_underlay.get(&outer.destination).copied();
+        let peer = self.world.neighbours.at(outer.destination);
         Departure {
             at,
             port: PortId::tunnel(PathId(path as u16)),

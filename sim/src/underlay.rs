@@ -4,17 +4,54 @@
 //! do, with the same bytes on the wire: DF set, TTL 64, the flow's entropy as UDP source port, UDP
 //! checksum zero (RFC 8086 §4, RFC 6935 for IPv6 tunnels).
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyedge_net::flow::{Address, Family};
+use anyedge_net::id::NodeId;
 use anyedge_net::packet::Packet;
-use anyedge_net::route_table::Node;
+use anyedge_net::route_table::{Node, RouteTable};
 use anyedge_net::wire::outer::Encap;
 use anyedge_net::wire::{gre, ip, udp};
 
 const TTL: u8 = 64;
 /// Source ports of GRE-in-UDP lie in the ephemeral range (RFC 8086 §3.2.1).
 const SOURCE_PORTS_FROM: u16 = 0xc000;
+
+/// Which node has which tunnel address: what a tunnel's port asks about both ends of an outer header.
+#[derive(Default)]
+pub(crate) struct Neighbours {
+    v4: Vec<(Ipv4Addr, NodeId)>,
+    v6: Vec<(Ipv6Addr, NodeId)>,
+}
+
+impl Neighbours {
+    pub(crate) fn of(table: &RouteTable) -> Neighbours {
+        let nodes = table.nodes.iter().zip((0..).map(NodeId));
+        let (mut v4, mut v6): (Vec<_>, Vec<_>) = nodes
+            .map(|(node, id)| ((node.underlay_v4, id), (node.underlay_v6, id)))
+            .unzip();
+        v4.sort_unstable();
+        v6.sort_unstable();
+        Neighbours { v4, v6 }
+    }
+
+    /// The node with that address.
+    #[inline]
+    pub(crate) fn at(&self, address: IpAddr) -> Option<NodeId> {
+        match address {
+            IpAddr::V4(address) => find(&self.v4, address),
+            IpAddr::V6(address) => find(&self.v6, address),
+        }
+    }
+}
+
+#[inline]
+fn find<A: Ord + Copy>(sorted: &[(A, NodeId)], address: A) -> Option<NodeId> {
+    let place = sorted
+        .binary_search_by_key(&address, |(known, _)| *known)
+        .ok()?;
+    Some(sorted[place].1)
+}
 
 /// What the outer header of an arriving packet said.
 pub(crate) struct Outer {

@@ -8,10 +8,9 @@
 //! Invariant: a packet is in exactly one place: on a link, in a host's receive queue, or ended and counted.
 
 mod conservation;
+mod fate;
 mod outside;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::{DropCounts, DropReason};
@@ -26,20 +25,21 @@ use anyedge_net::route_table::RouteTable;
 use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire;
-use anyedge_pop::pop::Pop;
+use anyedge_net::wire::ip::destination;
 
 use crate::digest::TraceDigest;
 use crate::executor::{Handle, HostId, TimerId};
 use crate::internet::{Internet, PopulationId};
 use crate::link::Link;
-use crate::node::{AnyForwarder, Node};
+use crate::node::Node;
 use crate::order::{Kind, Source};
 use crate::queue::EventQueue;
 use crate::scenario::Act;
 use crate::stack::{FlowTimer, HostStack, Io, Outcome};
 use crate::tally::EventTally;
-use crate::underlay;
+use crate::underlay::{self, Neighbours};
 
+pub(crate) use fate::Power;
 pub(crate) use outside::{Recorded, Recorder};
 
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
@@ -74,7 +74,8 @@ pub(crate) enum LinkEnd {
 
 /// One thing that happens.
 enum Happening {
-    Delivery(LinkId, Packet),
+    /// With the number of the link's outages when it was sent.
+    Delivery(LinkId, u16, Packet),
     NodeTimer(NodeId),
     FlowTimer(HostId, FlowTimer),
     Wake(TimerId),
@@ -127,7 +128,7 @@ pub(crate) struct World {
     host_timers: Vec<(Instant, FlowTimer)>,
     touched: Vec<HostId>,
     pub(crate) table: Arc<RouteTable>,
-    pub(crate) by_underlay: BTreeMap<IpAddr, NodeId>,
+    pub(crate) neighbours: Neighbours,
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
     pub(crate) ends: Vec<LinkEnd>,
@@ -144,6 +145,8 @@ pub(crate) struct World {
     steps: u64,
     /// What left the one node that a trace is played to.
     recorder: Option<Box<Recorder>>,
+    /// Machines that stopped or started, for the executor to follow.
+    power: Vec<(HostId, Power)>,
 }
 
 impl World {
@@ -163,7 +166,7 @@ impl World {
             host_out: Vec::new(),
             host_timers: Vec::new(),
             touched: Vec::new(),
-            by_underlay: underlay_index(&table),
+            neighbours: Neighbours::of(&table),
             table,
             nodes: Vec::new(),
             links: Vec::new(),
@@ -177,6 +180,7 @@ impl World {
             director,
             steps: 0,
             recorder: None,
+            power: Vec::new(),
         }
     }
 
@@ -231,7 +235,7 @@ impl World {
         self.now = at;
         self.steps += 1;
         match happening {
-            Happening::Delivery(link, packet) => self.deliver(link, packet),
+            Happening::Delivery(link, outages, packet) => self.deliver(link, outages, packet),
             Happening::NodeTimer(node) => self.node_timer(node),
             Happening::FlowTimer(host, timer) => self.flow_timer(host, timer),
             Happening::Wake(timer) => self.tasks.fire(timer),
@@ -281,7 +285,7 @@ impl World {
 
     /// Puts `table` in force on every node.
     pub(crate) fn apply(&mut self, table: Arc<RouteTable>) {
-        self.by_underlay = underlay_index(&table);
+        self.neighbours = Neighbours::of(&table);
         self.table = Arc::clone(&table);
         for index in 0..self.nodes.len() {
             let node = &mut self.nodes[index];
@@ -295,27 +299,12 @@ impl World {
         }
     }
 
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::PopDown(node) => self.nodes[node.index()].up = false,
-            Act::PopUp(node) => {
-                let entry = &mut self.nodes[node.index()];
-                entry.up = true;
-                // What a crashed node knew is gone.
-                entry.forwarder =
-                    AnyForwarder::Pop(Box::new(Pop::new(&self.table.nodes[node.index()].name)));
-                let table = Arc::clone(&self.table);
-                entry
-                    .ledger
-                    .apply(&mut entry.forwarder, self.now, table, &mut self.out);
-                self.after_node(node.index());
-            }
-            Act::Announce(site, announced) => self.internet.announce(site, announced),
-        }
-    }
-
-    fn deliver(&mut self, link: LinkId, mut packet: Packet) {
+    fn deliver(&mut self, link: LinkId, outages: u16, mut packet: Packet) {
         let entry = &mut self.links[link.index()];
+        if entry.outages != outages {
+            entry.cut_off(DropReason::LinkDown);
+            return self.out.pool_mut().take_back(packet);
+        }
         entry.arrived();
         self.digest
             .delivery(self.now, entry.source.rank(), packet.bytes());
@@ -335,10 +324,7 @@ impl World {
                 Err(reason) => self.lose(packet, reason),
             },
             LinkEnd::Clients => {
-                match wire::parse(packet.bytes())
-                    .ok()
-                    .and_then(|parsed| self.internet.host(parsed.flow.dst))
-                {
+                match destination(packet.bytes()).and_then(|to| self.internet.host(to)) {
                     Some(host) => self.host_packet(host, packet),
                     None => self.lose(packet, DropReason::NoRoute),
                 }
@@ -363,17 +349,13 @@ impl World {
         else {
             return self.lose(packet, DropReason::Malformed);
         };
-        let Some(&node) = self.by_underlay.get(&outer.destination) else {
+        let Some(node) = self.neighbours.at(outer.destination) else {
             return self.lose(packet, DropReason::NoRoute);
         };
         if at.is_some_and(|at| at != node) {
             return self.lose(packet, DropReason::NoRoute);
         }
-        let peer = self
-            .by_underlay
-            .get(&outer.source)
-            .copied()
-            .unwrap_or(NodeId::UNKNOWN);
+        let peer = self.neighbours.at(outer.source).unwrap_or(NodeId::UNKNOWN);
         packet.pop_front(outer.len);
         packet.meta = Meta {
             port: PortId::tunnel(path),
@@ -387,8 +369,8 @@ impl World {
 
     fn node_packet(&mut self, node: NodeId, packet: Packet) {
         let entry = &mut self.nodes[node.index()];
-        if !entry.up {
-            return self.lose(packet, DropReason::PopDown);
+        if let Some(reason) = entry.down {
+            return self.lose(packet, reason);
         }
         self.batch.push(packet);
         entry.ledger.packets(
@@ -406,6 +388,9 @@ impl World {
             return;
         }
         entry.timer_at = None;
+        if entry.down.is_some() {
+            return;
+        }
         if entry
             .forwarder
             .poll_timeout()
@@ -475,12 +460,9 @@ impl World {
                 }
             }
             Some(PortKind::Public) => {
-                let destination = wire::parse(packet.bytes())
-                    .ok()
-                    .map(|parsed| parsed.flow.dst);
-                let site = node.site;
-                match destination
-                    .zip(site)
+                let to = destination(packet.bytes());
+                match to
+                    .zip(node.site)
                     .and_then(|(to, site)| self.internet.back(site, to))
                 {
                     Some(link) => self.send_on(link, packet),
@@ -500,8 +482,9 @@ impl World {
         match entry.send(self.now, packet.len()) {
             Ok(arrival) => {
                 let tie = entry.source.next(Kind::Delivery);
+                let outages = entry.outages;
                 self.queue
-                    .push(arrival, tie, Happening::Delivery(link, packet));
+                    .push(arrival, tie, Happening::Delivery(link, outages, packet));
             }
             // The link has counted it.
             Err(_) => self.out.pool_mut().take_back(packet),
@@ -543,9 +526,7 @@ impl World {
         for mut packet in sent.drain(..) {
             match attachment {
                 Attachment::Client(population) => {
-                    let to = wire::parse(packet.bytes())
-                        .ok()
-                        .map(|parsed| parsed.flow.dst);
+                    let to = destination(packet.bytes());
                     match to.and_then(|to| self.internet.towards(population, to)) {
                         Some(link) => self.send_on(link, packet),
                         None => self.lose(packet, DropReason::NoRoute),
@@ -567,16 +548,4 @@ impl World {
         self.out.pool_mut().take_back(packet);
         self.lost.add(reason);
     }
-}
-
-fn underlay_index(table: &RouteTable) -> BTreeMap<IpAddr, NodeId> {
-    let nodes = table.nodes.iter().zip(0u16..);
-    nodes
-        .flat_map(|(node, id)| {
-            [
-                (IpAddr::V4(node.underlay_v4), NodeId(id)),
-                (IpAddr::V6(node.underlay_v6), NodeId(id)),
-            ]
-        })
-        .collect()
 }

@@ -42,11 +42,47 @@ impl Header {
     }
 }
 
+/// Where a packet goes, by the fixed part of its header alone; `None` when that is not all there.
+///
+/// What a router needs that has nothing else to decide. It checks nothing: [`super::parse`] does.
+#[inline]
+pub fn destination(bytes: &[u8]) -> Option<Address> {
+    match bytes.first()? >> 4 {
+        4 => {
+            let [.., a, b, c, d] = *bytes.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+            Some(Address::v4([a, b, c, d]))
+        }
+        6 => {
+            let header = bytes.first_chunk::<{ ipv6::HEADER_LEN }>()?;
+            header.last_chunk::<16>().copied().map(Address::v6)
+        }
+        _ => None,
+    }
+}
+
 /// The length of a header without options: 20 bytes for IPv4, 40 for IPv6.
 #[inline]
 pub const fn header_len(family: Family) -> usize {
     match family {
         Family::V4 => ipv4::HEADER_LEN,
         Family::V6 => ipv6::HEADER_LEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::sample;
+
+    #[test]
+    fn the_quick_look_at_a_destination_agrees_with_parsing() {
+        for family in [Family::V4, Family::V6] {
+            let flow = sample::flow(family, 17);
+            let packet = sample::ip_packet(&flow, 0, 64, &[0, 1, 0, 2, 0, 8, 0, 0]);
+            assert_eq!(destination(&packet), Some(flow.dst));
+            assert_eq!(destination(&packet[..19]), None);
+        }
+        assert_eq!(destination(&[]), None);
+        assert_eq!(destination(&[0x50; 64]), None);
     }
 }
