@@ -84,6 +84,10 @@ drop_reasons! {
     LinkMtu => "LinkMtu",
     /// The POP was down.
     PopDown => "PopDown",
+    /// The link was down, or went down while the packet was on it.
+    LinkDown => "LinkDown",
+    /// The backend's machine was down.
+    HostDown => "HostDown",
     /// Nothing is attached that this packet could go to.
     NoRoute => "NoRoute",
     /// A host got a packet that is not for it or that no socket wants.
@@ -96,6 +100,10 @@ drop_reasons! {
     PoolEmpty => "PoolEmpty",
     /// The kernel refused to send it.
     SendFailed => "SendFailed",
+
+    // ICMP.
+    /// An echo request above what the node answers in a second.
+    EchoLimited => "EchoLimited",
 }
 
 /// How many packets each reason took.

@@ -17,11 +17,8 @@ use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
-use anyedge_pop::pop::Pop;
 use anyedge_region::Limits;
-use anyedge_region::clb_node::ClbNode;
-use anyedge_region::vswitch::VSwitch;
-use anyedge_topologies::{Kind, Topology};
+use anyedge_topologies::{Fault, Kind, Topology};
 
 use crate::digest::TraceDigest;
 use crate::executor::Handle;
@@ -29,7 +26,7 @@ use crate::internet::SiteId;
 use crate::node::{AnyForwarder, Node};
 use crate::order::SOURCES_MAX;
 use crate::run::Options;
-use crate::scenario::acts_of;
+use crate::scenario::{Struck, acts_of};
 use crate::world::World;
 
 pub(crate) use hosts::{BackendHost, LoadHost, home};
@@ -171,32 +168,21 @@ fn add_nodes(
     };
     for (node, id) in table.nodes.iter().zip(0u16..) {
         let name = node.name.as_str();
-        let (forwarder, site) = match node.kind {
+        let site = match node.kind {
             NodeKind::Pop => {
                 let bare = name.strip_prefix("pop.").unwrap_or(name);
-                (
-                    AnyForwarder::Pop(Box::new(Pop::new(name))),
-                    Some(sites.pops[bare]),
-                )
+                Some(sites.pops[bare])
             }
-            NodeKind::ClbNode(region) => {
-                let forwarder = ClbNode::new(name, limits, world.seed());
-                (
-                    AnyForwarder::ClbNode(Box::new(forwarder)),
-                    Some(sites.regions[region_name(table, region)]),
-                )
-            }
-            NodeKind::Host(_) => (
-                AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits))),
-                None,
-            ),
+            NodeKind::ClbNode(region) => Some(sites.regions[region_name(table, region)]),
+            NodeKind::Host(_) => None,
         };
         world.nodes.push(Node {
             id: NodeId(id),
-            forwarder,
+            forwarder: AnyForwarder::fresh(node.kind, name, limits, world.seed()),
             ledger: Ledger::default(),
             source: ranks.source(name),
-            up: true,
+            down: None,
+            limits,
             timer_at: None,
             tunnels: vec![None; table.paths.len()],
             site,
@@ -207,13 +193,34 @@ fn add_nodes(
 
 fn add_scenario(topology: &Topology, table: &RouteTable, sites: &Sites, world: &mut World) {
     for fault in &topology.faults {
-        let bare = fault.object.strip_prefix("pop.").unwrap_or(&fault.object);
-        let node = table
-            .node_named(&Kind::Pop.object(bare))
-            .expect("the file's reader resolved the POP");
-        for (at, act) in acts_of(fault, node, sites.pops[bare], topology.convergence) {
+        let struck = struck(fault, topology, table, sites, world);
+        for (at, act) in acts_of(fault, &struck, topology.convergence) {
             world.schedule_act(at, act);
         }
+    }
+}
+
+/// What the object of `fault` is in the world.
+fn struck(
+    fault: &Fault,
+    topology: &Topology,
+    table: &RouteTable,
+    sites: &Sites,
+    world: &World,
+) -> Struck {
+    const RESOLVED: &str = "the file's reader resolved the object";
+    let (kind, name) = fault.object.split_once('.').expect(RESOLVED);
+    if kind == Kind::Link.word() {
+        let link = &topology.links[name];
+        return Struck::Link(links::directions(fault, link, world));
+    }
+    let node = table.node_named(&fault.object).expect(RESOLVED);
+    match world.nodes[node.index()].backend {
+        Some(host) => Struck::Host { node, host },
+        None => Struck::Pop {
+            node,
+            site: sites.pops[name],
+        },
     }
 }
 

@@ -216,9 +216,9 @@ fn faults(topology: &Topology, now: Instant) -> Vec<FaultReport> {
                 });
             }
         };
-        add(fault.at, format!("down {}", fault.object));
+        add(fault.at, fault.to_string());
         if let Some(end) = fault.end() {
-            add(end, format!("up {}", fault.object));
+            add(end, fault.end_name());
         }
     }
     faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));

@@ -8,6 +8,10 @@
 //! Jitter is uniform in `0..=jitter` on top of the delay and never reorders: a packet arrives no earlier
 //! than the one before it, as in a queue whose length varies.
 //!
+//! A link may go down: what is on the wire then is lost, and so is what is sent meanwhile (`LinkDown`). Each
+//! outage has a number, which every packet on the wire carries, so that a packet sent before it never
+//! arrives after it. A link may also get worse for a time and be restored.
+//!
 //! Invariant: offered = delivered + dropped + on the wire.
 
 use core::time::Duration;
@@ -15,6 +19,7 @@ use core::time::Duration;
 use anyedge_net::drop_reason::{DropCounts, DropReason};
 use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::time::{Instant, nanos};
+use anyedge_topologies::Degrade;
 
 use crate::order::Source;
 
@@ -43,6 +48,11 @@ pub(crate) struct Link {
     pub(crate) source: Source,
     pub(crate) delivered: u64,
     pub(crate) dropped: DropCounts,
+    /// Outages so far: what was sent before the latest does not arrive.
+    pub(crate) outages: u16,
+    up: bool,
+    /// What it was before it got worse.
+    sound: Option<Box<LinkSpec>>,
     on_wire: u64,
     offered: u64,
     busy_until: Instant,
@@ -60,6 +70,9 @@ impl Link {
             source,
             delivered: 0,
             dropped: DropCounts::default(),
+            outages: 0,
+            up: true,
+            sound: None,
             on_wire: 0,
             offered: 0,
             busy_until: Instant::ZERO,
@@ -78,6 +91,9 @@ impl Link {
     }
 
     fn admit(&mut self, now: Instant, bytes: usize) -> Result<Instant, DropReason> {
+        if !self.up {
+            return Err(DropReason::LinkDown);
+        }
         if bytes > self.spec.mtu {
             return Err(DropReason::LinkMtu);
         }
@@ -109,10 +125,58 @@ impl Link {
         self.delivered += 1;
     }
 
-    /// The run ended with a packet on the wire.
-    pub(crate) fn cut_off(&mut self) {
+    /// A packet that was on the wire will not arrive.
+    pub(crate) fn cut_off(&mut self, reason: DropReason) {
         self.on_wire -= 1;
-        self.dropped.add(DropReason::RunEnded);
+        self.dropped.add(reason);
+    }
+
+    /// Nothing gets through from now on, also of what is on the wire and in the queue.
+    pub(crate) fn go_down(&mut self) {
+        self.up = false;
+        self.outages = self.outages.wrapping_add(1);
+        self.busy_until = Instant::ZERO;
+        self.last_arrival = Instant::ZERO;
+    }
+
+    /// It carries again.
+    pub(crate) fn come_up(&mut self) {
+        self.up = true;
+    }
+
+    /// It gets worse; what is on its way keeps its time.
+    pub(crate) fn degrade(&mut self, now: Instant, change: &Degrade) {
+        let sound = self
+            .sound
+            .get_or_insert_with(|| Box::new(self.spec.clone()));
+        let worse = LinkSpec {
+            rate_bps: change.rate_bps.unwrap_or(sound.rate_bps),
+            delay: sound.delay + change.delay.unwrap_or_default(),
+            jitter: change.jitter.unwrap_or(sound.jitter),
+            loss_ppm: change.loss_ppm.unwrap_or(sound.loss_ppm),
+            ..LinkSpec::clone(sound)
+        };
+        self.become_like(now, worse);
+    }
+
+    /// It is what it was before it got worse.
+    pub(crate) fn restore(&mut self, now: Instant) {
+        if let Some(sound) = self.sound.take() {
+            self.become_like(now, *sound);
+        }
+    }
+
+    /// The bytes that wait now take their time at the new rate, in the eyes of packets to come.
+    fn become_like(&mut self, now: Instant, spec: LinkSpec) {
+        let backlog = match self.spec.rate_bps {
+            0 => 0,
+            rate => bytes_in(self.busy_until.since(now), rate),
+        };
+        self.busy_until = match spec.rate_bps {
+            0 => now,
+            rate => now + serialisation(backlog as usize, rate),
+        };
+        self.spec = spec;
     }
 
     pub(crate) fn assert_conserved(&self) {
@@ -182,7 +246,7 @@ mod tests {
             "100 bytes have left after 800 ns"
         );
         link.arrived();
-        link.cut_off();
+        link.cut_off(DropReason::RunEnded);
         link.assert_conserved();
         assert_eq!((link.delivered, link.dropped.total()), (1, 3));
     }
@@ -222,5 +286,47 @@ mod tests {
                 .all(|delay| (10_000_000..=15_000_000).contains(delay))
         );
         assert!(delays.iter().any(|delay| *delay > 14_000_000));
+    }
+
+    #[test]
+    fn an_outage_loses_what_is_sent_meanwhile_and_numbers_what_was_sent_before() {
+        let mut link = link(spec());
+        let before = link.outages;
+        assert!(link.send(at(0), 1_500).is_ok());
+        link.go_down();
+        assert_ne!(
+            link.outages, before,
+            "what is on the wire is of another time"
+        );
+        link.cut_off(DropReason::LinkDown);
+        assert_eq!(link.send(at(10), 100), Err(DropReason::LinkDown));
+        link.come_up();
+        assert_eq!(
+            link.send(at(20), 125),
+            Ok(at(20 + 1_000 + 10_000_000)),
+            "no queue outlives the outage"
+        );
+        link.arrived();
+        link.assert_conserved();
+        assert_eq!(link.dropped.of(DropReason::LinkDown), 2);
+    }
+
+    #[test]
+    fn a_link_that_got_worse_is_restored_to_what_it_was() {
+        let mut link = link(spec());
+        link.degrade(
+            at(0),
+            &Degrade {
+                delay: Some(Duration::from_millis(5)),
+                rate_bps: Some(1_000_000),
+                ..Degrade::default()
+            },
+        );
+        assert_eq!(link.send(at(0), 125), Ok(at(1_000_000 + 15_000_000)));
+        link.restore(at(0));
+        assert!(link.spec == spec());
+        // 125 bytes wait, 1 us at the rate that holds again; the wire stays in order.
+        assert_eq!(link.send(at(0), 1_500), Ok(at(16_000_000)));
+        assert_eq!(link.send(at(20_000_000), 125), Ok(at(30_001_000)));
     }
 }

@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 
+use anyedge_net::drop_reason::DropReason;
 use anyedge_net::forwarder::{Forwarder, LocalEvent};
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 use anyedge_pop::pop::Pop;
+use anyedge_region::Limits;
 use anyedge_region::clb_node::ClbNode;
 use anyedge_region::vswitch::VSwitch;
 
@@ -26,6 +29,19 @@ pub(crate) enum AnyForwarder {
     Pop(Box<Pop>),
     ClbNode(Box<ClbNode>),
     VSwitch(Box<VSwitch>),
+}
+
+impl AnyForwarder {
+    /// A forwarder that knows nothing but its name.
+    pub(crate) fn fresh(kind: NodeKind, name: &str, limits: Limits, seed: Seed) -> AnyForwarder {
+        match kind {
+            NodeKind::Pop => AnyForwarder::Pop(Box::new(Pop::new(name))),
+            NodeKind::ClbNode(_) => {
+                AnyForwarder::ClbNode(Box::new(ClbNode::new(name, limits, seed)))
+            }
+            NodeKind::Host(_) => AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits))),
+        }
+    }
 }
 
 macro_rules! each {
@@ -65,7 +81,9 @@ pub(crate) struct Node {
     pub(crate) forwarder: AnyForwarder,
     pub(crate) ledger: Ledger,
     pub(crate) source: Source,
-    pub(crate) up: bool,
+    /// `None` while it runs; else what packets to it are lost as.
+    pub(crate) down: Option<DropReason>,
+    pub(crate) limits: Limits,
     /// The earliest timer event that is pending for this node.
     pub(crate) timer_at: Option<Instant>,
     /// The link behind each tunnel port, by path.

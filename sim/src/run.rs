@@ -17,12 +17,13 @@ use anyedge_traffic::clients;
 use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
 use anyedge_traffic::stats::SharedStats;
 
-use crate::build::{self, BuildError, Built, LoadHost};
+use crate::build::{self, BackendHost, BuildError, Built, LoadHost};
 use crate::digest::{Cover, Perturbation};
 use crate::executor::Executor;
+use crate::findings;
 use crate::host::{Shared, SimHost};
 use crate::report::Report;
-use crate::{findings, world::World};
+use crate::world::{Power, World};
 
 /// How often, in virtual time, the run looks whether every request has its outcome.
 const OUTCOME_CHECK: Duration = Duration::from_millis(10);
@@ -88,12 +89,7 @@ pub fn run(
         site_names,
     } = built;
     let shared = Shared::new(world, executor.handle().clone());
-    for served in &backends {
-        let host = SimHost::new(&shared, served.host, &served.name);
-        let config = BackendConfig::on(served.listen.clone());
-        backend::serve(&host, config, Arc::new(Unobserved))
-            .expect("a fresh host has every port free");
-    }
+    backends.iter().for_each(|served| serve(&shared, served));
     let accounts = start_loads(topology, duration, &shared, &loads);
     let end = Instant::ZERO + duration;
     let mut course = Course {
@@ -107,7 +103,9 @@ pub fn run(
             options.progress_every
         },
     };
-    while course.go_on(&mut executor, &shared, &accounts, progress) {}
+    while course.go_on(&mut executor, &shared, &accounts, progress) {
+        follow_power(&mut executor, &shared, &backends);
+    }
     let now = shared.world().now();
     for account in &accounts {
         account.stats.lock().close(now, account.stop);
@@ -127,6 +125,29 @@ pub fn run(
     ))
 }
 
+/// Starts what a backend's machine serves.
+fn serve(shared: &Arc<Shared>, served: &BackendHost) {
+    let host = SimHost::new(shared, served.host, &served.name);
+    let config = BackendConfig::on(served.listen.clone());
+    backend::serve(&host, config, Arc::new(Unobserved)).expect("a fresh host has every port free");
+}
+
+/// Ends the services of machines that stopped, and starts those of machines that came back.
+fn follow_power(executor: &mut Executor, shared: &Arc<Shared>, backends: &[BackendHost]) {
+    let changes = shared.world().take_power();
+    for (host, power) in changes {
+        match power {
+            Power::Off => {
+                executor.kill_host(host);
+            }
+            Power::On => {
+                let served = backends.iter().find(|served| served.host == host);
+                serve(shared, served.expect("only backends' machines stop"));
+            }
+        }
+    }
+}
+
 /// Where a run stands and how far it goes.
 struct Course {
     end: Instant,
@@ -137,7 +158,7 @@ struct Course {
 }
 
 impl Course {
-    /// Lets things happen until services are ready again; false when the run is over.
+    /// Lets things happen until services are ready again or a machine stops or starts; false when the run is over.
     fn go_on(
         &mut self,
         executor: &mut Executor,
@@ -157,6 +178,9 @@ impl Course {
             }
             world.step();
             world.flush();
+            if world.power_changed() {
+                return true;
+            }
             if world.steps() >= self.report_at {
                 self.tell(&world, progress);
             }

@@ -36,7 +36,7 @@ pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 pub use client::{Client, Family};
 pub use defaults::{Defaults, Encap, Underlay};
 pub use diagnostic::{Diagnostic, Wrong};
-pub use fault::{Fault, FaultVerb};
+pub use fault::{Degrade, Fault, FaultVerb};
 pub use host::Host;
 pub use line::Line;
 pub use link::Link;

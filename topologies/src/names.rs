@@ -73,7 +73,7 @@ impl fmt::Display for Kind {
 }
 
 /// Every name that a file defines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     known: BTreeMap<Kind, BTreeSet<String>>,
 }

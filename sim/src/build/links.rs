@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use anyedge_net::id::PathId;
 use anyedge_net::route_table::{PathEnds, RouteTable};
-use anyedge_topologies::{Client, Kind, Line, Topology};
+use anyedge_topologies::{Client, Fault, FaultVerb, Kind, Line, Topology};
 
 use super::ranks::Ranks;
 use crate::link::{Link, LinkSpec};
@@ -80,6 +80,31 @@ pub(super) fn add_backbone(
             join(world, clb_node.index(), id, outward);
         }
     }
+}
+
+/// The directions of `link` that `fault` concerns.
+pub(super) fn directions(
+    fault: &Fault,
+    link: &anyedge_topologies::Link,
+    world: &World,
+) -> Vec<LinkId> {
+    let [pop, region] = [
+        Kind::Pop.object(&link.pop),
+        Kind::Region.object(&link.region),
+    ];
+    let from = match &fault.verb {
+        FaultVerb::Down => None,
+        FaultVerb::Degrade(degrade) => degrade.from.as_ref(),
+    };
+    let ways = both_ways(&pop, &region).into_iter().zip([&pop, &region]);
+    let concerned = ways.filter(|(_, end)| from.is_none_or(|from| from == *end));
+    let links = concerned.map(|(name, _)| {
+        let found = (0..)
+            .zip(&world.links)
+            .find(|(_, link)| link.spec.name == name);
+        LinkId(found.expect("the world has every link of the file").0)
+    });
+    links.collect()
 }
 
 fn join(world: &mut World, node: usize, path: PathId, link: LinkId) {

@@ -3,7 +3,7 @@
 //! Links, nodes and hosts each keep their own; here they are added up over the whole world. A packet that
 //! nobody counted, or two did, stops the run with both sums.
 
-use anyedge_net::drop_reason::DropCounts;
+use anyedge_net::drop_reason::{DropCounts, DropReason};
 
 use super::{Happening, World};
 use crate::link::Link;
@@ -17,8 +17,13 @@ impl World {
     pub(crate) fn close(&mut self) {
         let pending: Vec<Happening> = self.queue.drain().collect();
         for happening in pending {
-            if let Happening::Delivery(link, packet) = happening {
-                self.links[link.index()].cut_off();
+            if let Happening::Delivery(link, outages, packet) = happening {
+                let link = &mut self.links[link.index()];
+                link.cut_off(if link.outages == outages {
+                    DropReason::RunEnded
+                } else {
+                    DropReason::LinkDown
+                });
                 self.out.pool_mut().take_back(packet);
             }
         }

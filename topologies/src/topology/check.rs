@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::book::{Book, FILE};
 use crate::clb::{Clb, Listener, ReturnBy};
 use crate::diagnostic::Wrong;
+use crate::fault::{Degrade, FaultVerb};
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::slo::SloOf;
@@ -212,14 +213,39 @@ fn faults(book: &Book<'_>, topology: &mut Topology) {
                 .end()
                 .map_or("the end of the run".to_owned(), |end| format!("{end:?}"));
             let reason = format!(
-                "{} is down from {:?} to {until} already",
-                fault.object, other.at
+                "{} is {} from {:?} to {until} already",
+                fault.object,
+                other.state(),
+                other.at
             );
             let wrong = Wrong::new(
                 reason,
                 "faults of one object follow each other; `for` ends one",
             );
             book.report(&format!("fault[{later}]"), "at", wrong);
+        }
+        if let FaultVerb::Degrade(Degrade {
+            from: Some(from), ..
+        }) = &fault.verb
+        {
+            let ends = topology
+                .links
+                .values()
+                .find(|link| Kind::Link.object(&link.name) == fault.object)
+                .filter(|link| !link.pop.is_empty())
+                .map(|link| {
+                    [
+                        Kind::Pop.object(&link.pop),
+                        Kind::Region.object(&link.region),
+                    ]
+                });
+            if let Some([pop, region]) = ends.filter(|ends| !ends.contains(from)) {
+                let wrong = Wrong::new(
+                    format!("{from} is no end of {}", fault.object),
+                    format!("\"from {pop}\" or \"from {region}\""),
+                );
+                book.report(&format!("fault[{later}]"), "direction", wrong);
+            }
         }
     }
     topology.faults.sort_by_key(|fault| fault.at);

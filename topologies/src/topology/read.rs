@@ -111,7 +111,9 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let clients = objects(&mut reader, Kind::Client, |name, table| {
         Client::read(name, table, &defaults, &mut space)
     });
-    let faults = numbered(&mut reader, "fault", |table| Fault::read(table, duration));
+    let names = names_with_hosts(book, &hosts);
+    let fault = |table| Fault::read(table, duration, &names);
+    let faults = numbered(&mut reader, "fault", fault);
     let slos = numbered(&mut reader, "slo", Slo::read);
     reader.finish();
     Topology {
@@ -133,6 +135,15 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         faults,
         slos,
     }
+}
+
+/// The file's names and those of hosts, which follow from the targets.
+fn names_with_hosts(book: &Book<'_>, hosts: &BTreeMap<String, host::Host>) -> Names {
+    let mut names = book.names.clone();
+    for name in hosts.keys() {
+        names.insert(Kind::Host, name);
+    }
+    names
 }
 
 /// `[kind.NAME]`, by name.
