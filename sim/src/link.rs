@@ -3,7 +3,7 @@
 //! A packet costs one event. When it is sent, the link computes when its last bit leaves (behind what is
 //! still queued), whether the queue had room, whether it is lost, and when it arrives. What is lost here:
 //! packets larger than the MTU (`LinkMtu`), packets that meet a full queue (`QueueFull`) and packets lost
-//! on the wire (`LinkLoss`, Bernoulli), which still take their time on the wire.
+//! on the wire (`LinkLoss`), which still take their time on the wire.
 //!
 //! Jitter is uniform in `0..=jitter` on top of the delay and never reorders: a packet arrives no earlier
 //! than the one before it, as in a queue whose length varies.
@@ -19,9 +19,13 @@ use core::time::Duration;
 use anyedge_net::drop_reason::{DropCounts, DropReason};
 use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::time::{Instant, nanos};
-use anyedge_topologies::Degrade;
+use anyedge_topologies::{Degrade, Loss};
 
 use crate::order::Source;
+
+mod loss;
+
+use loss::Losses;
 
 /// What a link is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,8 +38,8 @@ pub(crate) struct LinkSpec {
     pub(crate) delay: Duration,
     /// Largest extra delay.
     pub(crate) jitter: Duration,
-    /// Lost packets per million.
-    pub(crate) loss_ppm: u32,
+    /// How packets are lost.
+    pub(crate) loss: Loss,
     /// Bytes that may wait for the wire, the packet being sent included.
     pub(crate) queue_bytes_max: u64,
     /// Largest packet in bytes, outer headers included.
@@ -57,13 +61,13 @@ pub(crate) struct Link {
     offered: u64,
     busy_until: Instant,
     last_arrival: Instant,
-    loss: Rng,
+    losses: Losses,
     jitter: Rng,
 }
 
 impl Link {
     pub(crate) fn new(spec: LinkSpec, source: Source, seed: Seed) -> Link {
-        let loss = seed.stream(&spec.name, "loss");
+        let losses = Losses::new(&spec.name, seed);
         let jitter = seed.stream(&spec.name, "jitter");
         Link {
             spec,
@@ -77,7 +81,7 @@ impl Link {
             offered: 0,
             busy_until: Instant::ZERO,
             last_arrival: Instant::ZERO,
-            loss,
+            losses,
             jitter,
         }
     }
@@ -108,7 +112,7 @@ impl Link {
             self.busy_until = now.max(self.busy_until) + serialisation(bytes, self.spec.rate_bps);
             self.busy_until
         };
-        if self.loss.one_in_ppm(self.spec.loss_ppm) {
+        if self.losses.takes(&self.spec.name, self.spec.loss) {
             return Err(DropReason::LinkLoss);
         }
         let mut arrival = sent + self.spec.delay;
@@ -153,7 +157,7 @@ impl Link {
             rate_bps: change.rate_bps.unwrap_or(sound.rate_bps),
             delay: sound.delay + change.delay.unwrap_or_default(),
             jitter: change.jitter.unwrap_or(sound.jitter),
-            loss_ppm: change.loss_ppm.unwrap_or(sound.loss_ppm),
+            loss: change.loss.unwrap_or(sound.loss),
             ..LinkSpec::clone(sound)
         };
         self.become_like(now, worse);
@@ -209,7 +213,7 @@ mod tests {
             rate_bps: 1_000_000_000,
             delay: Duration::from_millis(10),
             jitter: Duration::ZERO,
-            loss_ppm: 0,
+            loss: Loss::NONE,
             queue_bytes_max: 3_000,
             mtu: 1_500,
         }
@@ -254,7 +258,7 @@ mod tests {
     #[test]
     fn loss_is_as_configured() {
         let mut link = link(LinkSpec {
-            loss_ppm: 100_000,
+            loss: Loss::Share(100_000),
             rate_bps: 0,
             ..spec()
         });

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
+use anyedge_topologies::Loss;
 
 use crate::digest::{Cover, TraceDigest};
 use crate::executor::{Executor, HostId};
@@ -132,7 +133,7 @@ fn spec(name: &str, wire: Wire) -> LinkSpec {
         rate_bps: 1_000_000_000,
         delay: wire.rtt / 2,
         jitter: Duration::ZERO,
-        loss_ppm: wire.loss_ppm,
+        loss: Loss::Share(wire.loss_ppm),
         queue_bytes_max: 1 << 20,
         mtu: 1_500,
     }

@@ -184,3 +184,21 @@ fn a_link_with_less_rate_queues_and_is_fast_again_afterwards() {
         "most ticks met no queue"
     );
 }
+
+#[test]
+fn a_link_that_loses_in_bursts_loses_the_share_of_its_states_and_every_run_the_same() {
+    let model = "{ model = \"gilbert-elliott\", good_to_bad = \"2%\", bad_to_good = \"20%\", loss_bad = \"60%\" }";
+    let fault = format!("at = \"0s\"\ndegrade = \"link.tokyo-guangzhou\"\nloss = {model}");
+    let report = play(&fault);
+    for way in [OUT, BACK] {
+        let lost = dropped(&report, way, "LinkLoss") as f64;
+        let share = lost / (lost + link(&report, way).delivered as f64);
+        // 2 / 22 of all packets meet the bad state, which takes 60 % of them: 5.5 %.
+        assert!((0.035..0.075).contains(&share), "{way}: {share}");
+    }
+    assert_eq!(report.digest, play(&fault).digest);
+    let of_its_own = two_pops_with("at = \"8s\"\ndown = \"pop.tokyo\"")
+        .replace("rtt = \"52ms\"", &format!("rtt = \"52ms\"\nloss = {model}"));
+    let own = play_for(5, &of_its_own);
+    assert!(dropped(&own, OUT, "LinkLoss") > 0);
+}

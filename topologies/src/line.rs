@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::loss::Loss;
 use crate::reader::Reader;
 use crate::units;
 
@@ -17,8 +18,8 @@ pub struct Line {
     pub mtu_bytes: u32,
     /// Upper bound of the extra one-way delay that a packet may meet.
     pub jitter: Duration,
-    /// Chance that a packet is lost, in parts per million.
-    pub loss_ppm: u32,
+    /// How packets are lost.
+    pub loss: Loss,
     /// Bytes that may wait for the link; a packet beyond is dropped.
     pub queue_bytes_max: u64,
 }
@@ -64,7 +65,7 @@ impl Line {
         rate_bps: 0,
         mtu_bytes: 1_500,
         jitter: Duration::ZERO,
-        loss_ppm: 0,
+        loss: Loss::NONE,
         queue_bytes_max: 4 << 20,
     };
 
@@ -81,9 +82,7 @@ impl Line {
             jitter: reader
                 .parse(keys.jitter, "\"0.2ms\"", units::duration)
                 .unwrap_or(base.jitter),
-            loss_ppm: reader
-                .parse(keys.loss, "\"0.001%\"", units::parts_per_million)
-                .unwrap_or(base.loss_ppm),
+            loss: Loss::read(reader, keys.loss, "\"0.001%\"").unwrap_or(base.loss),
             queue_bytes_max: reader
                 .parse(keys.queue, "\"4MiB\"", queue)
                 .unwrap_or(base.queue_bytes_max),

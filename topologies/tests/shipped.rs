@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyedge_topologies::{Encap, LoadKind, Metric, Threshold, Topology};
+use anyedge_topologies::{Encap, LoadKind, Loss, Metric, Threshold, Topology};
 
 /// All `*.toml` of this folder and of `bench`.
 fn shipped() -> Vec<PathBuf> {
@@ -62,8 +62,8 @@ fn the_example_of_the_format_gives_every_default() {
         .link_between("tokyo", "guangzhou")
         .expect("one link");
     assert_eq!(
-        (link.rtt, link.line.loss_ppm, link.encap),
-        (Duration::from_millis(52), 10, Encap::GreUdp)
+        (link.rtt, link.line.loss, link.encap),
+        (Duration::from_millis(52), Loss::Share(10), Encap::GreUdp)
     );
     let hosts: Vec<&str> = topology.hosts.keys().map(String::as_str).collect();
     assert_eq!(hosts, ["web-1", "web-2"]);

@@ -125,7 +125,7 @@ pub(super) fn add(
         rate_bps: line.rate_bps,
         delay: rtt / 2,
         jitter: line.jitter,
-        loss_ppm: line.loss_ppm,
+        loss: line.loss,
         queue_bytes_max: line.queue_bytes_max,
         mtu: line.mtu_bytes as usize,
     };

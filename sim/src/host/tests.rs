@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyedge_net::host::{DatagramMeta, TcpListener as _, TcpStream as _, UdpSocket as _};
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
+use anyedge_topologies::Loss;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::*;
@@ -63,7 +64,7 @@ impl Lab {
             rate_bps: 1_000_000_000,
             delay: Duration::from_millis(10),
             jitter: Duration::ZERO,
-            loss_ppm,
+            loss: Loss::Share(loss_ppm),
             queue_bytes_max: 1 << 20,
             mtu: 1_500,
         };

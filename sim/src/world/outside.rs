@@ -9,6 +9,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::packet::{Meta, Packet};
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
+use anyedge_topologies::Loss;
 
 use super::{LinkEnd, LinkId, World};
 use crate::executor::HostId;
@@ -52,7 +53,7 @@ impl World {
             link.spec.rate_bps = 0;
             link.spec.delay = core::time::Duration::ZERO;
             link.spec.jitter = core::time::Duration::ZERO;
-            link.spec.loss_ppm = 0;
+            link.spec.loss = Loss::NONE;
         }
         let leaving = self.nodes[node.index()].tunnels.iter().flatten();
         let leaving: Vec<LinkId> = leaving.copied().collect();

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::diagnostic::Wrong;
+use crate::loss::Loss;
 use crate::names::{Kind, Names};
 use crate::reader::Reader;
 use crate::units;
@@ -17,8 +18,8 @@ use super::FaultVerb;
 pub struct Degrade {
     /// Only what is sent from this end, such as `pop.tokyo`; both directions if absent.
     pub from: Option<String>,
-    /// Chance that a packet is lost, in parts per million.
-    pub loss_ppm: Option<u32>,
+    /// How packets are lost.
+    pub loss: Option<Loss>,
     /// One-way delay on top of the link's own.
     pub delay: Option<Duration>,
     /// Upper bound of the extra one-way delay that a packet may meet.
@@ -50,7 +51,7 @@ pub(super) fn read(reader: &mut Reader<'_>, names: &Names) -> Option<(FaultVerb,
         .flatten();
     let change = Degrade {
         from,
-        loss_ppm: reader.parse("loss", "\"5%\"", units::parts_per_million),
+        loss: Loss::read(reader, "loss", "\"5%\""),
         delay: reader.parse("delay", "\"20ms\"", units::duration),
         jitter: reader.parse("jitter", "\"5ms\"", units::duration),
         rate_bps: reader.parse("rate", "\"10Mbps\"", units::bits_per_second),
