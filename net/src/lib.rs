@@ -25,4 +25,5 @@ pub mod rng;
 pub mod route_table;
 pub mod slot;
 pub mod time;
+pub mod token_bucket;
 pub mod wire;

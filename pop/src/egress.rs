@@ -3,6 +3,7 @@
 //! Only CLB nodes send here, and only packets from VIPs leave: a POP is no open relay for whoever finds its
 //! tunnel address. Any POP may emit any VIP's packets, announced here or not, since a flow's client may have
 //! moved. The tunnel's congestion marks are merged, the TTL falls by one, the MSS of a SYN-ACK is lowered.
+//! ICMP errors from a VIP leave too (`icmp`).
 
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
@@ -21,7 +22,7 @@ impl Pop {
     pub(crate) fn on_tunnel(&self, mut packet: Packet, out: &mut Outbox) {
         match self.unwrap(&mut packet) {
             Ok(()) => out.transmit(packet, PortId::PUBLIC),
-            Err(reason) => out.drop_packet(packet, reason),
+            Err(reason) => self.refuse_answer(packet, reason, out),
         }
     }
 

@@ -3,11 +3,13 @@
 //! The packet must be a whole TCP or UDP packet to a VIP that this POP announces. The POP is a router on its
 //! way: it takes one from the TTL (RFC 1812 §5.3.1), and lowers the MSS of a SYN to what fits through every
 //! path the flow may ever take. Then it goes, behind a GRE header with the slot in its key, to the CLB node.
+//! What is refused here may still be answered or relayed by `icmp`.
 
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{self, Parsed, rewrite, tcp, udp};
 
@@ -17,12 +19,12 @@ use crate::pop::Pop;
 impl Pop {
     /// Sends a packet that came from the Internet to its CLB node, or drops it.
     #[inline]
-    pub(crate) fn on_public(&self, mut packet: Packet, out: &mut Outbox) {
+    pub(crate) fn on_public(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
         match self.wrap(&mut packet) {
             Ok((choice, tos)) => {
                 out.transmit_tunnel(packet, choice.exit.port, choice.node, choice.entropy, tos);
             }
-            Err(reason) => out.drop_packet(packet, reason),
+            Err(reason) => self.refuse(now, packet, reason, out),
         }
     }
 

@@ -8,5 +8,6 @@ pub mod pop;
 
 mod choose_clb_node;
 mod egress;
+mod icmp;
 mod ingress;
 mod vips;

@@ -18,6 +18,7 @@ use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 
 use crate::choose_clb_node::Chooser;
+use crate::icmp::Limits;
 use crate::vips::VipTable;
 
 /// An edge node, or one shard of it.
@@ -28,6 +29,7 @@ pub struct Pop {
     pub(crate) exits: Exits,
     /// Which nodes are CLB nodes, by [`NodeId`].
     pub(crate) clb_nodes: Vec<bool>,
+    pub(crate) icmp: Limits,
 }
 
 impl Pop {
@@ -40,6 +42,7 @@ impl Pop {
             chooser: Chooser::new(&table),
             exits: Exits::default(),
             clb_nodes: Vec::new(),
+            icmp: Limits::new(),
         }
     }
 
@@ -50,10 +53,10 @@ impl Pop {
 }
 
 impl Forwarder for Pop {
-    fn handle_packets(&mut self, _now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
         for packet in batch.drain(..) {
             match packet.meta.port.kind() {
-                Some(PortKind::Public) => self.on_public(packet, out),
+                Some(PortKind::Public) => self.on_public(now, packet, out),
                 Some(PortKind::Tunnel) => self.on_tunnel(packet, out),
                 Some(PortKind::Local | PortKind::Vpc | PortKind::Backend) | None => {
                     out.drop_packet(packet, DropReason::WrongPort);

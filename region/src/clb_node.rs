@@ -6,10 +6,11 @@
 //! (`staging`), look all flows up, then decide one after the other, so that the cache misses of the second
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
-//! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `reset`,
+//! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `reset`, `icmp`,
 //! `served` (what the routes say), `renumber` (when ids change).
 
 mod choose_target;
+mod icmp;
 mod ingress;
 mod renumber;
 mod reply;
@@ -29,14 +30,16 @@ use anyedge_net::packet::Packet;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
+use anyedge_net::token_bucket::TokenBucket;
 
 use crate::Limits;
 use crate::connection_table::ConnectionTable;
 use crate::peer;
-use crate::token_bucket::TokenBucket;
+pub(crate) use icmp::quoted_flow;
 use served::Served;
 use staging::{Found, Staged, Way};
 
+pub use icmp::{ERRORS_BURST, ERRORS_PER_SECOND};
 pub use reset::{RESETS_BURST, RESETS_PER_SECOND};
 
 /// One load-balancing node of a region.
@@ -50,6 +53,7 @@ pub struct ClbNode {
     served: Served,
     connections: ConnectionTable,
     resets: TokenBucket,
+    errors: TokenBucket,
     staged: Vec<Staged>,
 }
 
@@ -67,6 +71,7 @@ impl ClbNode {
             served: Served::default(),
             connections: ConnectionTable::new(limits.flows_max),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
+            errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             staged: Vec::with_capacity(BATCH_MAX),
             routes: Arc::new(routes),
         }
@@ -114,7 +119,7 @@ impl Forwarder for ClbNode {
         for mut packet in batch.drain(..) {
             match self.stage(&mut packet) {
                 Ok(stage) => staged.push(stage.with(packet)),
-                Err(reason) => out.drop_packet(packet, reason),
+                Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
         for stage in &mut staged {

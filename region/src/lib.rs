@@ -14,7 +14,6 @@ pub mod flow_table;
 mod peer;
 mod scheduler;
 pub mod tcp_state;
-mod token_bucket;
 pub mod vswitch;
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::ip::{self, Header};
 use anyedge_net::wire::outer::Encap;
-use anyedge_net::wire::{self, Parsed, tcp, udp};
+use anyedge_net::wire::{self, Parsed, icmp, tcp, udp};
 
 pub(crate) const TOKYO: NodeId = NodeId(0);
 pub(crate) const FRANKFURT: NodeId = NodeId(1);
@@ -378,6 +378,24 @@ pub(crate) fn ip_packet(flow: &FlowKey, ttl: u8, l4: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// An ICMP error about `quote`: the header for IPv4 or IPv6, its checksum left to be computed.
+pub(crate) fn icmp_error(src: Address, dst: Address, heads: [[u8; 8]; 2], quote: &[u8]) -> Vec<u8> {
+    let (protocol, head) = match src.family() {
+        Family::V4 => (icmp::PROTOCOL_V4, heads[0]),
+        Family::V6 => (icmp::PROTOCOL_V6, heads[1]),
+    };
+    let mut l4 = [&head[..], quote].concat();
+    icmp::fill_checksum(&mut l4, src, dst);
+    let flow = FlowKey {
+        src,
+        dst,
+        src_port: 0,
+        dst_port: 0,
+        protocol,
+    };
+    ip_packet(&flow, 64, &l4)
+}
+
 /// The packet with another TTL or hop limit.
 pub(crate) fn with_ttl(packet: &[u8], ttl: u8) -> Vec<u8> {
     let mut out = packet.to_vec();
@@ -430,6 +448,15 @@ impl Outcome {
     /// The one packet that was sent, when nothing was dropped.
     pub(crate) fn only_sent(&self) -> (Meta, &[u8]) {
         assert_eq!(self.drops, [], "dropped");
+        let [(meta, bytes)] = &self.sent[..] else {
+            panic!("{} packets were sent", self.sent.len());
+        };
+        (*meta, bytes)
+    }
+
+    /// The one packet that was sent beside one that was dropped for `reason`.
+    pub(crate) fn told(&self, reason: DropReason) -> (Meta, &[u8]) {
+        assert_eq!(self.drops, [reason]);
         let [(meta, bytes)] = &self.sent[..] else {
             panic!("{} packets were sent", self.sent.len());
         };

@@ -4,11 +4,12 @@
 //! which key each tuple came with, and answers to the CLB node that owns the key's slot now, not to the one that
 //! sent: when a node dies, its flows go on through the slot's new owner.
 //!
-//! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel); `tuple_table` is the
-//! memory between them. Batches go through in three passes, as in [`crate::clb_node`].
+//! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel), `icmp` both for
+//! errors; `tuple_table` is the memory between them. Batches go through in three passes, as in [`crate::clb_node`].
 
 mod answer;
 mod deliver;
+mod icmp;
 mod tuple_table;
 
 use std::sync::Arc;
@@ -124,7 +125,7 @@ impl Forwarder for VSwitch {
                     way,
                     found: None,
                 }),
-                Err(reason) => out.drop_packet(packet, reason),
+                Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
         for stage in &mut staged {

@@ -46,6 +46,8 @@ pub const V6_TOO_BIG: u8 = 2;
 pub const V6_TIME_EXCEEDED: u8 = 3;
 /// IPv6 parameter problem.
 pub const V6_PARAMETER_PROBLEM: u8 = 4;
+/// IPv6 redirect (RFC 4861 §4.5): no error by its type, yet none may be sent about it.
+pub const V6_REDIRECT: u8 = 137;
 /// IPv6 echo request.
 pub const V6_ECHO_REQUEST: u8 = 128;
 /// IPv6 echo reply.
@@ -55,13 +57,25 @@ pub const V6_CODE_ADDRESS: u8 = 3;
 /// Code of [`V6_UNREACHABLE`]: port unreachable.
 pub const V6_CODE_PORT: u8 = 4;
 
-/// The longest message that [`write_too_big`] makes, in bytes: 576 for IPv4 (RFC 1812 §4.3.2.3), 1,280 for
-/// IPv6 (RFC 4443 §3.2).
-pub const TOO_BIG_LEN_MAX: usize = 1_280;
+/// The longest packet that [`write_error`] makes, in bytes: 576 for IPv4 (RFC 1812 §4.3.2.3), 1,280 for
+/// IPv6 (RFC 4443 §2.4(c)).
+pub const ERROR_LEN_MAX: usize = 1_280;
 
 pub(super) const CHECKSUM_AT: usize = 2;
 
-const TOO_BIG_LEN_MAX_V4: usize = 576;
+const ERROR_LEN_MAX_V4: usize = 576;
+
+/// What a forwarder tells the sender of a packet that it dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// The next tunnel takes packets of at most so many bytes (IPv4: fragmentation needed; IPv6: packet too big).
+    TooBig {
+        /// Of the IP packet, in bytes.
+        mtu: u16,
+    },
+    /// The TTL or hop limit is used up in transit.
+    TtlExpired,
+}
 
 /// An echo request or reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +224,6 @@ fn quoted_v6(quote: &[u8]) -> Option<(Address, Address, u8, &[u8])> {
 /// If `bytes` is shorter than the packet parsed.
 pub fn answer_echo(bytes: &mut [u8], parsed: &Parsed) -> bool {
     let is_request = echo(bytes, parsed).is_some_and(|echo| echo.request);
-    let no_host = |address: Address| address.is_multicast() || address.is_unspecified();
     let flow = parsed.flow;
     if !is_request || parsed.fragment.is_some() || no_host(flow.src) || no_host(flow.dst) {
         return false;
@@ -231,38 +244,44 @@ pub fn answer_echo(bytes: &mut [u8], parsed: &Parsed) -> bool {
     true
 }
 
-/// Writes the error that tells a packet's sender to send at most `mtu` bytes (IPv4: fragmentation needed;
-/// IPv6: packet too big), from `from`, to the start of `out`; returns its length.
+/// Writes the error that tells a packet's sender why it was dropped, from `from`, to the start of `out`; returns
+/// its length. The packet is quoted as far as the length allows.
 ///
-/// 0, and nothing written, if no error may be sent (RFC 1122 §3.2.2, RFC 4443 §2.4): about an ICMP error,
-/// about a later fragment, or to or about an address that is no single host's.
+/// 0, and nothing written, if no error may be sent (RFC 1122 §3.2.2, RFC 4443 §2.4(e)): about an ICMP error
+/// or redirect, about a later fragment, to or about an address that is no single host's, and "too big" about a
+/// packet that may be fragmented.
 ///
 /// # Panics
-/// If `out` is shorter than [`TOO_BIG_LEN_MAX`] or `from` is of another family than the packet.
-pub fn write_too_big(
+/// If `out` is shorter than [`ERROR_LEN_MAX`] or `from` is of another family than the packet.
+pub fn write_error(
     bytes: &[u8],
     parsed: &Parsed,
-    mtu: u16,
+    complaint: Complaint,
     from: Address,
     out: &mut [u8],
 ) -> usize {
     let flow = parsed.flow;
-    let no_host = |address: Address| address.is_multicast() || address.is_unspecified();
-    let about_error = quoted(bytes, parsed).is_some();
+    let about_error = quoted(bytes, parsed).is_some() || is_redirect(bytes, parsed);
     if about_error || parsed.is_later_fragment() || no_host(flow.src) || no_host(flow.dst) {
         return 0;
     }
-    let (protocol, head, len_max) = match parsed.family {
-        Family::V4 => {
+    let may_be_fragmented = !parsed.dont_fragment;
+    let head = match (parsed.family, complaint) {
+        (_, Complaint::TooBig { .. }) if may_be_fragmented => return 0,
+        (Family::V4, Complaint::TooBig { mtu }) => {
             let [high, low] = mtu.to_be_bytes();
-            let head = [V4_UNREACHABLE, V4_CODE_TOO_BIG, 0, 0, 0, 0, high, low];
-            (PROTOCOL_V4, head, TOO_BIG_LEN_MAX_V4)
+            [V4_UNREACHABLE, V4_CODE_TOO_BIG, 0, 0, 0, 0, high, low]
         }
-        Family::V6 => {
+        (Family::V6, Complaint::TooBig { mtu }) => {
             let [high, low] = mtu.to_be_bytes();
-            let head = [V6_TOO_BIG, 0, 0, 0, 0, 0, high, low];
-            (PROTOCOL_V6, head, TOO_BIG_LEN_MAX)
+            [V6_TOO_BIG, 0, 0, 0, 0, 0, high, low]
         }
+        (Family::V4, Complaint::TtlExpired) => [V4_TIME_EXCEEDED, 0, 0, 0, 0, 0, 0, 0],
+        (Family::V6, Complaint::TtlExpired) => [V6_TIME_EXCEEDED, 0, 0, 0, 0, 0, 0, 0],
+    };
+    let (protocol, len_max) = match parsed.family {
+        Family::V4 => (PROTOCOL_V4, ERROR_LEN_MAX_V4),
+        Family::V6 => (PROTOCOL_V6, ERROR_LEN_MAX),
     };
     let room = len_max - super::ip::header_len(parsed.family) - HEADER_LEN;
     let quote = &bytes[..parsed.total_len.min(room)];
@@ -280,6 +299,18 @@ pub fn write_too_big(
     message[HEADER_LEN..].copy_from_slice(quote);
     fill_checksum(message, from, flow.src);
     at + header.payload_len
+}
+
+/// Whether an address does not name one host that could be answered (RFC 1122 §3.2.1.3).
+fn no_host(address: Address) -> bool {
+    match address.v4_octets() {
+        Some([first, ..]) => matches!(first, 0 | 127 | 224..),
+        None => address.is_multicast() || address.is_unspecified(),
+    }
+}
+
+fn is_redirect(bytes: &[u8], parsed: &Parsed) -> bool {
+    parsed.family == Family::V6 && kind(bytes, parsed).is_some_and(|(of, _)| of == V6_REDIRECT)
 }
 
 /// Computes and stores the checksum of a whole ICMP or ICMPv6 message; the addresses' family decides which.
@@ -305,6 +336,9 @@ fn message<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
     };
     (matches && !parsed.is_later_fragment()).then(|| parsed.l4(bytes))
 }
+
+mod quote;
+pub use quote::{set_quoted_destination, set_quoted_source};
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,11 @@ impl ClbNode {
                 if matches!(reason, DropReason::NoFlow | DropReason::NoTarget) {
                     self.reset_client(now, &staged, entrance, out);
                 }
+                if reason == DropReason::TooBig {
+                    let seen = (staged.packet.bytes(), &staged.parsed);
+                    let host = staged.found.map(|found| found.host);
+                    self.complain_of_size_to_client(now, seen, (entrance, host), out);
+                }
                 out.drop_packet(staged.packet, reason);
             }
         }

@@ -39,7 +39,13 @@ impl ClbNode {
             Ok(Homeward::Tunnel { exit, pop, tos }) => {
                 out.transmit_tunnel(staged.packet, exit.port, pop, entropy, tos);
             }
-            Err(reason) => out.drop_packet(staged.packet, reason),
+            Err(reason) => {
+                if reason == DropReason::TooBig {
+                    let seen = (staged.packet.bytes(), &staged.parsed);
+                    self.complain_of_size_to_target(now, seen, id, out);
+                }
+                out.drop_packet(staged.packet, reason);
+            }
         }
     }
 

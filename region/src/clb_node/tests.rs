@@ -2,6 +2,7 @@
 
 mod flows;
 mod garbage;
+mod icmp;
 mod peers;
 mod replies;
 mod resets;

@@ -61,7 +61,7 @@ impl VSwitch {
 
     /// The CLB node that owns a slot of this region.
     #[inline]
-    fn owner(&self, slot: u16) -> Result<NodeId, DropReason> {
+    pub(super) fn owner(&self, slot: u16) -> Result<NodeId, DropReason> {
         let region = self
             .region
             .and_then(|region| self.routes.regions.get(region.index()));

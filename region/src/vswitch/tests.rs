@@ -464,3 +464,45 @@ proptest! {
         prop_assert_eq!(vswitch.forwarder.poll_timeout(), None);
     }
 }
+
+const TOO_BIG: [[u8; 8]; 2] = [[3, 4, 0, 0, 0, 0, 5, 20], [2, 0, 0, 0, 0, 0, 5, 20]];
+
+#[test]
+fn an_error_about_the_backends_packet_reaches_the_backend_byte_for_byte() {
+    for family in [Family::V4, Family::V6] {
+        for protocol in [tcp::PROTOCOL, udp::PROTOCOL] {
+            let mut vswitch = vswitch();
+            let flow = inward(family, protocol, 1);
+            vswitch.clb_node_sends(KEY, &packet(flow)).only_sent();
+            let error = icmp_error(vip(family), flow.dst, TOO_BIG, &packet(flow.reversed()));
+            let outcome = vswitch.clb_node_sends(KEY, &error);
+            let expected = (Meta::plain(PortId::BACKEND), &error[..]);
+            assert_eq!(outcome.only_sent(), expected);
+
+            let stray = packet(inward(family, protocol, 2).reversed());
+            let error = icmp_error(vip(family), flow.dst, TOO_BIG, &stray);
+            let outcome = vswitch.clb_node_sends(KEY, &error);
+            assert_eq!(outcome.only_drop(), DropReason::NoFlow);
+        }
+    }
+}
+
+#[test]
+fn an_error_about_a_clients_packet_goes_the_way_of_the_flows_answers() {
+    for family in [Family::V4, Family::V6] {
+        for protocol in [tcp::PROTOCOL, udp::PROTOCOL] {
+            let mut vswitch = vswitch();
+            let flow = inward(family, protocol, 1);
+            vswitch.clb_node_sends(KEY, &packet(flow)).only_sent();
+            let error = icmp_error(flow.dst, flow.src, TOO_BIG, &packet(flow));
+            let outcome = vswitch.backend_sends(&error);
+            let (meta, bytes) = outcome.only_sent();
+            assert_eq!((meta.port, meta.peer), (PortId::tunnel(TO_WEB_1), CLB_NODE));
+            assert_eq!(bytes, tunnelled(&error, KEY));
+
+            let stray = icmp_error(flow.dst, flow.src, TOO_BIG, &packet(flow.reversed()));
+            let outcome = vswitch.backend_sends(&stray);
+            assert_eq!(outcome.only_drop(), DropReason::NoFlow);
+        }
+    }
+}

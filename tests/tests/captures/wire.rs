@@ -56,10 +56,11 @@ fn forward(bytes: &[u8], parsed: &Parsed) {
         parsed.flow
     );
 
-    let mut out = [0; icmp::TOO_BIG_LEN_MAX];
+    let complaint = icmp::Complaint::TooBig { mtu: 1_280 };
+    let mut out = [0; icmp::ERROR_LEN_MAX];
     let len = tcp::write_reset(bytes, parsed, &mut out);
     assert!(len == 0 || parse(&out[..len]).is_ok_and(|reset| reset.tcp_flags & tcp::RST != 0));
-    let len = icmp::write_too_big(bytes, parsed, 1_280, target, &mut out);
+    let len = icmp::write_error(bytes, parsed, complaint, target, &mut out);
     assert!(len == 0 || parse(&out[..len]).is_ok());
     icmp::answer_echo(&mut packet, &changed);
 }

@@ -7,6 +7,7 @@ use crate::wire::parse;
 use crate::wire::sample::*;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+const TOO_BIG: Complaint = Complaint::TooBig { mtu: 1_472 };
 
 fn unreachable(family: Family, quote: &[u8]) -> Vec<u8> {
     let header = match family {
@@ -111,8 +112,8 @@ fn too_big_names_the_mtu_and_quotes_what_fits() {
         let router = flow.dst;
         for (payload, whole) in [(100, true), (1_400, false)] {
             let packet = tcp_packet(&flow, tcp::ACK, &[], &vec![1; payload]);
-            let mut out = [0; TOO_BIG_LEN_MAX];
-            let len = write_too_big(&packet, &sound(&packet), 1_472, router, &mut out);
+            let mut out = [0; ERROR_LEN_MAX];
+            let len = write_error(&packet, &sound(&packet), TOO_BIG, router, &mut out);
             let error = &out[..len];
             let parsed = sound(error);
             assert_eq!((parsed.flow.src, parsed.flow.dst), (router, flow.src));
@@ -132,9 +133,9 @@ fn no_error_is_sent_about_an_error_or_to_a_group() {
         let lost = udp_packet(&flow(family, udp::PROTOCOL), b"data");
         let error = unreachable(family, &lost);
         let parsed = sound(&error);
-        let mut out = [0; TOO_BIG_LEN_MAX];
+        let mut out = [0; ERROR_LEN_MAX];
         assert_eq!(
-            write_too_big(&error, &parsed, 1_400, parsed.flow.dst, &mut out),
+            write_error(&error, &parsed, TOO_BIG, parsed.flow.dst, &mut out),
             0
         );
 
@@ -146,9 +147,134 @@ fn no_error_is_sent_about_an_error_or_to_a_group() {
         let packet = udp_packet(&group, b"data");
         let parsed = sound(&packet);
         assert_eq!(
-            write_too_big(&packet, &parsed, 1_400, group.src, &mut out),
+            write_error(&packet, &parsed, TOO_BIG, group.src, &mut out),
             0
         );
+    }
+}
+
+#[test]
+fn a_used_up_ttl_is_told_with_the_type_of_its_family() {
+    for (family, of) in [(Family::V4, 11), (Family::V6, 3)] {
+        let flow = flow(family, udp::PROTOCOL);
+        let lost = udp_packet(&flow, b"traceroute");
+        let mut out = [0; ERROR_LEN_MAX];
+        let parsed = sound(&lost);
+        let len = write_error(&lost, &parsed, Complaint::TtlExpired, flow.dst, &mut out);
+        let error = &out[..len];
+        let told = sound(error);
+        assert_eq!(kind(error, &told), Some((of, 0)));
+        assert_eq!(quoted(error, &told), Some(&lost[..]));
+        assert_eq!(told.l4(error)[4..8], [0; 4]);
+    }
+}
+
+#[test]
+fn too_big_is_not_said_of_a_packet_that_may_be_fragmented() {
+    let flow = flow(Family::V4, udp::PROTOCOL);
+    let mut packet = udp_packet(&flow, b"data");
+    packet[6] = 0;
+    seal_v4(&mut packet);
+    let parsed = sound(&packet);
+    let mut out = [0; ERROR_LEN_MAX];
+    assert_eq!(
+        write_error(&packet, &parsed, TOO_BIG, flow.dst, &mut out),
+        0
+    );
+    let expired = write_error(&packet, &parsed, Complaint::TtlExpired, flow.dst, &mut out);
+    assert!(expired > 0);
+}
+
+#[test]
+fn a_source_that_is_no_single_host_is_told_nothing() {
+    let mut out = [0; ERROR_LEN_MAX];
+    for source in [
+        "0.0.0.0",
+        "127.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "ff02::1",
+    ] {
+        let source = address(source);
+        let flow = FlowKey {
+            src: source,
+            ..flow(source.family(), udp::PROTOCOL)
+        };
+        let packet = udp_packet(&flow, b"data");
+        let parsed = sound(&packet);
+        let len = write_error(&packet, &parsed, Complaint::TtlExpired, flow.dst, &mut out);
+        assert_eq!(len, 0, "{source}");
+    }
+}
+
+/// The error is as if the quoted packet had been sent with the other end: every checksum, where it is quoted.
+#[test]
+fn a_translated_quote_is_the_packet_that_the_other_side_sent() {
+    for family in FAMILIES {
+        for protocol in [tcp::PROTOCOL, udp::PROTOCOL] {
+            let before = flow(family, protocol).reversed();
+            let (inner, port) = match family {
+                Family::V4 => (address("10.0.0.11"), 8_080),
+                Family::V6 => (address("fd00::11"), 8_080),
+            };
+            let as_source = FlowKey {
+                src: inner,
+                src_port: port,
+                ..before
+            };
+            let as_destination = FlowKey {
+                dst: inner,
+                dst_port: port,
+                ..before
+            };
+            let ip = super::super::ip::header_len(family);
+            for len in [ip + 4, ip + 8, ip + 16, ip + 18, ip + 60] {
+                let cut = |flow: &FlowKey| packet(flow, &[7; 101])[..len].to_vec();
+                let mut error = unreachable(family, &cut(&before));
+                let parsed = sound(&error);
+                assert!(set_quoted_source(&mut error, &parsed, inner, port));
+                assert_eq!(error, unreachable(family, &cut(&as_source)), "{len}");
+
+                let mut error = unreachable(family, &cut(&before));
+                assert!(set_quoted_destination(&mut error, &parsed, inner, port));
+                assert_eq!(error, unreachable(family, &cut(&as_destination)), "{len}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_quoted_datagram_without_a_checksum_stays_without() {
+    let before = flow(Family::V4, udp::PROTOCOL);
+    let mut lost = udp_packet(&before, b"data");
+    lost[26..28].fill(0);
+    let mut error = unreachable(Family::V4, &lost);
+    let parsed = sound(&error);
+    assert!(set_quoted_source(
+        &mut error,
+        &parsed,
+        address("10.0.0.11"),
+        9
+    ));
+    assert_eq!(error[28 + 26..28 + 28], [0, 0]);
+    sound(&error);
+}
+
+#[test]
+fn a_quote_that_cannot_be_translated_is_left_alone() {
+    let v4 = udp_packet(&flow(Family::V4, udp::PROTOCOL), b"data");
+    let echo = icmp_packet(Family::V4, [V4_ECHO_REQUEST, 0, 0, 0, 0, 0, 0, 0], b"ping");
+    for (quote, inner) in [
+        (&v4[..23], "10.0.0.11"),
+        (&v4[..], "fd00::11"),
+        (&echo[..], "10.0.0.11"),
+    ] {
+        let mut error = unreachable(Family::V4, quote);
+        let before = error.clone();
+        let parsed = sound(&error);
+        assert!(!set_quoted_source(&mut error, &parsed, address(inner), 9));
+        assert_eq!(error, before);
     }
 }
 
@@ -166,5 +292,13 @@ proptest! {
             prop_assert!(body.starts_with(quote));
         }
         prop_assert!(kind(&packet, &parsed).is_some());
+        let mut packet = packet;
+        let end = match family {
+            Family::V4 => address("10.0.0.11"),
+            Family::V6 => address("fd00::11"),
+        };
+        set_quoted_source(&mut packet, &parsed, end, 9);
+        set_quoted_destination(&mut packet, &parsed, end, 9);
+        sound(&packet);
     }
 }

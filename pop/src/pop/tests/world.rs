@@ -285,6 +285,7 @@ pub(super) struct World {
     pub(super) table: Arc<RouteTable>,
     pub(super) ledger: Ledger,
     pub(super) out: Outbox,
+    pub(super) now: Instant,
 }
 
 impl World {
@@ -294,6 +295,7 @@ impl World {
             table: setup.table(),
             ledger: Ledger::default(),
             out: Outbox::new(Pool::new(64)),
+            now: Instant::ZERO,
         };
         world.apply(Arc::clone(&world.table));
         world
@@ -340,12 +342,8 @@ impl World {
             .pool_mut()
             .lend_copy(bytes, meta)
             .expect("the pool is larger than a batch");
-        self.ledger.packets(
-            &mut self.pop,
-            Instant::ZERO,
-            &mut vec![packet],
-            &mut self.out,
-        );
+        self.ledger
+            .packets(&mut self.pop, self.now, &mut vec![packet], &mut self.out);
         assert!(
             self.out.local_mut().is_empty(),
             "a POP has nothing for its host"
@@ -367,6 +365,21 @@ impl World {
     /// A client's packet comes from the Internet.
     pub(super) fn client_sends(&mut self, bytes: &[u8]) -> Outcome {
         self.arrives(bytes, Meta::plain(PortId::PUBLIC))
+    }
+
+    /// A client's packet is dropped, with word to the client or without: the reason and the error.
+    pub(super) fn refuses(&mut self, bytes: &[u8]) -> (DropReason, Option<Vec<u8>>) {
+        let before = self.ledger.dropped.clone();
+        let error = match self.client_sends(bytes) {
+            Outcome::Sent(meta, error) => {
+                assert_eq!(meta, Meta::plain(PortId::PUBLIC));
+                Some(error)
+            }
+            Outcome::Dropped(_) => None,
+        };
+        let dropped = |reason: &&DropReason| self.ledger.dropped.of(**reason) > before.of(**reason);
+        let reason = DropReason::ALL.iter().find(dropped);
+        (*reason.expect("the packet itself is dropped"), error)
     }
 
     /// A packet comes by the tunnel from `peer` with an outer TOS.

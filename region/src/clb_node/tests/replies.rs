@@ -147,7 +147,7 @@ fn an_answer_too_large_for_the_way_back_is_dropped() {
     node.target_sends(target, &flow, &of_len(INNER_MTU))
         .only_sent();
     let too_big = node.target_sends(target, &flow, &of_len(INNER_MTU + 1));
-    assert_eq!(too_big.only_drop(), DropReason::TooBig);
+    assert_eq!(too_big.drops, [DropReason::TooBig]);
 }
 
 #[test]

@@ -8,11 +8,11 @@
 
 use core::time::Duration;
 
-use anyedge_net::time::Instant;
+use crate::time::Instant;
 
 /// A bucket of tokens that fills at a fixed rate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TokenBucket {
+pub struct TokenBucket {
     interval: Duration,
     depth: Duration,
     full_at: Instant,
@@ -20,7 +20,10 @@ pub(crate) struct TokenBucket {
 
 impl TokenBucket {
     /// A full bucket of `depth` tokens that gains `per_second`, at least 1.
-    pub(crate) const fn new(per_second: u32, depth: u32) -> TokenBucket {
+    ///
+    /// # Panics
+    /// If `per_second` is 0.
+    pub const fn new(per_second: u32, depth: u32) -> TokenBucket {
         let interval = Duration::from_nanos(1_000_000_000 / per_second as u64);
         TokenBucket {
             interval,
@@ -30,7 +33,7 @@ impl TokenBucket {
     }
 
     /// Takes a token; false when there is none.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.max(now) + self.interval;
         let granted = full_at.since(now) <= self.depth;
         if granted {

@@ -1,0 +1,79 @@
+//! ICMP at a backend's host: errors about the backend's packets in, errors about clients' packets out.
+//!
+//! Both are found by the flow of the packet that they quote, in the same tuple table. An error keeps no tuple
+//! alive. Whatever else is ICMP ends here: echoes to a VIP never come this far, and the backend's own network is
+//! not this vSwitch's. Reference: RFC 5508 §4.
+
+use anyedge_ccn::tunnel;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::flow::FlowKey;
+use anyedge_net::id::NodeId;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::port::{PortId, PortKind};
+use anyedge_net::time::Instant;
+use anyedge_net::wire::{self, Parsed, icmp};
+
+use super::VSwitch;
+use crate::clb_node::quoted_flow;
+
+impl VSwitch {
+    /// Ends a packet that staging refused: an ICMP error about a flow that is known goes on.
+    #[cold]
+    pub(super) fn refuse(
+        &self,
+        now: Instant,
+        mut packet: Packet,
+        reason: DropReason,
+        out: &mut Outbox,
+    ) {
+        if reason != DropReason::UnsupportedProtocol {
+            return out.drop_packet(packet, reason);
+        }
+        // Staging looks at the protocol only after it took the tunnel off and knew the peer.
+        let parsed = match wire::parse(packet.bytes()) {
+            Ok(parsed) if icmp::quoted(packet.bytes(), &parsed).is_some() => parsed,
+            Ok(_) | Err(_) => return out.drop_packet(packet, reason),
+        };
+        let sent = match quoted_flow(packet.bytes(), &parsed) {
+            Ok(sent) => sent,
+            Err(reason) => return out.drop_packet(packet, reason),
+        };
+        if packet.meta.port.kind() == Some(PortKind::Tunnel) {
+            return match self.living_tuple(now, &sent) {
+                Some(_) => out.transmit(packet, PortId::BACKEND),
+                None => out.drop_packet(packet, DropReason::NoFlow),
+            };
+        }
+        let reply = sent.reversed();
+        let entropy = (reply.hash(&self.routes.hash_key) >> 48) as u16;
+        match self.wrap_error(now, &mut packet, &parsed, &reply) {
+            Ok((port, owner, tos)) => out.transmit_tunnel(packet, port, owner, entropy, tos),
+            Err(reason) => out.drop_packet(packet, reason),
+        }
+    }
+
+    /// Wraps an error about a client's packet; gives the port, the CLB node and the outer TOS.
+    fn wrap_error(
+        &self,
+        now: Instant,
+        packet: &mut Packet,
+        parsed: &Parsed,
+        reply: &FlowKey,
+    ) -> Result<(PortId, NodeId, u8), DropReason> {
+        let id = self.living_tuple(now, reply).ok_or(DropReason::NoFlow)?;
+        let key = self.tuples.key(id);
+        let owner = self.owner(key.slot())?;
+        let exit = self.exits.to(owner).ok_or(DropReason::NoPath)?;
+        if packet.len() > usize::from(exit.inner_mtu) {
+            return Err(DropReason::TooBig);
+        }
+        let tos = tunnel::encapsulate(packet, parsed, key)?;
+        Ok((exit.port, owner, tos))
+    }
+
+    fn living_tuple(&self, now: Instant, reply: &FlowKey) -> Option<u32> {
+        let id = self.tuples.find(reply.hash(&self.routes.hash_key), reply)?;
+        self.tuples.is_alive(id, now).then_some(id)
+    }
+}
