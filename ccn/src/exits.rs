@@ -10,7 +10,10 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyedge_net::event::Event;
+use anyedge_net::forwarder::LocalEvent;
 use anyedge_net::id::{NodeId, PathId, RegionId};
+use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
 use anyedge_net::route_table::{NodeKind, Path, PathEnds, RouteTable};
 use anyedge_net::time::nanos;
@@ -115,6 +118,17 @@ impl Exits {
             exits.choose(NodeId(node as u16));
         }
         exits
+    }
+
+    /// Takes in what a service of the node found out about paths, and tells of it when that is news.
+    pub fn handle_event(&mut self, event: LocalEvent, out: &mut Outbox) {
+        match event {
+            LocalEvent::PathState { path, up } => {
+                if self.set_state(path, up) {
+                    out.event(Event::PathState { path, up });
+                }
+            }
+        }
     }
 
     /// Notes that `path` was found up or down and chooses anew where it matters. Returns whether that is

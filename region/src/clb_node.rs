@@ -143,13 +143,7 @@ impl Forwarder for ClbNode {
     }
 
     fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
-        match event {
-            LocalEvent::PathState { path, up } => {
-                if self.exits.set_state(path, up) {
-                    out.event(Event::PathState { path, up });
-                }
-            }
-        }
+        self.exits.handle_event(event, out);
     }
 
     fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
