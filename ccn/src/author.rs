@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyedge_net::flow::{Address, HashKey};
 use anyedge_net::id::Revision;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{Mechanisms, Probing, RouteTable};
 use anyedge_net::wire::gre::GreKey;
 
 use error::AuthorError;
@@ -61,6 +61,8 @@ struct Plans {
 #[derive(Clone, Debug)]
 pub struct TableAuthor {
     hash_key: HashKey,
+    probing: Option<Probing>,
+    mechanisms: Mechanisms,
     plans: Plans,
     last: Option<Arc<RouteTable>>,
 }
@@ -70,9 +72,21 @@ impl TableAuthor {
     pub fn new(hash_key: HashKey) -> TableAuthor {
         TableAuthor {
             hash_key,
+            probing: None,
+            mechanisms: Mechanisms::ALL,
             plans: Plans::default(),
             last: None,
         }
+    }
+
+    /// Lets nodes watch their paths from the next publication on; they do not until told to.
+    pub fn set_probing(&mut self, probing: Option<Probing>) {
+        self.probing = probing;
+    }
+
+    /// Turns mechanisms off, for tests that show what each is for.
+    pub fn set_mechanisms(&mut self, mechanisms: Mechanisms) {
+        self.mechanisms = mechanisms;
     }
 
     /// Adds a POP.
@@ -142,6 +156,8 @@ impl TableAuthor {
             nodes: ground.nodes.into_entries(),
             clbs,
             vips,
+            probing: self.probing,
+            mechanisms: self.mechanisms,
         });
         self.last = Some(Arc::clone(&table));
         Ok(table)

@@ -10,12 +10,14 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::forwarder::LocalEvent;
-use anyedge_net::id::{NodeId, PathId, RegionId};
+use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
-use anyedge_net::route_table::{NodeKind, Path, PathEnds, RouteTable};
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::slot::Owners;
 use anyedge_net::time::nanos;
 
 /// The port towards a peer and what fits through it.
@@ -23,6 +25,8 @@ use anyedge_net::time::nanos;
 pub struct Exit {
     /// A tunnel port.
     pub port: PortId,
+    /// Who takes the packet out of that tunnel: the node itself, or on a detour a node on the way.
+    pub peer: NodeId,
     /// Largest inner packet, in bytes.
     pub inner_mtu: u16,
 }
@@ -30,6 +34,7 @@ pub struct Exit {
 /// No exit: a tunnel's port is never the local one.
 const NONE: Exit = Exit {
     port: PortId::LOCAL,
+    peer: NodeId::UNKNOWN,
     inner_mtu: 0,
 };
 
@@ -80,7 +85,7 @@ impl Exits {
             ..Exits::default()
         };
         for (id, path) in table.paths() {
-            let peers = peers(table, own, path);
+            let peers = table.peers_over(path, own);
             if peers.is_empty() {
                 continue;
             }
@@ -92,8 +97,9 @@ impl Exits {
                     up,
                 },
             );
-            let exit = Exit {
+            let exit = |peer: NodeId| Exit {
                 port: PortId::tunnel(id),
+                peer,
                 inner_mtu: path.inner_mtu(),
             };
             let rtt_ns = nanos(path.rtt);
@@ -101,7 +107,7 @@ impl Exits {
                 peer: *peer,
                 path: id,
                 rtt_ns,
-                exit,
+                exit: exit(*peer),
             });
             exits.candidates.extend(candidates);
         }
@@ -162,6 +168,23 @@ impl Exits {
             .filter(|exit| exit.port != PortId::LOCAL)
     }
 
+    /// The owner of a slot to send to, and the way there: the primary, or the secondary when no live path
+    /// leads to the primary.
+    ///
+    /// # Errors
+    /// [`DropReason::NoSlotOwner`] when the slot has no primary, [`DropReason::NoPath`] when neither is reached.
+    #[inline]
+    pub fn owner(&self, owners: Owners) -> Result<(NodeId, Exit), DropReason> {
+        if owners.primary == NodeId::UNKNOWN {
+            return Err(DropReason::NoSlotOwner);
+        }
+        if let Some(exit) = self.to(owners.primary) {
+            return Ok((owners.primary, exit));
+        }
+        let exit = self.to(owners.secondary).ok_or(DropReason::NoPath)?;
+        Ok((owners.secondary, exit))
+    }
+
     /// The one of `peers` that is reached at least cost, and how; ties go to the lower id. `None` when no
     /// live path leads to any of them.
     pub fn cheapest(&self, peers: &[NodeId]) -> Option<(NodeId, Exit)> {
@@ -194,25 +217,6 @@ impl Exits {
         let (exit, rtt_ns) = best.map_or((NONE, u64::MAX), |way| (way.exit, way.rtt_ns));
         self.best[peer.index()] = exit;
         self.rtt_ns[peer.index()] = rtt_ns;
-    }
-}
-
-/// The nodes that `path` leads to from `own`; none when it does not end there.
-fn peers<'a>(table: &'a RouteTable, own: NodeId, path: &'a Path) -> &'a [NodeId] {
-    let kind = table.nodes.get(own.index()).map(|node| node.kind);
-    let is_clb_node_of = |region: RegionId| kind == Some(NodeKind::ClbNode(region));
-    let clb_nodes = |region: RegionId| {
-        table
-            .regions
-            .get(region.index())
-            .map_or(&[][..], |region| &region.clb_nodes)
-    };
-    match &path.ends {
-        PathEnds::Ccn { pop, region } if *pop == own => clb_nodes(*region),
-        PathEnds::Ccn { pop, region } if is_clb_node_of(*region) => core::slice::from_ref(pop),
-        PathEnds::Fabric { region, host } if *host == own => clb_nodes(*region),
-        PathEnds::Fabric { region, host } if is_clb_node_of(*region) => core::slice::from_ref(host),
-        PathEnds::Ccn { .. } | PathEnds::Fabric { .. } => &[],
     }
 }
 

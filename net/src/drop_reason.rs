@@ -75,6 +75,19 @@ drop_reasons! {
     /// The connection table is full.
     TableFull => "TableFull",
 
+    /// A probe of a path, taken in.
+    Probe => "Probe",
+    /// Flow entries of another CLB node, taken in.
+    Entries => "Entries",
+    /// The client must prove its address first.
+    SynGate => "SynGate",
+    /// A fragment that overlaps another (RFC 5722 §4), or one too many.
+    FragmentRefused => "FragmentRefused",
+    /// A fragment whose first part did not come in time.
+    FragmentTimeout => "FragmentTimeout",
+    /// The flow's target was unbound.
+    Unbound => "Unbound",
+
     // Links and hosts.
     /// Lost on the wire.
     LinkLoss => "LinkLoss",
@@ -86,12 +99,18 @@ drop_reasons! {
     PopDown => "PopDown",
     /// The link was down, or went down while the packet was on it.
     LinkDown => "LinkDown",
+    /// The CLB node was down.
+    ClbNodeDown => "ClbNodeDown",
+    /// The whole region was down.
+    RegionDown => "RegionDown",
     /// The backend's machine was down.
     HostDown => "HostDown",
     /// Nothing is attached that this packet could go to.
     NoRoute => "NoRoute",
     /// A host got a packet that is not for it or that no socket wants.
     NotForHost => "NotForHost",
+    /// A checksum told a host that the packet was damaged on its way.
+    BadChecksum => "BadChecksum",
     /// A host's socket had no room for it.
     SocketFull => "SocketFull",
     /// The run ended while the packet was on its way.

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use crate::flow::{Address, FlowKey};
-use crate::id::{NodeId, PathId, Revision};
+use crate::id::{ClbId, NodeId, PathId, Revision};
 
 /// Why a flow left the connection table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -20,6 +20,23 @@ pub enum FlowEnd {
     IdleTimeout,
     /// The client opened a fresh flow with the same tuple.
     Replaced,
+    /// Its target was unbound.
+    Unbound,
+    /// Another owner of its slot holds it now.
+    HandedOver,
+}
+
+/// What a node's own probes say of a target.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Health {
+    /// New, not yet probed often enough: no traffic.
+    Detecting,
+    /// Answers: traffic.
+    Healthy,
+    /// Does not answer: no new flow, unless all are so.
+    Abnormal,
+    /// Not probed: traffic.
+    Closed,
 }
 
 /// Something a service, a report or a test may want to know.
@@ -33,6 +50,63 @@ pub enum Event {
         path: PathId,
         /// Whether it carries packets.
         up: bool,
+    },
+    /// A session of path probes came up or went down (RFC 5880 §6.8).
+    PeerState {
+        /// Which path.
+        path: PathId,
+        /// The node at its other end.
+        peer: NodeId,
+        /// Whether it answers.
+        up: bool,
+    },
+    /// A path to a peer began or ceased to lose more probes than it may.
+    PathGrey {
+        /// Which path.
+        path: PathId,
+        /// The node at its other end.
+        peer: NodeId,
+        /// Whether it loses too many.
+        grey: bool,
+    },
+    /// A POP is to announce a VIP, or to withdraw it.
+    Announcement {
+        /// Its address.
+        vip: Address,
+        /// Whether it is to be announced.
+        announced: bool,
+    },
+    /// A CLB node's own probes changed their mind about a target.
+    TargetHealth {
+        /// The target's address.
+        target: Address,
+        /// The target's port.
+        target_port: u16,
+        /// What it is now.
+        health: Health,
+    },
+    /// All targets of a listener that could take flows are abnormal, and all take flows; or no longer.
+    AllTargetsAbnormal {
+        /// Its load balancer.
+        clb: ClbId,
+        /// Its place among the load balancer's listeners.
+        listener: u16,
+        /// Whether it is so.
+        begins: bool,
+    },
+    /// A listener's clients must prove their address from now on, or no longer.
+    SynGate {
+        /// Its load balancer.
+        clb: ClbId,
+        /// Its place among the load balancer's listeners.
+        listener: u16,
+        /// Whether the gate is shut.
+        shut: bool,
+    },
+    /// A node forwards a flow that another opened: from its replica, or handed over after a hop.
+    FlowTakenOver {
+        /// Client to VIP.
+        flow: FlowKey,
     },
     /// A flow was given to a target.
     FlowOpened {

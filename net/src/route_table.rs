@@ -32,6 +32,93 @@ pub struct RouteTable {
     pub clbs: Vec<Clb>,
     /// VIP address to VIP.
     pub vips: BTreeMap<Address, Arc<Vip>>,
+    /// How nodes watch their paths; `None`: a path is up until a service says otherwise.
+    pub probing: Option<Probing>,
+    /// What of the forwarders' mechanisms is on: all of it, except in tests that show what each is for.
+    pub mechanisms: Mechanisms,
+}
+
+/// How nodes watch their paths, in band (RFC 5880 §6.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Probing {
+    /// Time between two probes of one session, before its jitter of -25 % to 0.
+    pub interval: Duration,
+    /// Intervals of silence after which a session is down.
+    pub multiplier: u8,
+    /// Share of probes lost in either direction above which a path is grey, in millionths.
+    pub grey_loss_ppm: u32,
+}
+
+impl Default for Probing {
+    fn default() -> Probing {
+        Probing {
+            interval: Duration::from_millis(100),
+            multiplier: 3,
+            grey_loss_ppm: 50_000,
+        }
+    }
+}
+
+/// What of the forwarders' mechanisms is on. Only tests turn one off, to show which story it carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mechanisms {
+    /// A CLB node sends each flow's entry to the slot's other owner with the first packet.
+    pub replication: bool,
+    /// Entries are sent in bulk to the new owner of a slot that moved, and again from time to time.
+    pub bulk_sync: bool,
+    /// A packet that misses makes one hop to the slot's other owner.
+    pub second_chance: bool,
+    /// A slot whose primary a node's own probes find dead goes to its secondary at once.
+    pub fallback: bool,
+    /// The old primary of a slot that moved stays as its secondary.
+    pub slot_history: bool,
+    /// An answer whose POP is out of reach leaves by another.
+    pub return_pop: bool,
+    /// Over a third region when the direct paths are down.
+    pub detour: bool,
+    /// Loss of probes makes a path grey, not only their silence down.
+    pub grey: bool,
+    /// A miss is answered with a RST.
+    pub reset_on_miss: bool,
+    /// Targets are probed, and abnormal ones get no new flow.
+    pub health: bool,
+    /// With all targets abnormal, all get flows.
+    pub fail_open: bool,
+    /// The MSS of SYNs is lowered to what every path carries.
+    pub mss_clamp: bool,
+    /// Packets that are too big, and those whose TTL ends, are answered with ICMP errors.
+    pub icmp_errors: bool,
+    /// Fragments are carried.
+    pub fragments: bool,
+    /// Clients must prove their address during a SYN flood.
+    pub syn_gate: bool,
+}
+
+impl Mechanisms {
+    /// Everything on.
+    pub const ALL: Mechanisms = Mechanisms {
+        replication: true,
+        bulk_sync: true,
+        second_chance: true,
+        fallback: true,
+        slot_history: true,
+        return_pop: true,
+        detour: true,
+        grey: true,
+        reset_on_miss: true,
+        health: true,
+        fail_open: true,
+        mss_clamp: true,
+        icmp_errors: true,
+        fragments: true,
+        syn_gate: true,
+    };
+}
+
+impl Default for Mechanisms {
+    fn default() -> Mechanisms {
+        Mechanisms::ALL
+    }
 }
 
 /// A node with a tunnel mouth.
@@ -102,6 +189,16 @@ pub enum PathEnds {
         region: RegionId,
         /// The host whose vSwitch ends the tunnel.
         host: NodeId,
+    },
+    /// Inside a region: its CLB nodes among themselves.
+    Mesh {
+        /// The region.
+        region: RegionId,
+    },
+    /// Backbone: the CLB nodes of two regions, a detour for either.
+    Backbone {
+        /// The two, in the order of their ids.
+        regions: [RegionId; 2],
     },
 }
 
@@ -192,6 +289,8 @@ impl RouteTable {
             paths: Vec::new(),
             clbs: Vec::new(),
             vips: BTreeMap::new(),
+            probing: None,
+            mechanisms: Mechanisms::ALL,
         }
     }
 
@@ -213,6 +312,38 @@ impl RouteTable {
             .iter()
             .position(|node| has(&node))
             .map(|index| NodeId(index as u16))
+    }
+
+    /// The nodes at the other end of `path` as `own` sees it, by id; none when it does not end there.
+    pub fn peers_over(&self, path: &Path, own: NodeId) -> Vec<NodeId> {
+        let clb_nodes = |region: RegionId| {
+            let region = self.regions.get(region.index());
+            region.map_or(&[][..], |region| &region.clb_nodes)
+        };
+        let between = |edge: NodeId, region: RegionId| {
+            if edge == own {
+                clb_nodes(region).to_vec()
+            } else if clb_nodes(region).contains(&own) {
+                vec![edge]
+            } else {
+                Vec::new()
+            }
+        };
+        match path.ends {
+            PathEnds::Ccn { pop, region } => between(pop, region),
+            PathEnds::Fabric { region, host } => between(host, region),
+            PathEnds::Mesh { region } if clb_nodes(region).contains(&own) => {
+                let others = clb_nodes(region).iter().filter(|node| **node != own);
+                others.copied().collect()
+            }
+            PathEnds::Backbone { regions: [a, b] } if clb_nodes(a).contains(&own) => {
+                clb_nodes(b).to_vec()
+            }
+            PathEnds::Backbone { regions: [a, b] } if clb_nodes(b).contains(&own) => {
+                clb_nodes(a).to_vec()
+            }
+            PathEnds::Mesh { .. } | PathEnds::Backbone { .. } => Vec::new(),
+        }
     }
 
     /// Paths with their ids.

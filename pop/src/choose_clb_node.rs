@@ -9,7 +9,6 @@ use std::sync::Arc;
 use anyedge_ccn::exits::{Exit, Exits};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{FlowKey, HashKey};
-use anyedge_net::id::NodeId;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::slot::{self, SlotMap};
 
@@ -20,9 +19,7 @@ use crate::vips::LocalVip;
 pub(crate) struct Choice {
     /// The flow's slot.
     pub(crate) slot: u16,
-    /// The slot's CLB node.
-    pub(crate) node: NodeId,
-    /// The way there.
+    /// The way to the slot's CLB node.
     pub(crate) exit: Exit,
     /// Bits of the flow's hash, for the outer source port.
     pub(crate) entropy: u16,
@@ -53,7 +50,7 @@ impl Chooser {
     ///
     /// # Errors
     /// [`DropReason::NoSlotOwner`] when the region has no CLB node, [`DropReason::NoPath`] when no live path
-    /// leads to it.
+    /// leads to the slot's owners.
     #[inline]
     pub(crate) fn choose(
         &self,
@@ -71,14 +68,9 @@ impl Chooser {
             .slots
             .get(vip.region.index())
             .ok_or(DropReason::NoSlotOwner)?;
-        let node = slots.owners(slot).primary;
-        if node == NodeId::UNKNOWN {
-            return Err(DropReason::NoSlotOwner);
-        }
-        let exit = exits.to(node).ok_or(DropReason::NoPath)?;
+        let (_, exit) = exits.owner(slots.owners(slot))?;
         Ok(Choice {
             slot,
-            node,
             exit,
             entropy: (hash >> 48) as u16,
         })

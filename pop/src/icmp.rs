@@ -127,8 +127,8 @@ impl Pop {
         if icmp::quoted(packet.bytes(), parsed).is_some() {
             return match self.relay(&mut packet, parsed) {
                 Ok((choice, tos)) => {
-                    let Choice { exit, node, .. } = choice;
-                    out.transmit_tunnel(packet, exit.port, node, choice.entropy, tos);
+                    let exit = choice.exit;
+                    out.transmit_tunnel(packet, exit.port, exit.peer, choice.entropy, tos);
                 }
                 Err(reason) => out.drop_packet(packet, reason),
             };

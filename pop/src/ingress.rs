@@ -22,7 +22,13 @@ impl Pop {
     pub(crate) fn on_public(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
         match self.wrap(&mut packet) {
             Ok((choice, tos)) => {
-                out.transmit_tunnel(packet, choice.exit.port, choice.node, choice.entropy, tos);
+                out.transmit_tunnel(
+                    packet,
+                    choice.exit.port,
+                    choice.exit.peer,
+                    choice.entropy,
+                    tos,
+                );
             }
             Err(reason) => self.refuse(now, packet, reason, out),
         }

@@ -21,7 +21,8 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::route_table::{
-    Clb, Listener, Node, NodeKind, Path, PathEnds, Region, RouteTable, Scheduler, Target, Vip,
+    Clb, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable, Scheduler,
+    Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::time::Instant;
@@ -108,6 +109,8 @@ pub(crate) fn answer_flow(flow: &FlowKey, target: Address, target_port: u16) -> 
 
 pub(crate) fn routes() -> RouteTable {
     RouteTable {
+        probing: None,
+        mechanisms: Mechanisms::ALL,
         revision: Revision(1),
         hash_key: HASH_KEY,
         nodes: vec![

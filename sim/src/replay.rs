@@ -14,7 +14,7 @@ use anyedge_net::flow::Family;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::{Node, Path, PathEnds, RouteTable};
+use anyedge_net::route_table::{Node, Path, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::Topology;
@@ -229,9 +229,5 @@ impl Replay {
 
 /// Whether `node` is at an end of `path`.
 fn joins(table: &RouteTable, path: &Path, node: NodeId) -> bool {
-    let (edge, region) = match path.ends {
-        PathEnds::Ccn { pop, region } => (pop, region),
-        PathEnds::Fabric { region, host } => (host, region),
-    };
-    edge == node || table.regions[region.index()].clb_nodes.contains(&node)
+    !table.peers_over(path, node).is_empty()
 }

@@ -27,7 +27,14 @@ impl EventTally {
             Event::FlowMoved { .. } => self.moved += 1,
             Event::FlowClosed { end, .. } => *self.closed.entry(*end).or_default() += 1,
             Event::TableApplied(_) => self.applied += 1,
-            Event::PathState { .. } => {}
+            Event::PathState { .. }
+            | Event::PeerState { .. }
+            | Event::PathGrey { .. }
+            | Event::Announcement { .. }
+            | Event::TargetHealth { .. }
+            | Event::AllTargetsAbnormal { .. }
+            | Event::SynGate { .. }
+            | Event::FlowTakenOver { .. } => {}
         }
     }
 

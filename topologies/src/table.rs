@@ -1,7 +1,8 @@
 //! From a topology to the author of its route tables, the same for the simulator and for live networks.
 //!
 //! Nodes go by their full names. A backbone path is named after its link, the path between a region and a host
-//! after the host (`host.web-1`); the latter is wrapped as `[defaults] ccn` says, within the host link's MTU.
+//! after the host (`host.web-1`), that among CLB nodes after the region. The latter two are wrapped as
+//! `[defaults] ccn` says, within the host link's MTU.
 //! A server with two addresses becomes two targets, IPv4 first. Flows are hashed on the whole 5-tuple.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -42,6 +43,9 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Aut
                 .map(|clb| node(clb.name.clone(), clb.underlay))
                 .collect(),
         });
+        if region.clb_nodes.len() > 1 {
+            author.add_path(mesh_path(&region.name, &topology.defaults));
+        }
     }
     for host in topology.hosts.values() {
         let plan = node(Kind::Host.object(&host.name), host.underlay);
@@ -103,6 +107,20 @@ fn fabric_path(host: &Host, defaults: &Defaults) -> PathPlan {
         underlay: family(defaults.underlay),
         mtu: mtu(&host.line),
         rtt: host.rtt,
+    }
+}
+
+/// The path of a region's CLB nodes among themselves: like that of its hosts.
+fn mesh_path(region: &str, defaults: &Defaults) -> PathPlan {
+    PathPlan {
+        name: Kind::Region.object(region),
+        ends: EndsPlan::Mesh {
+            region: region.to_owned(),
+        },
+        encap: encap(defaults.encap),
+        underlay: family(defaults.underlay),
+        mtu: mtu(&defaults.host),
+        rtt: defaults.host_rtt,
     }
 }
 
@@ -218,9 +236,11 @@ mod tests {
             let clb_nodes: usize = topology.regions.values().map(|r| r.clb_nodes.len()).sum();
             let nodes = topology.pops.len() + clb_nodes + topology.hosts.len();
             assert_eq!(table.nodes.len(), nodes, "{}", file.display());
+            let regions = topology.regions.values();
+            let meshes = regions.filter(|region| region.clb_nodes.len() > 1).count();
             assert_eq!(
                 table.paths.len(),
-                topology.links.len() + topology.hosts.len()
+                topology.links.len() + topology.hosts.len() + meshes
             );
             assert_eq!(table.clbs.len(), topology.clbs.len());
         }

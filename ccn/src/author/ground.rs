@@ -81,6 +81,7 @@ impl Ground {
                     ground.ccn_mtus.entry((pop, region)).or_insert(u16::MAX)
                 }
                 PathEnds::Fabric { host, .. } => ground.fabric_mtus.entry(host).or_insert(u16::MAX),
+                PathEnds::Mesh { .. } | PathEnds::Backbone { .. } => continue,
             };
             *least = path.inner_mtu().min(*least);
         }
@@ -206,20 +207,31 @@ fn path(
     nodes: &Roll<Node>,
 ) -> Result<Path, AuthorError> {
     let object = Object("path", &plan.name);
-    let (ends, end) = match &plan.ends {
+    let region_of = |name: &str| regions.find(name, &object).map(RegionId);
+    let (ends, end, far) = match &plan.ends {
         EndsPlan::Ccn { pop, region } => {
             let pop = find_pop(nodes, pop, &object)?;
-            let region = RegionId(regions.find(region, &object)?);
-            (PathEnds::Ccn { pop, region }, pop)
+            let region = region_of(region)?;
+            (PathEnds::Ccn { pop, region }, Some(pop), vec![region])
         }
         EndsPlan::Fabric { host } => {
             let (host, region) = find_host(nodes, host, &object)?;
-            (PathEnds::Fabric { region, host }, host)
+            (PathEnds::Fabric { region, host }, Some(host), vec![region])
+        }
+        EndsPlan::Mesh { region } => {
+            let region = region_of(region)?;
+            (PathEnds::Mesh { region }, None, vec![region])
+        }
+        EndsPlan::Backbone { regions: [a, b] } => {
+            let mut regions = [region_of(a)?, region_of(b)?];
+            regions.sort_unstable();
+            (PathEnds::Backbone { regions }, None, regions.to_vec())
         }
     };
-    let (PathEnds::Ccn { region, .. } | PathEnds::Fabric { region, .. }) = ends;
-    let far_ends = members(nodes, region).into_iter().map(|(node, _)| node);
-    for node in far_ends.chain([end]).map(|id| nodes.get(id.0)) {
+    let far = far.into_iter();
+    let far_ends = far.flat_map(|region| members(nodes, region));
+    let far_ends = far_ends.map(|(node, _)| node);
+    for node in far_ends.chain(end).map(|id| nodes.get(id.0)) {
         let missing = match plan.underlay {
             Family::V4 => node.underlay_v4.is_unspecified(),
             Family::V6 => node.underlay_v6.is_unspecified(),

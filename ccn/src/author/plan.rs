@@ -71,6 +71,16 @@ pub enum EndsPlan {
         /// The host's full name.
         host: String,
     },
+    /// The CLB nodes of a region among themselves.
+    Mesh {
+        /// The region.
+        region: String,
+    },
+    /// The CLB nodes of two regions.
+    Backbone {
+        /// The two, in any order.
+        regions: [String; 2],
+    },
 }
 
 /// A regional load balancer.

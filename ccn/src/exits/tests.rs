@@ -7,7 +7,9 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyedge_net::flow::Family;
-use anyedge_net::route_table::{Node, Region};
+use anyedge_net::id::RegionId;
+use anyedge_net::port::PortId;
+use anyedge_net::route_table::{Mechanisms, Node, NodeKind, Path, PathEnds, Region};
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::outer::Encap;
 
@@ -55,6 +57,8 @@ fn table() -> RouteTable {
         slots: Arc::clone(&slots),
     };
     RouteTable {
+        probing: None,
+        mechanisms: Mechanisms::ALL,
         nodes: vec![
             node("pop.tokyo", NodeKind::Pop),
             node("region.guangzhou.clb-1", NodeKind::ClbNode(GZ)),
@@ -85,9 +89,10 @@ fn table() -> RouteTable {
     }
 }
 
-fn by(path: u16, inner_mtu: u16) -> Option<Exit> {
+fn by(peer: NodeId, path: u16, inner_mtu: u16) -> Option<Exit> {
     Some(Exit {
         port: PortId::tunnel(PathId(path)),
+        peer,
         inner_mtu,
     })
 }
@@ -97,11 +102,11 @@ fn a_pop_reaches_every_clb_node_of_a_region_by_the_cheapest_path() {
     let exits = Exits::new(&table(), POP);
     assert_eq!(
         exits.to(CLB_1),
-        by(2, 1_472),
+        by(CLB_1, 2, 1_472),
         "of two equal paths, the first by name"
     );
-    assert_eq!(exits.to(CLB_2), by(2, 1_472));
-    assert_eq!(exits.to(OTHER_CLB), by(3, 8_972));
+    assert_eq!(exits.to(CLB_2), by(CLB_2, 2, 1_472));
+    assert_eq!(exits.to(OTHER_CLB), by(OTHER_CLB, 3, 8_972));
     assert_eq!(exits.rtt(OTHER_CLB), Some(Duration::from_millis(220)));
     assert_eq!(exits.to(HOST), None);
     assert_eq!(exits.to(POP), None);
@@ -111,8 +116,8 @@ fn a_pop_reaches_every_clb_node_of_a_region_by_the_cheapest_path() {
 #[test]
 fn a_clb_node_reaches_pops_and_the_hosts_of_its_region() {
     let exits = Exits::new(&table(), CLB_2);
-    assert_eq!(exits.to(POP), by(2, 1_472));
-    assert_eq!(exits.to(HOST), by(4, 1_572));
+    assert_eq!(exits.to(POP), by(POP, 2, 1_472));
+    assert_eq!(exits.to(HOST), by(HOST, 4, 1_572));
     assert_eq!(exits.to(CLB_1), None);
     assert_eq!(Exits::new(&table(), OTHER_CLB).to(HOST), None);
 }
@@ -122,7 +127,7 @@ fn a_vswitch_reaches_the_clb_nodes_of_its_region_and_nobody_else() {
     let exits = Exits::new(&table(), HOST);
     assert_eq!(
         (exits.to(CLB_1), exits.to(CLB_2)),
-        (by(4, 1_572), by(4, 1_572))
+        (by(CLB_1, 4, 1_572), by(CLB_2, 4, 1_572))
     );
     assert_eq!((exits.to(POP), exits.to(OTHER_CLB)), (None, None));
     assert_eq!(exits.paths().collect::<Vec<_>>(), [(PathId(4), true)]);
@@ -132,19 +137,19 @@ fn a_vswitch_reaches_the_clb_nodes_of_its_region_and_nobody_else() {
 fn a_path_that_is_down_is_gone_round_until_it_returns() {
     let mut exits = Exits::new(&table(), POP);
     assert!(exits.set_state(PathId(2), false));
-    assert_eq!(exits.to(CLB_1), by(1, 1_372));
+    assert_eq!(exits.to(CLB_1), by(CLB_1, 1, 1_372));
     assert!(exits.set_state(PathId(1), false));
-    assert_eq!(exits.to(CLB_2), by(0, 1_472));
+    assert_eq!(exits.to(CLB_2), by(CLB_2, 0, 1_472));
     assert!(exits.set_state(PathId(0), false));
     assert_eq!(exits.to(CLB_1), None);
     assert_eq!(exits.rtt(CLB_1), None);
     assert_eq!(
         exits.to(OTHER_CLB),
-        by(3, 8_972),
+        by(OTHER_CLB, 3, 8_972),
         "other peers keep their exits"
     );
     assert!(exits.set_state(PathId(2), true));
-    assert_eq!(exits.to(CLB_1), by(2, 1_472));
+    assert_eq!(exits.to(CLB_1), by(CLB_1, 2, 1_472));
 }
 
 #[test]
@@ -164,7 +169,7 @@ fn a_path_stays_down_by_its_name_when_the_table_changes() {
     let exits = exits.renewed(&next, POP);
     assert_eq!(
         exits.to(CLB_1),
-        by(0, 1_372),
+        by(CLB_1, 0, 1_372),
         "fast-a is down, also as path 1"
     );
     assert_eq!(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyedge_net::flow::Family;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::port::PortId;
-use anyedge_net::route_table::{Path, PathEnds, RouteTable};
+use anyedge_net::route_table::{Path, RouteTable};
 use anyedge_net::wire::udp;
 
 /// The addresses around one node, for one revision.
@@ -40,7 +40,7 @@ impl Peers {
         let mut own_port = None;
         for (id, path) in nearest {
             let port = PortId::tunnel(id);
-            for peer in other_ends(&table, path, own) {
+            for peer in table.peers_over(path, own) {
                 own_port.get_or_insert(port);
                 let source = underlay_of(&table, path.underlay, peer);
                 by_source.entry(source).or_insert(Arrival { peer, port });
@@ -82,7 +82,7 @@ pub fn own_paths(table: &RouteTable, own: NodeId) -> impl Iterator<Item = &Path>
     table
         .paths
         .iter()
-        .filter(move |path| !other_ends(table, path, own).is_empty())
+        .filter(move |path| !table.peers_over(path, own).is_empty())
 }
 
 fn underlay_of(table: &RouteTable, family: Family, node: NodeId) -> IpAddr {
@@ -90,23 +90,5 @@ fn underlay_of(table: &RouteTable, family: Family, node: NodeId) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(node.underlay_v4),
         Family::V6 => IpAddr::V6(node.underlay_v6),
-    }
-}
-
-/// The nodes at the other end of `path`; none when `own` is not at one of its ends.
-fn other_ends(table: &RouteTable, path: &Path, own: NodeId) -> Vec<NodeId> {
-    let (single, region) = match path.ends {
-        PathEnds::Ccn { pop, region } => (pop, region),
-        PathEnds::Fabric { region, host } => (host, region),
-    };
-    let Some(region) = table.regions.get(region.index()) else {
-        return Vec::new();
-    };
-    if single == own {
-        region.clb_nodes.clone()
-    } else if region.clb_nodes.contains(&own) {
-        vec![single]
-    } else {
-        Vec::new()
     }
 }

@@ -97,6 +97,8 @@ fn table() -> Arc<RouteTable> {
         rtt: Duration::from_millis(1),
     };
     Arc::new(RouteTable {
+        probing: None,
+        mechanisms: anyedge_net::route_table::Mechanisms::ALL,
         nodes: vec![
             node("pop.own", NodeKind::Pop, [192, 0, 2, 2], "2001:db8:1::2"),
             node(

@@ -19,6 +19,13 @@ pub const PROTOCOL_IPV4: u16 = 0x0800;
 /// Protocol type of an IPv6 payload.
 pub const PROTOCOL_IPV6: u16 = 0x86dd;
 
+/// Protocol type of a path probe: IEEE 802 Local Experimental EtherType 1. `ccn` has its format.
+pub const PROTOCOL_PROBE: u16 = 0x88b5;
+
+/// Protocol type of flow entries between CLB nodes: IEEE 802 Local Experimental EtherType 2. `region` has
+/// its format.
+pub const PROTOCOL_ENTRIES: u16 = 0x88b6;
+
 const CHECKSUM_PRESENT: u16 = 0x8000;
 const ROUTING_PRESENT: u16 = 0x4000;
 const KEY_PRESENT: u16 = 0x2000;

@@ -291,11 +291,11 @@ pub(crate) fn quoted_flow(bytes: &[u8], parsed: &Parsed) -> Result<FlowKey, Drop
 }
 
 fn send(mut packet: Packet, parsed: &Parsed, next: NextHop, out: &mut Outbox) {
-    let Some((node, exit)) = next.tunnel else {
+    let Some((_, exit)) = next.tunnel else {
         return out.transmit(packet, PortId::PUBLIC);
     };
     match tunnel::encapsulate(&mut packet, parsed, next.key) {
-        Ok(tos) => out.transmit_tunnel(packet, exit.port, node, next.entropy, tos),
+        Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, next.entropy, tos),
         Err(reason) => out.drop_packet(packet, reason),
     }
 }

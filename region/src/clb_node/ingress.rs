@@ -34,12 +34,12 @@ impl ClbNode {
         let wrapped = match self.flow_of(now, &staged, entrance, out) {
             Ok((id, exit)) => self
                 .translate_in(&mut staged, id, entrance)
-                .map(|(host, tos)| (exit, host, tos)),
+                .map(|tos| (exit, tos)),
             Err(reason) => Err(reason),
         };
         match wrapped {
-            Ok((exit, host, tos)) => {
-                out.transmit_tunnel(staged.packet, exit.port, host, entropy, tos)
+            Ok((exit, tos)) => {
+                out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos)
             }
             Err(reason) => {
                 if matches!(reason, DropReason::NoFlow | DropReason::NoTarget) {
@@ -107,14 +107,14 @@ impl ClbNode {
         }
     }
 
-    /// Rewrites a client's packet for its target and wraps it; gives the target's host and the outer TOS.
+    /// Rewrites a client's packet for its target and wraps it; gives the outer TOS.
     #[inline]
     fn translate_in(
         &self,
         staged: &mut Staged,
         id: u32,
         entrance: Entrance,
-    ) -> Result<(NodeId, u8), DropReason> {
+    ) -> Result<u8, DropReason> {
         let Staged { packet, parsed, .. } = staged;
         let flow = self.connections.flow(id);
         let bytes = packet.bytes_mut();
@@ -126,8 +126,7 @@ impl ClbNode {
         }
         rewrite::set_destination(bytes, parsed, flow.target, flow.target_port);
         let key = GreKey::new(entrance.clb.0, false, entrance.slot);
-        let tos = tunnel::encapsulate(packet, parsed, key)?;
-        Ok((flow.host, tos))
+        tunnel::encapsulate(packet, parsed, key)
     }
 
     /// The way to a target's host for a packet of `len` bytes.

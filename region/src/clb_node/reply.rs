@@ -24,7 +24,7 @@ enum Homeward {
     /// Straight to the Internet.
     Public,
     /// To a POP.
-    Tunnel { exit: Exit, pop: NodeId, tos: u8 },
+    Tunnel { exit: Exit, tos: u8 },
 }
 
 impl ClbNode {
@@ -36,8 +36,8 @@ impl ClbNode {
         let entropy = (staged.hash >> 48) as u16;
         match self.translate_out(now, &mut staged, id) {
             Ok(Homeward::Public) => out.transmit(staged.packet, PortId::PUBLIC),
-            Ok(Homeward::Tunnel { exit, pop, tos }) => {
-                out.transmit_tunnel(staged.packet, exit.port, pop, entropy, tos);
+            Ok(Homeward::Tunnel { exit, tos }) => {
+                out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos);
             }
             Err(reason) => {
                 if reason == DropReason::TooBig {
@@ -79,11 +79,11 @@ impl ClbNode {
             tcp::clamp_mss(bytes, parsed, mss_max);
         }
         rewrite::set_source(bytes, parsed, vip, vip_port);
-        let Some((pop, exit)) = way else {
+        let Some((_, exit)) = way else {
             return Ok(Homeward::Public);
         };
         let tos = tunnel::encapsulate(packet, parsed, GreKey::new(clb.0, false, slot))?;
-        Ok(Homeward::Tunnel { exit, pop, tos })
+        Ok(Homeward::Tunnel { exit, tos })
     }
 
     /// The POP that an answer leaves by, and how to get there.

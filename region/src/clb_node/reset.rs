@@ -50,13 +50,13 @@ impl ClbNode {
             return;
         };
         packet.bytes_mut().copy_from_slice(bytes);
-        let Some((pop, exit)) = way else {
+        let Some((_, exit)) = way else {
             return out.transmit(packet, PortId::PUBLIC);
         };
         let key = GreKey::new(entrance.clb.0, false, entrance.slot);
         let entropy = (staged.hash >> 48) as u16;
         match tunnel::encapsulate(&mut packet, &parsed, key) {
-            Ok(tos) => out.transmit_tunnel(packet, exit.port, pop, entropy, tos),
+            Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
             Err(reason) => out.drop_packet(packet, reason),
         }
     }

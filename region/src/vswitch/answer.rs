@@ -3,12 +3,11 @@
 //! The slot comes from the key that the client's packet brought, its owner from the routes in force. A packet
 //! that answers nobody is dropped: this host sends no other traffic through its vSwitch.
 
+use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
-use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{self, Parsed};
 
@@ -33,41 +32,37 @@ impl VSwitch {
     pub(super) fn answer(&mut self, now: Instant, mut staged: Staged, out: &mut Outbox) {
         let entropy = (staged.hash >> 48) as u16;
         match self.wrap(now, &mut staged) {
-            Ok((port, owner, tos)) => out.transmit_tunnel(staged.packet, port, owner, entropy, tos),
+            Ok((exit, tos)) => {
+                out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos);
+            }
             Err(reason) => out.drop_packet(staged.packet, reason),
         }
     }
 
-    /// Wraps an answer; gives the port, the CLB node and the outer TOS.
+    /// Wraps an answer; gives the way to the CLB node and the outer TOS.
     #[inline]
-    fn wrap(
-        &mut self,
-        now: Instant,
-        staged: &mut Staged,
-    ) -> Result<(PortId, NodeId, u8), DropReason> {
+    fn wrap(&mut self, now: Instant, staged: &mut Staged) -> Result<(Exit, u8), DropReason> {
         let id = self.living(now, staged.found).ok_or(DropReason::NoFlow)?;
         let Staged { packet, parsed, .. } = staged;
         let key = self.tuples.key(id);
-        let owner = self.owner(key.slot())?;
-        let exit = self.exits.to(owner).ok_or(DropReason::NoPath)?;
+        let exit = self.exit_to_owner(key.slot())?;
         if packet.len() > usize::from(exit.inner_mtu) {
             return Err(DropReason::TooBig);
         }
         self.tuples
             .on_packet(id, now, Side::Target, parsed.tcp_flags);
         let tos = tunnel::encapsulate(packet, parsed, key)?;
-        Ok((exit.port, owner, tos))
+        Ok((exit, tos))
     }
 
-    /// The CLB node that owns a slot of this region.
+    /// The way to the CLB node that owns a slot of this region.
     #[inline]
-    pub(super) fn owner(&self, slot: u16) -> Result<NodeId, DropReason> {
+    pub(super) fn exit_to_owner(&self, slot: u16) -> Result<Exit, DropReason> {
         let region = self
             .region
             .and_then(|region| self.routes.regions.get(region.index()));
-        match region.map(|region| region.slots.owners(slot).primary) {
-            Some(NodeId::UNKNOWN) | None => Err(DropReason::NoSlotOwner),
-            Some(owner) => Ok(owner),
-        }
+        let owners = region.map(|region| region.slots.owners(slot));
+        let (_, exit) = self.exits.owner(owners.ok_or(DropReason::NoSlotOwner)?)?;
+        Ok(exit)
     }
 }

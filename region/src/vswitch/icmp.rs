@@ -4,10 +4,10 @@
 //! alive. Whatever else is ICMP ends here: echoes to a VIP never come this far, and the backend's own network is
 //! not this vSwitch's. Reference: RFC 5508 §4.
 
+use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::FlowKey;
-use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::{PortId, PortKind};
@@ -48,28 +48,27 @@ impl VSwitch {
         let reply = sent.reversed();
         let entropy = (reply.hash(&self.routes.hash_key) >> 48) as u16;
         match self.wrap_error(now, &mut packet, &parsed, &reply) {
-            Ok((port, owner, tos)) => out.transmit_tunnel(packet, port, owner, entropy, tos),
+            Ok((exit, tos)) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
             Err(reason) => out.drop_packet(packet, reason),
         }
     }
 
-    /// Wraps an error about a client's packet; gives the port, the CLB node and the outer TOS.
+    /// Wraps an error about a client's packet; gives the way to the CLB node and the outer TOS.
     fn wrap_error(
         &self,
         now: Instant,
         packet: &mut Packet,
         parsed: &Parsed,
         reply: &FlowKey,
-    ) -> Result<(PortId, NodeId, u8), DropReason> {
+    ) -> Result<(Exit, u8), DropReason> {
         let id = self.living_tuple(now, reply).ok_or(DropReason::NoFlow)?;
         let key = self.tuples.key(id);
-        let owner = self.owner(key.slot())?;
-        let exit = self.exits.to(owner).ok_or(DropReason::NoPath)?;
+        let exit = self.exit_to_owner(key.slot())?;
         if packet.len() > usize::from(exit.inner_mtu) {
             return Err(DropReason::TooBig);
         }
         let tos = tunnel::encapsulate(packet, parsed, key)?;
-        Ok((exit.port, owner, tos))
+        Ok((exit, tos))
     }
 
     fn living_tuple(&self, now: Instant, reply: &FlowKey) -> Option<u32> {

@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use anyedge_net::id::PathId;
-use anyedge_net::route_table::{PathEnds, RouteTable};
+use anyedge_net::id::{NodeId, PathId, RegionId};
+use anyedge_net::route_table::{Path, PathEnds, RouteTable};
 use anyedge_topologies::{Client, Fault, FaultVerb, Kind, Line, Topology};
 
 use super::ranks::Ranks;
@@ -25,7 +25,8 @@ pub(super) fn names(topology: &Topology, table: &RouteTable) -> Vec<String> {
     let mut names = Vec::new();
     for (_, path) in table.paths() {
         let (near, far) = path_ends(table, &path.ends);
-        names.extend(both_ways(&near, &far));
+        let ways = both_ways(&near, &far).into_iter();
+        names.extend(ways.take(if near == far { 1 } else { 2 }));
     }
     for client in topology.clients.values() {
         let own = Kind::Client.object(&client.name);
@@ -43,12 +44,13 @@ pub(super) fn names(topology: &Topology, table: &RouteTable) -> Vec<String> {
 }
 
 fn path_ends(table: &RouteTable, ends: &PathEnds) -> (String, String) {
-    let node = |id: anyedge_net::id::NodeId| table.nodes[id.index()].name.clone();
-    let region_object =
-        |id: anyedge_net::id::RegionId| Kind::Region.object(&table.regions[id.index()].name);
+    let node = |id: NodeId| table.nodes[id.index()].name.clone();
+    let region_object = |id: RegionId| Kind::Region.object(&table.regions[id.index()].name);
     match *ends {
         PathEnds::Ccn { pop, region } => (node(pop), region_object(region)),
         PathEnds::Fabric { region, host } => (node(host), region_object(region)),
+        PathEnds::Mesh { region } => (region_object(region), region_object(region)),
+        PathEnds::Backbone { regions: [a, b] } => (region_object(a), region_object(b)),
     }
 }
 
@@ -60,25 +62,44 @@ pub(super) fn add_backbone(
     world: &mut World,
 ) {
     for (id, path) in table.paths() {
-        let (edge_name, region_object) = path_ends(table, &path.ends);
-        let (edge, region, rtt, line) = match path.ends {
-            PathEnds::Ccn { pop, region } => {
-                let link = &topology.links[&path.name];
-                (pop, region, link.rtt, link.line)
+        let (near, far) = path_ends(table, &path.ends);
+        let [inward, outward] = both_ways(&near, &far);
+        let (rtt, line) = figures(topology, path, &near);
+        let mut link = |name: &str, end| add(name, line, rtt, end, ranks, world);
+        match path.ends {
+            PathEnds::Ccn { pop: edge, region } | PathEnds::Fabric { host: edge, region } => {
+                let inward = link(&inward, LinkEnd::RegionTunnel(id));
+                let outward = link(&outward, LinkEnd::Tunnel(edge, id));
+                join(world, edge, id, inward);
+                join_region(world, table, region, id, outward);
             }
-            PathEnds::Fabric { region, host } => {
-                let bare = edge_name.strip_prefix("host.").unwrap_or(&edge_name);
-                let host_entry = &topology.hosts[bare];
-                (host, region, host_entry.rtt, host_entry.line)
+            PathEnds::Mesh { region } => {
+                let among = link(&inward, LinkEnd::RegionTunnel(id));
+                join_region(world, table, region, id, among);
             }
-        };
-        let [inward, outward] = both_ways(&edge_name, &region_object);
-        let inward = add(&inward, line, rtt, LinkEnd::RegionTunnel(id), ranks, world);
-        let outward = add(&outward, line, rtt, LinkEnd::Tunnel(edge, id), ranks, world);
-        join(world, edge.index(), id, inward);
-        for clb_node in &table.regions[region.index()].clb_nodes {
-            join(world, clb_node.index(), id, outward);
+            PathEnds::Backbone { regions: [a, b] } => {
+                let there = link(&inward, LinkEnd::RegionTunnel(id));
+                let back = link(&outward, LinkEnd::RegionTunnel(id));
+                join_region(world, table, a, id, there);
+                join_region(world, table, b, id, back);
+            }
         }
+    }
+}
+
+/// The round-trip time under a path and what its link is like; `near` is the path's first end.
+fn figures(topology: &Topology, path: &Path, near: &str) -> (Duration, Line) {
+    match path.ends {
+        PathEnds::Ccn { .. } | PathEnds::Backbone { .. } => {
+            let link = &topology.links[&path.name];
+            (link.rtt, link.line)
+        }
+        PathEnds::Fabric { .. } => {
+            let bare = near.strip_prefix("host.").unwrap_or(near);
+            let host = &topology.hosts[bare];
+            (host.rtt, host.line)
+        }
+        PathEnds::Mesh { .. } => (topology.defaults.host_rtt, topology.defaults.host),
     }
 }
 
@@ -107,8 +128,20 @@ pub(super) fn directions(
     links.collect()
 }
 
-fn join(world: &mut World, node: usize, path: PathId, link: LinkId) {
-    world.nodes[node].tunnels[path.index()] = Some(link);
+fn join(world: &mut World, node: NodeId, path: PathId, link: LinkId) {
+    world.nodes[node.index()].tunnels[path.index()] = Some(link);
+}
+
+fn join_region(
+    world: &mut World,
+    table: &RouteTable,
+    region: RegionId,
+    path: PathId,
+    link: LinkId,
+) {
+    for clb_node in &table.regions[region.index()].clb_nodes {
+        join(world, *clb_node, path, link);
+    }
 }
 
 /// Adds one direction of a link with half of `rtt` as its delay.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyedge_net::flow::{Address, Family, HashKey};
 use anyedge_net::id::NodeId;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::{Path, PathEnds, RouteTable};
+use anyedge_net::route_table::{Path, RouteTable};
 use anyedge_topologies::Topology;
 
 use crate::binary::root;
@@ -113,11 +113,7 @@ pub fn underlay_of(table: &RouteTable, node: NodeId, family: Family) -> IpAddr {
 
 /// Whether `node` is at an end of `path`.
 pub fn joins(table: &RouteTable, path: &Path, node: NodeId) -> bool {
-    let (edge, region) = match path.ends {
-        PathEnds::Ccn { pop, region } => (pop, region),
-        PathEnds::Fabric { region, host } => (host, region),
-    };
-    edge == node || table.regions[region.index()].clb_nodes.contains(&node)
+    !table.peers_over(path, node).is_empty()
 }
 
 fn changed(text: &str, changes: &[(&str, &str)]) -> String {
