@@ -14,6 +14,7 @@ mod balancers;
 mod ground;
 mod roll;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use anyedge_net::flow::{Address, HashKey};
@@ -39,6 +40,8 @@ pub const VIPS_MAX: usize = 1_000_000;
 pub const TARGETS_MAX: usize = u16::MAX as usize;
 /// The greatest weight of a target.
 pub const WEIGHT_MAX: u8 = 100;
+/// How long flows of unbound targets may go on.
+pub const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 /// Places of a Maglev table for each of its members, at least.
 pub const PLACES_PER_TARGET: u32 = 100;
 /// What every path carries: the least that an IPv4 host must take (RFC 791 §3.1), in bytes.

@@ -75,6 +75,8 @@ drop_reasons! {
     /// The connection table is full.
     TableFull => "TableFull",
 
+    /// A target's answer to a health check, taken in.
+    HealthCheck => "HealthCheck",
     /// A probe of a path, taken in.
     Probe => "Probe",
     /// Flow entries of another CLB node, taken in.

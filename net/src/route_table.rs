@@ -4,6 +4,8 @@
 //! Maglev tables) are built by the author, off the fast path, and shared between versions. Ids are
 //! indices into its vectors and mean nothing outside their version; names do.
 
+mod health_check;
+
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -14,6 +16,8 @@ use crate::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use crate::maglev::Maglev;
 use crate::slot::SlotMap;
 use crate::wire::outer::{Encap, overhead};
+
+pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
 
 /// One version of the routes.
 #[derive(Clone, Debug)]
@@ -232,6 +236,12 @@ pub struct Clb {
     pub inner_mtu: u16,
     /// Flows are hashed on (source, destination) only.
     pub client_affinity: bool,
+    /// Flows of a target that is unbound are cut by a RST to both ends, and not merely forgotten.
+    pub rst_on_unbind: bool,
+    /// How long flows of a target that is unbound go on; `None`: not at all.
+    pub unbind_drain: Option<Duration>,
+    /// With all of a listener's targets abnormal, all get new flows, and not none.
+    pub fail_open: bool,
     /// Protocol and port to listener.
     pub listeners: Vec<Arc<Listener>>,
 }
@@ -247,6 +257,8 @@ pub struct Listener {
     pub port: u16,
     /// How new flows are spread.
     pub scheduler: Scheduler,
+    /// How its targets are checked; `None`: they are not, and taken to be alive.
+    pub health: Option<HealthCheck>,
     /// Candidates, in the file's order. A flow takes only targets of its own family.
     pub targets: Vec<Target>,
 }

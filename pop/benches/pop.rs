@@ -80,6 +80,9 @@ fn table() -> RouteTable {
         name: "gz-main".to_owned(),
         region: "guangzhou".to_owned(),
         client_affinity: false,
+        rst_on_unbind: true,
+        unbind_drain: None,
+        fail_open: true,
         listeners: Vec::new(),
     });
     let mut add_vip = |name: String, addresses: Vec<Address>| {

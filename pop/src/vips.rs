@@ -126,6 +126,9 @@ mod tests {
                 region: RegionId(number / 2),
                 inner_mtu: 1_400 + number % 100,
                 client_affinity: number % 3 == 0,
+                rst_on_unbind: true,
+                unbind_drain: None,
+                fail_open: true,
                 listeners: Vec::new(),
             });
             let publishers = if number % 2 == 0 {

@@ -74,6 +74,9 @@ fn table() -> Arc<RouteTable> {
         name: "gz-main".to_owned(),
         region: "guangzhou".to_owned(),
         client_affinity: false,
+        rst_on_unbind: true,
+        unbind_drain: None,
+        fail_open: true,
         listeners: Vec::new(),
     });
     author.add_vip(VipPlan {

@@ -14,6 +14,7 @@ use anyedge_ccn::author::plan::{
     TargetPlan, VipPlan,
 };
 use anyedge_net::flow::{Family, HashKey};
+use anyedge_net::route_table::HealthCheck;
 use anyedge_net::wire::{outer, tcp, udp};
 
 use crate::addresses::AddressPair;
@@ -162,6 +163,10 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, AuthorError> {
                 Scheduler::Wrr => SchedulerPlan::WeightedRoundRobin,
                 Scheduler::Maglev => SchedulerPlan::Maglev,
             },
+            health: match listener.protocol {
+                Protocol::Tcp => Some(HealthCheck::default()),
+                Protocol::Udp => None,
+            },
             targets: targets.servers.iter().flat_map(target_plans).collect(),
         })
     };
@@ -169,6 +174,9 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, AuthorError> {
         name: clb.name.clone(),
         region: clb.region.clone(),
         client_affinity: false,
+        rst_on_unbind: true,
+        unbind_drain: None,
+        fail_open: true,
         listeners: clb
             .listeners
             .values()

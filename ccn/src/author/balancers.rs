@@ -17,7 +17,8 @@ use super::ground::{Ground, find_host, find_pop};
 use super::plan::{ClbPlan, ListenerPlan, SchedulerPlan, TargetPlan, VipPlan};
 use super::roll::{Named, Object, Roll};
 use super::{
-    CLBS_MAX, INNER_MTU_MIN_V6, PLACES_PER_TARGET, Plans, TARGETS_MAX, VIPS_MAX, WEIGHT_MAX,
+    CLBS_MAX, DRAIN_MAX, INNER_MTU_MIN_V6, PLACES_PER_TARGET, Plans, TARGETS_MAX, VIPS_MAX,
+    WEIGHT_MAX,
 };
 
 impl Named for ClbPlan {
@@ -64,6 +65,7 @@ pub(super) fn balance(
 /// The load balancer of `plan`; its `inner_mtu` covers the fabric and not yet the backbone.
 fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, AuthorError> {
     let region = ground.region(&plan.region, &Object("load balancer", &plan.name))?;
+    check_drain(plan)?;
     let roll = Roll::new(
         "listener",
         plan.listeners.iter().collect(),
@@ -76,6 +78,7 @@ fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, Aut
         let full_name = format!("{}/{}", plan.name, wanted.name);
         let object = Object("listener", &full_name);
         check_port(wanted, &object)?;
+        check_health(wanted, &object)?;
         if !ports.insert((wanted.protocol, wanted.port)) {
             let object = format!(
                 "protocol {} port {} of load balancer `{}`",
@@ -95,12 +98,14 @@ fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, Aut
         });
         listeners.push(listener(wanted, targets, before));
     }
-    let client_affinity = plan.client_affinity;
     Ok(Clb {
         name: plan.name.clone(),
         region,
         inner_mtu,
-        client_affinity,
+        client_affinity: plan.client_affinity,
+        rst_on_unbind: plan.rst_on_unbind,
+        unbind_drain: plan.unbind_drain,
+        fail_open: plan.fail_open,
         listeners,
     })
 }
@@ -125,6 +130,29 @@ fn check_port(plan: &ListenerPlan, object: &Object<'_>) -> Result<(), AuthorErro
         });
     }
     Ok(())
+}
+
+fn check_health(plan: &ListenerPlan, object: &Object<'_>) -> Result<(), AuthorError> {
+    let Some(check) = plan.health else {
+        return Ok(());
+    };
+    let listener = object.to_string();
+    if plan.protocol != tcp::PROTOCOL {
+        return Err(AuthorError::HealthCheckNotTcp { listener });
+    }
+    let bad = |what| AuthorError::BadHealthCheck { listener, what };
+    check.check_ranges().map_err(bad)
+}
+
+fn check_drain(plan: &ClbPlan) -> Result<(), AuthorError> {
+    match plan.unbind_drain {
+        Some(drain) if drain > DRAIN_MAX => Err(AuthorError::DrainTooLong {
+            clb: Object("load balancer", &plan.name).to_string(),
+            drain,
+            drain_max: DRAIN_MAX,
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `10.0.0.11:8080 of listener ..`, as errors say it.
@@ -206,7 +234,8 @@ fn listener(
             ) | (Scheduler::Maglev { .. }, SchedulerPlan::Maglev)
         );
         let same_port = (before.protocol, before.port) == (plan.protocol, plan.port);
-        if same_scheduler && same_port && before.targets == targets {
+        let same_health = before.health == plan.health;
+        if same_scheduler && same_port && same_health && before.targets == targets {
             return Arc::clone(before);
         }
     }
@@ -223,6 +252,7 @@ fn listener(
         protocol,
         port,
         scheduler,
+        health: plan.health,
         targets,
     })
 }

@@ -3,6 +3,9 @@
 //! A refused publication changes nothing: the revision in force stays, and so does its number.
 
 use core::fmt;
+use core::time::Duration;
+
+use anyedge_net::route_table::OutOfRange;
 
 /// Why a table was refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,6 +51,27 @@ pub enum AuthorError {
         listener: String,
         /// The IP protocol.
         protocol: u8,
+    },
+    /// A value of a health check is outside its range.
+    BadHealthCheck {
+        /// The listener.
+        listener: String,
+        /// Which, and what would be right.
+        what: OutOfRange,
+    },
+    /// A listener whose targets cannot be checked by a TCP handshake asks for that.
+    HealthCheckNotTcp {
+        /// The listener.
+        listener: String,
+    },
+    /// Flows of targets that are unbound would go on for too long.
+    DrainTooLong {
+        /// The load balancer.
+        clb: String,
+        /// For how long.
+        drain: Duration,
+        /// For how long they may.
+        drain_max: Duration,
     },
     /// A VIP without any address.
     NoAddresses {
@@ -119,16 +143,6 @@ impl fmt::Display for AuthorError {
                     "{count} objects of kind {kind}, and at most {count_max} have an id"
                 )
             }
-            Self::WeightTooHigh { target, weight } => {
-                write!(f, "{target} has weight {weight}; a weight is 0 to 100")
-            }
-            Self::PortZero { object } => write!(f, "{object} has port 0; a port is 1 to 65535"),
-            Self::BadProtocol { listener, protocol } => {
-                write!(
-                    f,
-                    "{listener} has IP protocol {protocol}; a listener has 6 (TCP) or 17 (UDP)"
-                )
-            }
             Self::NoAddresses { vip } => write!(f, "{vip} has no address"),
             Self::NoPublishers { vip } => write!(f, "{vip} is published by no POP"),
             Self::NoPathToRegion { vip, pop, region } => {
@@ -159,6 +173,44 @@ impl fmt::Display for AuthorError {
                     "{path} ends at `{node}`, which has no tunnel address of the path's family"
                 )
             }
+            _ => self.say_value(f),
+        }
+    }
+}
+
+impl AuthorError {
+    /// Says which value of an object is none that it may have.
+    fn say_value(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WeightTooHigh { target, weight } => {
+                write!(f, "{target} has weight {weight}; a weight is 0 to 100")
+            }
+            Self::PortZero { object } => write!(f, "{object} has port 0; a port is 1 to 65535"),
+            Self::BadProtocol { listener, protocol } => {
+                write!(
+                    f,
+                    "{listener} has IP protocol {protocol}; a listener has 6 (TCP) or 17 (UDP)"
+                )
+            }
+            Self::BadHealthCheck { listener, what } => {
+                write!(f, "{listener} has a health check with {what}")
+            }
+            Self::HealthCheckNotTcp { listener } => {
+                write!(
+                    f,
+                    "{listener} has a health check, which is a TCP handshake; a UDP listener has none"
+                )
+            }
+            Self::DrainTooLong {
+                clb,
+                drain,
+                drain_max,
+            } => {
+                write!(
+                    f,
+                    "{clb} drains unbound targets for {drain:?}; {drain_max:?} is the most"
+                )
+            }
             Self::MtuTooSmall {
                 object,
                 inner_mtu,
@@ -169,6 +221,7 @@ impl fmt::Display for AuthorError {
                     "{object} carries inner packets of {inner_mtu} bytes; {inner_mtu_min} are needed"
                 )
             }
+            _ => Ok(()),
         }
     }
 }

@@ -8,6 +8,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use anyedge_net::flow::{Address, Family};
+use anyedge_net::route_table::HealthCheck;
 use anyedge_net::wire::outer::Encap;
 
 /// A node's name and where its tunnels end.
@@ -92,6 +93,12 @@ pub struct ClbPlan {
     pub region: String,
     /// All flows of a client to a VIP go to one CLB node.
     pub client_affinity: bool,
+    /// Flows of a target that is unbound are cut by a RST to both ends; the product's default is true.
+    pub rst_on_unbind: bool,
+    /// How long flows of a target that is unbound go on, a day at most; `None`: not at all.
+    pub unbind_drain: Option<Duration>,
+    /// With all of a listener's targets abnormal, all get new flows; the product's default is true.
+    pub fail_open: bool,
     /// Its ports.
     pub listeners: Vec<ListenerPlan>,
 }
@@ -107,6 +114,8 @@ pub struct ListenerPlan {
     pub port: u16,
     /// How new flows are spread.
     pub scheduler: SchedulerPlan,
+    /// How its targets are checked; `None`: they are not. TCP only.
+    pub health: Option<HealthCheck>,
     /// Backends, in the order that the scheduler shall see.
     pub targets: Vec<TargetPlan>,
 }

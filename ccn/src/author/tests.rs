@@ -9,7 +9,7 @@ use core::time::Duration;
 use anyedge_net::flow::Family;
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::maglev::is_prime;
-use anyedge_net::route_table::{NodeKind, Scheduler};
+use anyedge_net::route_table::{HealthCheck, NodeKind, Scheduler};
 use anyedge_net::wire::outer::Encap;
 
 use super::plan::{EndsPlan, SchedulerPlan};
@@ -81,6 +81,7 @@ fn listener(
         protocol: 6,
         port,
         scheduler,
+        health: None,
         targets: targets.to_vec(),
     }
 }
@@ -95,6 +96,9 @@ fn plans() -> Plans {
         name: name.to_owned(),
         region: "guangzhou".to_owned(),
         client_affinity: false,
+        rst_on_unbind: true,
+        unbind_drain: None,
+        fail_open: true,
         listeners,
     };
     let clbs = vec![

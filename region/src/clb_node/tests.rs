@@ -24,6 +24,7 @@ use anyedge_net::slot;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{self, tcp, udp};
 
+use crate::testbed::stage::{Outcome, Stage};
 use crate::testbed::*;
 use crate::{ClbNode, Limits};
 

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::flow_life::UDP_TIMEOUT;
 use crate::tcp_state::{CLOSING_TIMEOUT, HALF_OPEN_TIMEOUT, IDLE_TIMEOUT};
+use crate::testbed::stage::{Outcome, Stage};
 use crate::testbed::*;
 use anyedge_net::flow::FlowKey;
 

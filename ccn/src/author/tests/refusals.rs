@@ -137,6 +137,43 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
+fn a_health_check_keeps_to_its_ranges_and_to_tcp() {
+    let with = |change: fn(&mut HealthCheck)| {
+        refused(move |plans| change(web(plans).health.insert(HealthCheck::default())))
+    };
+    let listener = "listener `gz-main/web` has a health check";
+    assert_eq!(
+        with(|check| check.interval = Duration::from_secs(1)),
+        format!("{listener} with an interval of 1s; it is 2 to 300 s")
+    );
+    assert_eq!(
+        with(|check| check.timeout = Duration::from_secs(5)),
+        format!(
+            "{listener} with a timeout of 5s and an interval of 5s; the timeout is the shorter one"
+        )
+    );
+    assert_eq!(
+        with(|check| check.unhealthy = 1),
+        format!("{listener} with an unhealthy threshold of 1; it is 2 to 10 results")
+    );
+    assert_eq!(
+        refused(|plans| {
+            web(plans).protocol = 17;
+            web(plans).health = Some(HealthCheck::default());
+        }),
+        format!("{listener}, which is a TCP handshake; a UDP listener has none")
+    );
+}
+
+#[test]
+fn unbound_targets_drain_for_a_day_at_most() {
+    assert_eq!(
+        refused(|plans| plans.clbs[0].unbind_drain = Some(Duration::from_secs(86_401))),
+        "load balancer `spare` drains unbound targets for 86401s; 86400s is the most"
+    );
+}
+
+#[test]
 fn a_vip_needs_an_address_a_publisher_and_paths() {
     assert_eq!(
         refused(|plans| plans.vips[0].addresses.clear()),

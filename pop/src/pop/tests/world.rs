@@ -122,12 +122,16 @@ impl Setup {
             protocol: tcp::PROTOCOL,
             port: 80,
             scheduler: SchedulerPlan::WeightedRoundRobin,
+            health: None,
             targets: vec![target],
         };
         author.add_clb(ClbPlan {
             name: "gz-main".to_owned(),
             region: "guangzhou".to_owned(),
             client_affinity: self.client_affinity,
+            rst_on_unbind: true,
+            unbind_drain: None,
+            fail_open: true,
             listeners: vec![listener],
         });
         author.add_vip(VipPlan {
