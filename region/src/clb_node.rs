@@ -7,7 +7,7 @@
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `reset`, `icmp`,
-//! `served` (what the routes say), `renumber` (when ids change).
+//! `syn_gate`, `served` (what the routes say), `renumber` (when ids change).
 
 mod choose_target;
 mod icmp;
@@ -17,6 +17,7 @@ mod reply;
 mod reset;
 mod served;
 mod staging;
+mod syn_gate;
 
 use std::sync::Arc;
 
@@ -38,9 +39,14 @@ use crate::peer;
 pub(crate) use icmp::quoted_flow;
 use served::Served;
 use staging::{Found, Staged, Way};
+use syn_gate::SynGates;
 
 pub use icmp::{ERRORS_BURST, ERRORS_PER_SECOND};
 pub use reset::{RESETS_BURST, RESETS_PER_SECOND};
+pub use syn_gate::{
+    COOKIES_BURST, COOKIES_PER_SECOND, HALF_OPEN_MIN, HALF_OPEN_SHARE, PROVED_FOR, PROVED_MAX,
+    SHUT_MIN, UNANSWERED_PER_SECOND, UNANSWERED_SHARE,
+};
 
 /// One load-balancing node of a region.
 pub struct ClbNode {
@@ -54,6 +60,7 @@ pub struct ClbNode {
     connections: ConnectionTable,
     resets: TokenBucket,
     errors: TokenBucket,
+    gates: SynGates,
     staged: Vec<Staged>,
 }
 
@@ -72,6 +79,7 @@ impl ClbNode {
             connections: ConnectionTable::new(limits.flows_max),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
+            gates: SynGates::new(own_name, seed),
             staged: Vec::with_capacity(BATCH_MAX),
             routes: Arc::new(routes),
         }
@@ -80,6 +88,11 @@ impl ClbNode {
     /// Flows held, those included that are over but not yet collected.
     pub const fn flows(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Those of them whose handshake has not completed.
+    pub const fn half_open(&self) -> usize {
+        self.connections.half_open()
     }
 
     /// The living flow that `found` names. One that is over is closed: it must not be used again.
@@ -140,6 +153,7 @@ impl Forwarder for ClbNode {
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         self.connections.expire(now, closed(out));
+        self.open_gates(now, out);
     }
 
     fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
@@ -164,14 +178,17 @@ impl Forwarder for ClbNode {
         }
         out.event(Event::TableApplied(table.revision));
         self.routes = table;
+        self.renew_gates(out);
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let at = self.connections.wake_at()?;
-        Some(Deadline {
-            at,
-            reason: "flows expire",
-        })
+        let due = |at: Option<Instant>, reason| at.map(|at| Deadline { at, reason });
+        let flows = due(self.connections.wake_at(), "flows expire");
+        let gates = due(self.gates.wake_at(), "a SYN gate is looked at");
+        [flows, gates]
+            .into_iter()
+            .flatten()
+            .min_by_key(|due| due.at)
     }
 
     fn held(&self) -> usize {

@@ -21,6 +21,12 @@ use crate::tcp_state::Side;
 
 /// Flows that a node holds unless told otherwise.
 pub const FLOWS_MAX: usize = 262_144;
+/// Flows whose handshake has not completed: at most one in so many of the table, so that those which complete
+/// find room during a flood.
+pub const HALF_OPEN_SHARE_MAX: usize = 2;
+
+/// The number of no listener: of a flow whose listener is gone.
+pub(crate) const NO_LISTENER: u16 = u16::MAX;
 
 /// A flow and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +43,8 @@ pub(crate) struct Flow {
     pub(crate) pop: NodeId,
     pub(crate) clb: ClbId,
     pub(crate) slot: u16,
+    /// The number of its listener on this node, or [`NO_LISTENER`].
+    pub(crate) listener: u16,
     life: FlowLife,
     hash: u32,
     reply_hash: u32,
@@ -72,12 +80,13 @@ pub(crate) struct Opening {
     pub(crate) pop: NodeId,
     pub(crate) clb: ClbId,
     pub(crate) slot: u16,
+    pub(crate) listener: u16,
 }
 
 /// Why a flow cannot be opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
-    /// `flows_max` flows are held.
+    /// `flows_max` flows are held, or for one that is half-open the share that such flows may have.
     TableFull,
     /// A living flow already shows this tuple at the target.
     TupleTaken,
@@ -88,6 +97,38 @@ pub(crate) struct ConnectionTable {
     flows: FlowTable<Flow>,
     by_key: FlowIndex,
     by_reply: FlowIndex,
+    half_open: HalfOpen,
+}
+
+/// How many flows are half-open: all of them, and by the number of their listener.
+#[derive(Default)]
+struct HalfOpen {
+    all: usize,
+    by_listener: Vec<usize>,
+}
+
+impl HalfOpen {
+    /// No flow, and room for so many listeners.
+    fn new(listeners: usize) -> HalfOpen {
+        HalfOpen {
+            all: 0,
+            by_listener: vec![0; listeners],
+        }
+    }
+
+    fn add(&mut self, listener: u16) {
+        self.all += 1;
+        if let Some(count) = self.by_listener.get_mut(usize::from(listener)) {
+            *count += 1;
+        }
+    }
+
+    fn take_away(&mut self, listener: u16) {
+        self.all -= 1;
+        if let Some(count) = self.by_listener.get_mut(usize::from(listener)) {
+            *count -= 1;
+        }
+    }
 }
 
 impl ConnectionTable {
@@ -97,7 +138,24 @@ impl ConnectionTable {
             flows: FlowTable::new(flows_max),
             by_key: FlowIndex::new(flows_max),
             by_reply: FlowIndex::new(flows_max),
+            half_open: HalfOpen::default(),
         }
+    }
+
+    /// Flows that it may hold.
+    pub(crate) const fn flows_max(&self) -> usize {
+        self.flows.flows_max()
+    }
+
+    /// Flows whose handshake has not completed.
+    pub(crate) const fn half_open(&self) -> usize {
+        self.half_open.all
+    }
+
+    /// Those of them that belong to the listener of that number.
+    pub(crate) fn half_open_of(&self, listener: u16) -> usize {
+        let count = self.half_open.by_listener.get(usize::from(listener));
+        count.copied().unwrap_or(0)
     }
 
     /// Flows held, those included that are over but not yet collected.
@@ -165,6 +223,7 @@ impl ConnectionTable {
             pop: opening.pop,
             clb: opening.clb,
             slot: opening.slot,
+            listener: opening.listener,
             life: FlowLife::begin(now, parsed, bytes),
             hash: hash as u32,
             reply_hash: 0,
@@ -179,7 +238,14 @@ impl ConnectionTable {
             let (key, end) = self.close(other);
             closed(key, end);
         }
+        let is_half_open = flow.life.is_half_open();
+        if is_half_open && self.half_open() >= self.flows_max() / HALF_OPEN_SHARE_MAX {
+            return Err(Refusal::TableFull);
+        }
         let id = self.flows.insert(now, flow).ok_or(Refusal::TableFull)?;
+        if is_half_open {
+            self.half_open.add(flow.listener);
+        }
         self.by_key.insert(flow.hash, id);
         self.by_reply.insert(flow.reply_hash, id);
         Ok(id)
@@ -188,11 +254,11 @@ impl ConnectionTable {
     /// Takes a packet of a living flow into account.
     #[inline]
     pub(crate) fn on_packet(&mut self, id: u32, now: Instant, side: Side, tcp_flags: u8) -> Step {
-        let step = self
-            .flows
-            .entry_mut(id)
-            .life
-            .on_packet(now, side, tcp_flags);
+        let flow = self.flows.entry_mut(id);
+        let step = flow.life.on_packet(now, side, tcp_flags);
+        if step.handshake_over {
+            self.half_open.take_away(flow.listener);
+        }
         if step.shortened {
             self.flows.shortened(id);
         }
@@ -211,6 +277,9 @@ impl ConnectionTable {
     /// Removes a flow. Returns its tuple and how it would have ended by itself.
     pub(crate) fn close(&mut self, id: u32) -> (FlowKey, FlowEnd) {
         let flow = self.flows.remove(id);
+        if flow.life.is_half_open() {
+            self.half_open.take_away(flow.listener);
+        }
         self.by_key.remove(flow.hash, id);
         self.by_reply.remove(flow.reply_hash, id);
         (flow.key, flow.life.end())
@@ -235,6 +304,28 @@ impl ConnectionTable {
         let ids: Vec<u32> = self.flows.in_use().collect();
         for id in ids {
             rewrite(self.flows.entry_mut(id));
+        }
+    }
+
+    /// Whether half-open flows are counted for that many listeners.
+    pub(crate) fn counts_listeners(&self, listeners: usize) -> bool {
+        self.half_open.by_listener.len() == listeners
+    }
+
+    /// Counts half-open flows by listeners with other numbers: `number` gives the one of a flow.
+    pub(crate) fn renumber_listeners(
+        &mut self,
+        listeners: usize,
+        number: impl Fn(&Flow) -> Option<u16>,
+    ) {
+        self.half_open = HalfOpen::new(listeners);
+        let ids: Vec<u32> = self.flows.in_use().collect();
+        for id in ids {
+            let flow = self.flows.entry_mut(id);
+            flow.listener = number(flow).unwrap_or(NO_LISTENER);
+            if flow.life.is_half_open() {
+                self.half_open.add(flow.listener);
+            }
         }
     }
 

@@ -64,6 +64,11 @@ impl Expiry {
         self.in_use
     }
 
+    /// Numbers that there are.
+    pub(crate) const fn entries_max(&self) -> usize {
+        self.entries_max
+    }
+
     /// Whether no number is left.
     pub(crate) const fn is_full(&self) -> bool {
         self.in_use == self.entries_max

@@ -36,6 +36,8 @@ enum State {
 pub(crate) struct Step {
     /// The handshake completed.
     pub(crate) established: bool,
+    /// The flow is no longer half-open.
+    pub(crate) handshake_over: bool,
     /// The deadline came nearer.
     pub(crate) shortened: bool,
 }
@@ -52,7 +54,7 @@ impl FlowLife {
             };
         }
         let (state, isn) = match Segment::of(parsed.tcp_flags) {
-            Segment::Syn => (TcpState::SynSent, sequence(parsed, bytes)),
+            Segment::Syn => (TcpState::SynSent, tcp::sequence(bytes, parsed)),
             Segment::Rst => (TcpState::Reset, 0),
             _ => (TcpState::Established, 0),
         };
@@ -78,8 +80,10 @@ impl FlowLife {
             return Step::default();
         }
         self.state = State::Tcp(after);
+        let handshake_over = before.is_half_open() && !after.is_half_open();
         Step {
-            established: before.is_half_open() && !after.is_half_open() && after != TcpState::Reset,
+            established: handshake_over && after != TcpState::Reset,
+            handshake_over,
             shortened: after.timeout() < before.timeout(),
         }
     }
@@ -92,7 +96,7 @@ impl FlowLife {
             State::Tcp(state) => {
                 opens_tcp(parsed)
                     && state.yields_to_fresh_syn()
-                    && sequence(parsed, bytes) != self.isn
+                    && tcp::sequence(bytes, parsed) != self.isn
             }
         }
     }
@@ -100,6 +104,11 @@ impl FlowLife {
     /// Whether the flow has come to its end and only lingers.
     pub(crate) const fn is_over(&self) -> bool {
         matches!(self.state, State::Tcp(TcpState::Closing | TcpState::Reset))
+    }
+
+    /// Whether its handshake has not completed.
+    pub(crate) const fn is_half_open(&self) -> bool {
+        matches!(self.state, State::Tcp(state) if state.is_half_open())
     }
 
     /// When the flow is forgotten if no packet comes: it lives before this instant, and no longer at it.
@@ -137,13 +146,4 @@ pub(crate) const fn opens(parsed: &Parsed) -> bool {
 #[inline]
 const fn opens_tcp(parsed: &Parsed) -> bool {
     matches!(Segment::of(parsed.tcp_flags), Segment::Syn)
-}
-
-/// The sequence number of a TCP segment.
-#[inline]
-fn sequence(parsed: &Parsed, bytes: &[u8]) -> u32 {
-    match parsed.l4(bytes) {
-        [_, _, _, _, a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
-        _ => 0,
-    }
 }

@@ -42,6 +42,11 @@ impl<E: Entry> FlowTable<E> {
         self.expiry.len()
     }
 
+    /// Entries that it may hold.
+    pub(crate) const fn flows_max(&self) -> usize {
+        self.expiry.entries_max()
+    }
+
     /// Whether no entry can be added.
     pub(crate) const fn is_full(&self) -> bool {
         self.expiry.is_full()

@@ -139,6 +139,50 @@ pub fn write_reset(packet_bytes: &[u8], parsed: &Parsed, out: &mut [u8]) -> usiz
         )
     };
 
+    write_bare(parsed, (sequence, acknowledgement), flags, out)
+}
+
+/// Writes a SYN-ACK that the sender of a SYN cannot accept: it acknowledges `acknowledgement`, wherever the SYN's
+/// numbers end. A sound sender answers with a RST at that number (RFC 9293 §3.10.7.3). Returns its length.
+///
+/// 0, and nothing written, if the packet is no SYN alone, is a fragment, has an address that is no single host's,
+/// or would have to accept that number.
+///
+/// # Panics
+/// If `out` is shorter than [`RESET_LEN_MAX`].
+pub fn write_challenge(
+    packet_bytes: &[u8],
+    parsed: &Parsed,
+    acknowledgement: u32,
+    out: &mut [u8],
+) -> usize {
+    let flow = parsed.flow;
+    let silent = flow.protocol != PROTOCOL
+        || parsed.fragment.is_some()
+        || parsed.tcp_flags & (SYN | ACK | RST | FIN) != SYN
+        || !is_host(flow.src)
+        || !is_host(flow.dst);
+    if silent {
+        return 0;
+    }
+    let l4 = parsed.l4(packet_bytes);
+    let beyond = acknowledgement.wrapping_sub(read32(l4, 4));
+    if (1..=segment_len(l4, parsed)).contains(&beyond) {
+        return 0;
+    }
+    // The sequence number is not looked at in a segment that is refused for its acknowledgement.
+    write_bare(parsed, (0, acknowledgement), SYN | ACK, out)
+}
+
+/// Writes a segment without options or data that answers `parsed`, with these numbers and flags; returns the
+/// length of the packet.
+fn write_bare(
+    parsed: &Parsed,
+    (sequence, acknowledgement): (u32, u32),
+    flags: u8,
+    out: &mut [u8],
+) -> usize {
+    let flow = parsed.flow;
     let header = Header {
         src: flow.dst,
         dst: flow.src,
@@ -158,6 +202,15 @@ pub fn write_reset(packet_bytes: &[u8], parsed: &Parsed, out: &mut [u8]) -> usiz
     segment[13] = flags;
     fill_checksum(segment, flow.dst, flow.src);
     at + HEADER_LEN
+}
+
+/// The sequence number of a TCP segment; 0 of anything else.
+#[inline]
+pub fn sequence(bytes: &[u8], parsed: &Parsed) -> u32 {
+    if parsed.flow.protocol != PROTOCOL || parsed.is_later_fragment() {
+        return 0;
+    }
+    read32(parsed.l4(bytes), 4)
 }
 
 /// Computes and stores the checksum of a whole segment (header and payload) between two addresses.

@@ -7,6 +7,7 @@ use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::time::Instant;
+use anyedge_net::wire::tcp;
 
 use super::ingress::FlowAndExit;
 use super::staging::{Entrance, Staged};
@@ -37,6 +38,7 @@ impl ClbNode {
         if self.connections.is_full() {
             return Err(DropReason::TableFull);
         }
+        let number = listener.number();
         let target = listener
             .pick(flow.family(), spread_hash)
             .ok_or(DropReason::NoTarget)?;
@@ -49,6 +51,7 @@ impl ClbNode {
             pop: entrance.pop,
             clb: entrance.clb,
             slot: entrance.slot,
+            listener: number,
         };
         let first = (parsed, packet.bytes());
         let hashed = (*hash, &self.routes.hash_key);
@@ -60,6 +63,9 @@ impl ClbNode {
             Err(Refusal::TableFull) => return Err(DropReason::TableFull),
             Err(Refusal::TupleTaken) => return Err(DropReason::TupleTaken),
         };
+        if flow.protocol == tcp::PROTOCOL {
+            self.count_syn(now, number, out);
+        }
         out.event(Event::FlowOpened {
             flow,
             target: target.address,

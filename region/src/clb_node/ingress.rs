@@ -45,6 +45,9 @@ impl ClbNode {
                 if matches!(reason, DropReason::NoFlow | DropReason::NoTarget) {
                     self.reset_client(now, &staged, entrance, out);
                 }
+                if reason == DropReason::SynGate {
+                    self.send_cookie(now, &staged, entrance, out);
+                }
                 if reason == DropReason::TooBig {
                     let seen = (staged.packet.bytes(), &staged.parsed);
                     let host = staged.found.map(|found| found.host);
@@ -65,12 +68,16 @@ impl ClbNode {
         out: &mut Outbox,
     ) -> Result<FlowAndExit, DropReason> {
         let Staged { packet, parsed, .. } = staged;
+        if self.takes_proof(now, parsed, packet.bytes(), entrance.clb) {
+            return Err(DropReason::SynGate);
+        }
         if let Some(Found { id, host }) = self.living(now, staged.found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
                 let exit = self.exit_to_host(host, packet.len())?;
                 self.count_client_packet(now, id, parsed, entrance, out);
                 return Ok((id, exit));
             }
+            self.pass_gate(now, parsed, entrance.clb)?;
             let (flow, _) = self.connections.close(id);
             out.event(Event::FlowClosed {
                 flow,
@@ -80,6 +87,7 @@ impl ClbNode {
         if !opens(parsed) {
             return Err(DropReason::NoFlow);
         }
+        self.pass_gate(now, parsed, entrance.clb)?;
         self.open(now, staged, entrance, out)
     }
 
@@ -96,6 +104,8 @@ impl ClbNode {
             .connections
             .on_packet(id, now, Side::Client, parsed.tcp_flags);
         if step.established {
+            let listener = self.connections.flow(id).listener;
+            self.gates.on_established(listener);
             out.event(Event::FlowEstablished { flow: parsed.flow });
         }
         let Entrance { clb, slot, pop } = entrance;

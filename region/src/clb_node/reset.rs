@@ -10,7 +10,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
-use anyedge_net::wire::{self, tcp};
+use anyedge_net::wire::{self, Parsed, tcp};
 
 use super::ClbNode;
 use super::staging::{Entrance, Staged};
@@ -33,9 +33,25 @@ impl ClbNode {
         let mut reset = [0; tcp::RESET_LEN_MAX];
         let len = tcp::write_reset(staged.packet.bytes(), &staged.parsed, &mut reset);
         let bytes = &reset[..len];
-        let Ok(parsed) = wire::parse(bytes) else {
-            return; // nothing was written: no reset may be sent
-        };
+        if len == 0 || !self.has_way_back(&staged.parsed, entrance) || !self.resets.take(now) {
+            return; // length 0: no reset may be sent
+        }
+        self.send_back(bytes, staged, entrance, out);
+    }
+
+    fn has_way_back(&self, parsed: &Parsed, entrance: Entrance) -> bool {
+        let Entrance { pop, .. } = entrance;
+        pop == NodeId::UNKNOWN || self.way_to_client(pop, &parsed.flow.dst).is_some()
+    }
+
+    /// Sends a packet of our own to the client that `staged` came from, the way that it came.
+    pub(super) fn send_back(
+        &self,
+        bytes: &[u8],
+        staged: &Staged,
+        entrance: Entrance,
+        out: &mut Outbox,
+    ) {
         let way = match entrance.pop {
             NodeId::UNKNOWN => None,
             pop => match self.way_to_client(pop, &staged.parsed.flow.dst) {
@@ -43,10 +59,10 @@ impl ClbNode {
                 way => way,
             },
         };
-        if !self.resets.take(now) {
+        let Ok(parsed) = wire::parse(bytes) else {
             return;
-        }
-        let Some(mut packet) = out.originate(len) else {
+        };
+        let Some(mut packet) = out.originate(bytes.len()) else {
             return;
         };
         packet.bytes_mut().copy_from_slice(bytes);

@@ -23,6 +23,8 @@ use crate::scheduler::Schedule;
 pub(super) struct Served {
     vips: HashTable<(Address, ClbId)>,
     clbs: Vec<ServedClb>,
+    /// By the number of the listener: its load balancer, its place there, and the number that it had before.
+    places: Vec<(ClbId, u16, Option<u16>)>,
 }
 
 #[derive(Default)]
@@ -36,9 +38,15 @@ struct ServedClb {
 pub(super) struct ServedListener {
     listener: Arc<Listener>,
     schedule: Schedule,
+    number: u16,
 }
 
 impl ServedListener {
+    /// Its number among the listeners of this node, for as long as these routes are in force.
+    pub(super) const fn number(&self) -> u16 {
+        self.number
+    }
+
     /// The target of a new flow.
     pub(super) fn pick(&mut self, family: Family, hash: u64) -> Option<Target> {
         self.schedule.pick(&self.listener, family, hash).copied()
@@ -54,34 +62,34 @@ impl Served {
         region: Option<RegionId>,
         stream: impl Fn(&str, &str) -> Rng,
     ) -> Served {
-        let mut schedules = BTreeMap::new();
+        let mut before = BTreeMap::new();
         for clb in self.clbs {
             for served in clb.listeners {
-                schedules.insert(
-                    (clb.name.clone(), served.listener.name.clone()),
-                    served.schedule,
-                );
+                let key = (clb.name.clone(), served.listener.name.clone());
+                before.insert(key, (served.schedule, served.number));
             }
         }
         let mut fresh = Served::default();
-        for clb in &table.clbs {
+        for (id, clb) in (0..).map(ClbId).zip(&table.clbs) {
             let mut served = ServedClb {
                 name: clb.name.clone(),
                 inner_mtu: clb.inner_mtu,
                 listeners: Vec::new(),
             };
-            if Some(clb.region) == region {
-                served
-                    .listeners
-                    .extend(clb.listeners.iter().map(|listener| {
-                        let before = schedules.remove(&(clb.name.clone(), listener.name.clone()));
-                        let schedule =
-                            Schedule::of(listener, before, || stream(&clb.name, &listener.name));
-                        ServedListener {
-                            listener: Arc::clone(listener),
-                            schedule,
-                        }
-                    }));
+            let here = Some(clb.region) == region;
+            for listener in clb.listeners.iter().filter(|_| here) {
+                let old = before.remove(&(clb.name.clone(), listener.name.clone()));
+                let (schedule, old_number) = old.unzip();
+                let number = fresh.places.len() as u16;
+                let index = served.listeners.len() as u16;
+                fresh.places.push((id, index, old_number));
+                let schedule =
+                    Schedule::of(listener, schedule, || stream(&clb.name, &listener.name));
+                served.listeners.push(ServedListener {
+                    listener: Arc::clone(listener),
+                    schedule,
+                    number,
+                });
             }
             fresh.clbs.push(served);
         }
@@ -118,6 +126,11 @@ impl Served {
             served.listener.protocol == protocol && served.listener.port == port
         };
         clb.listeners.iter_mut().find(is_it)
+    }
+
+    /// Where each listener is, by its number, and the number that it had in the version before.
+    pub(super) fn places(&self) -> &[(ClbId, u16, Option<u16>)] {
+        &self.places
     }
 
     /// The largest TCP segment, in bytes, that every path of the load balancer's flows carries.

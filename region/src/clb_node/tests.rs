@@ -7,6 +7,7 @@ mod peers;
 mod replies;
 mod resets;
 mod routes;
+mod syn_gate;
 mod targets;
 
 use core::time::Duration;

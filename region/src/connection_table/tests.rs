@@ -104,8 +104,10 @@ struct Both {
 
 impl Both {
     fn new() -> Both {
+        let mut table = ConnectionTable::new(FLOWS);
+        table.renumber_listeners(2, |_| None);
         Both {
-            table: ConnectionTable::new(FLOWS),
+            table,
             model: Vec::new(),
             hash_key: KEY,
             now: Instant::from_nanos(5_000_000_000),
@@ -173,7 +175,9 @@ impl Both {
                 if let Some(over) = other {
                     self.model_close(over);
                 }
-                if self.model.len() == FLOWS {
+                let is_half_open = FlowLife::begin(self.now, parsed, bytes).is_half_open();
+                let share_is_used = self.half_open(None) == FLOWS / HALF_OPEN_SHARE_MAX;
+                if self.model.len() == FLOWS || (is_half_open && share_is_used) {
                     Err(Refusal::TableFull)
                 } else {
                     Ok(())
@@ -181,6 +185,7 @@ impl Both {
             }
         };
         let opening = Opening {
+            listener: key.dst_port % 2,
             key,
             target: reply.src,
             target_port: reply.src_port,
@@ -204,6 +209,15 @@ impl Both {
                 life: FlowLife::begin(self.now, parsed, bytes),
             });
         }
+    }
+
+    /// Half-open flows of the model, of all listeners or of one.
+    fn half_open(&self, listener: Option<u16>) -> usize {
+        let counts = |known: &&Known| {
+            let is_its = listener.is_none_or(|listener| known.key.dst_port % 2 == listener);
+            is_its && known.life.is_half_open()
+        };
+        self.model.iter().filter(counts).count()
     }
 
     fn target(&mut self, number: u32, target: u8, flags: u8) {
@@ -233,6 +247,11 @@ impl Both {
 
     fn check(&mut self) {
         assert_eq!(self.table.len(), self.model.len());
+        assert_eq!(self.table.half_open(), self.half_open(None));
+        for listener in [0, 1] {
+            let expected = self.half_open(Some(listener));
+            assert_eq!(self.table.half_open_of(listener), expected);
+        }
         let order = |(key, end): &(FlowKey, FlowEnd)| (*key, *end);
         self.closed.sort_by_key(order);
         self.expected_closed.sort_by_key(order);
@@ -255,6 +274,7 @@ proptest! {
                 Act::Target { number, target, flags } => both.target(number, target, flags),
                 Act::Pass { millis } => both.pass(millis),
                 Act::Rekey => {
+                    both.table.renumber_listeners(2, |flow| Some(flow.key.dst_port % 2));
                     both.hash_key = HashKey::new([9; 16]);
                     both.table.rekey(&both.hash_key);
                 }

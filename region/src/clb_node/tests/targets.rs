@@ -54,7 +54,10 @@ fn nodes_of_other_names_start_their_rounds_elsewhere() {
     let first = |name: &str| {
         let mut table = wrr([99, 100]);
         table.nodes[CLB_NODE.index()].name = name.to_owned();
-        let mut stage = Stage::new(ClbNode::new(name, Limits { flows_max: 64 }, Seed(7)), table);
+        let mut stage = Stage::new(
+            ClbNode::new(name, Limits { flows_max: 128 }, Seed(7)),
+            table,
+        );
         (0..40)
             .map(|number| stage.open(web_flow(number)))
             .collect::<Vec<_>>()
@@ -114,7 +117,7 @@ fn maglev_gives_the_target_that_its_table_holds_for_the_flow() {
     };
     let (places, hash_key) = (Arc::clone(v4), table.hash_key);
     let mut node = node_with(table);
-    for number in 0..50 {
+    for number in 0..30 {
         let flow = web_flow(number);
         let index = places
             .lookup(flow.hash(&hash_key))
