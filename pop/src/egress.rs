@@ -11,6 +11,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::{rewrite, tcp};
 
 use crate::ingress::check_carried;
@@ -19,10 +20,10 @@ use crate::pop::Pop;
 impl Pop {
     /// Sends a packet that came by a tunnel to its client, or drops it.
     #[inline]
-    pub(crate) fn on_tunnel(&self, mut packet: Packet, out: &mut Outbox) {
+    pub(crate) fn on_tunnel(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
         match self.unwrap(&mut packet) {
             Ok(()) => out.transmit(packet, PortId::PUBLIC),
-            Err(reason) => self.refuse_answer(packet, reason, out),
+            Err(reason) => self.refuse_answer(now, packet, reason, out),
         }
     }
 

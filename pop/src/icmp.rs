@@ -77,19 +77,64 @@ impl Pop {
 
     /// Ends a tunnelled packet that egress refused: an ICMP error from a VIP goes on to the client.
     #[cold]
-    pub(crate) fn refuse_answer(&self, mut packet: Packet, reason: DropReason, out: &mut Outbox) {
-        if reason != DropReason::UnsupportedProtocol {
+    pub(crate) fn refuse_answer(
+        &mut self,
+        now: Instant,
+        mut packet: Packet,
+        reason: DropReason,
+        out: &mut Outbox,
+    ) {
+        if !matches!(
+            reason,
+            DropReason::UnsupportedProtocol | DropReason::TtlExpired
+        ) {
             return out.drop_packet(packet, reason);
         }
-        // Egress refuses a protocol only after it took the tunnel off and knew the source for a VIP.
-        let parsed = wire::parse(packet.bytes());
-        match parsed.map(|parsed| (parsed, icmp::quoted(packet.bytes(), &parsed).is_some())) {
-            Ok((parsed, true)) if rewrite::decrement_ttl(packet.bytes_mut(), &parsed) => {
-                out.transmit(packet, PortId::PUBLIC);
-            }
-            Ok((_, true)) => out.drop_packet(packet, DropReason::TtlExpired),
-            Ok((_, false)) | Err(_) => out.drop_packet(packet, reason),
+        // Egress looks at protocol and TTL only after it took the tunnel off and knew the source for a VIP.
+        let Ok(parsed) = wire::parse(packet.bytes()) else {
+            return out.drop_packet(packet, reason);
+        };
+        if reason == DropReason::TtlExpired {
+            self.complain_to_target(now, &packet, &parsed, out);
+            return out.drop_packet(packet, reason);
         }
+        if icmp::quoted(packet.bytes(), &parsed).is_none() {
+            return out.drop_packet(packet, reason);
+        }
+        if !rewrite::decrement_ttl(packet.bytes_mut(), &parsed) {
+            return out.drop_packet(packet, DropReason::TtlExpired);
+        }
+        out.transmit(packet, PortId::PUBLIC);
+    }
+
+    /// Tells the target behind a VIP that its answer's TTL ended here: an error to the VIP about its own packet,
+    /// which the CLB node of the flow makes one to the target.
+    fn complain_to_target(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        parsed: &Parsed,
+        out: &mut Outbox,
+    ) {
+        let mut error = [0; icmp::ERROR_LEN_MAX];
+        let vip = parsed.flow.src;
+        let complaint = Complaint::TtlExpired;
+        let len = icmp::write_error(packet.bytes(), parsed, complaint, vip, &mut error);
+        let Ok(parsed) = wire::parse(&error[..len]) else {
+            return; // nothing was written: no error may be sent
+        };
+        if !self.may_complain(now) {
+            return;
+        }
+        let Some(mut packet) = out.originate(len) else {
+            return;
+        };
+        packet.bytes_mut().copy_from_slice(&error[..len]);
+        self.relay_or_drop(packet, &parsed, out);
+    }
+
+    fn may_complain(&mut self, now: Instant) -> bool {
+        self.mechanisms.icmp_errors && self.icmp.errors.take(now)
     }
 
     /// What the tunnel takes that this packet would have gone by.
@@ -111,7 +156,7 @@ impl Pop {
         let mut error = [0; icmp::ERROR_LEN_MAX];
         let vip = parsed.flow.dst;
         let len = icmp::write_error(packet.bytes(), parsed, complaint, vip, &mut error);
-        if len == 0 || !self.icmp.errors.take(now) {
+        if len == 0 || !self.may_complain(now) {
             return;
         }
         let Some(mut packet) = out.originate(len) else {
@@ -125,13 +170,7 @@ impl Pop {
     fn on_icmp(&mut self, now: Instant, mut packet: Packet, parsed: &Parsed, out: &mut Outbox) {
         packet.truncate(parsed.total_len);
         if icmp::quoted(packet.bytes(), parsed).is_some() {
-            return match self.relay(&mut packet, parsed) {
-                Ok((choice, tos)) => {
-                    let exit = choice.exit;
-                    out.transmit_tunnel(packet, exit.port, exit.peer, choice.entropy, tos);
-                }
-                Err(reason) => out.drop_packet(packet, reason),
-            };
+            return self.relay_or_drop(packet, parsed, out);
         }
         let asks = icmp::echo(packet.bytes(), parsed).is_some_and(|echo| echo.request);
         if asks && !self.icmp.echoes.take(now) {
@@ -141,6 +180,17 @@ impl Pop {
             return out.transmit(packet, PortId::PUBLIC);
         }
         out.drop_packet(packet, DropReason::UnsupportedProtocol);
+    }
+
+    /// Sends an error about an answer of ours to the CLB node that holds the quoted flow.
+    fn relay_or_drop(&self, mut packet: Packet, parsed: &Parsed, out: &mut Outbox) {
+        match self.relay(&mut packet, parsed) {
+            Ok((choice, tos)) => {
+                let exit = choice.exit;
+                out.transmit_tunnel(packet, exit.port, exit.peer, choice.entropy, tos);
+            }
+            Err(reason) => out.drop_packet(packet, reason),
+        }
     }
 
     /// Makes an error about an answer of ours one for the CLB node that holds the quoted flow.

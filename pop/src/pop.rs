@@ -14,7 +14,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::PortKind;
-use anyedge_net::route_table::{NodeKind, RouteTable};
+use anyedge_net::route_table::{Mechanisms, NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 
 use crate::choose_clb_node::Chooser;
@@ -30,6 +30,7 @@ pub struct Pop {
     /// Which nodes are CLB nodes, by [`NodeId`].
     pub(crate) clb_nodes: Vec<bool>,
     pub(crate) icmp: Limits,
+    pub(crate) mechanisms: Mechanisms,
 }
 
 impl Pop {
@@ -43,6 +44,7 @@ impl Pop {
             exits: Exits::default(),
             clb_nodes: Vec::new(),
             icmp: Limits::new(),
+            mechanisms: Mechanisms::ALL,
         }
     }
 
@@ -57,7 +59,7 @@ impl Forwarder for Pop {
         for packet in batch.drain(..) {
             match packet.meta.port.kind() {
                 Some(PortKind::Public) => self.on_public(now, packet, out),
-                Some(PortKind::Tunnel) => self.on_tunnel(packet, out),
+                Some(PortKind::Tunnel) => self.on_tunnel(now, packet, out),
                 Some(PortKind::Local | PortKind::Vpc | PortKind::Backend) | None => {
                     out.drop_packet(packet, DropReason::WrongPort);
                 }
@@ -82,6 +84,7 @@ impl Forwarder for Pop {
             .iter()
             .map(|node| is_clb_node(node.kind))
             .collect();
+        self.mechanisms = table.mechanisms;
         out.event(Event::TableApplied(table.revision));
     }
 

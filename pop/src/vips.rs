@@ -52,7 +52,11 @@ impl VipTable {
             let local = LocalVip {
                 clb: vip.clb,
                 region: clb.region,
-                mss_max: clb.inner_mtu.saturating_sub(headers),
+                mss_max: if table.mechanisms.mss_clamp {
+                    clb.inner_mtu.saturating_sub(headers)
+                } else {
+                    u16::MAX
+                },
                 client_affinity: clb.client_affinity,
                 published_here: vip.publishers.contains(&own),
             };

@@ -24,10 +24,12 @@ use anyedge_net::packet::Packet;
 use anyedge_net::port::PortKind;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
+use anyedge_net::token_bucket::TokenBucket;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{Parsed, tcp, udp};
 
 use crate::Limits;
+use crate::clb_node::{ERRORS_BURST, ERRORS_PER_SECOND};
 use crate::peer;
 use tuple_table::TupleTable;
 
@@ -38,6 +40,7 @@ pub struct VSwitch {
     region: Option<RegionId>,
     exits: Exits,
     tuples: TupleTable,
+    errors: TokenBucket,
     staged: Vec<Staged>,
 }
 
@@ -71,6 +74,7 @@ impl VSwitch {
             region: None,
             exits: Exits::new(&routes, NodeId::UNKNOWN),
             tuples: TupleTable::new(limits.flows_max),
+            errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             staged: Vec::with_capacity(BATCH_MAX),
             routes: Arc::new(routes),
         }

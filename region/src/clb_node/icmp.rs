@@ -192,7 +192,7 @@ impl ClbNode {
         let Ok(parsed) = wire::parse(error) else {
             return;
         };
-        if !self.errors.take(now) {
+        if !self.routes.mechanisms.icmp_errors || !self.errors.take(now) {
             return;
         }
         let Some(mut packet) = out.originate(error.len()) else {

@@ -30,6 +30,7 @@ pub(super) struct Served {
 #[derive(Default)]
 struct ServedClb {
     name: String,
+    /// What the MSS is clamped to fit.
     inner_mtu: u16,
     listeners: Vec<ServedListener>,
 }
@@ -73,7 +74,11 @@ impl Served {
         for (id, clb) in (0..).map(ClbId).zip(&table.clbs) {
             let mut served = ServedClb {
                 name: clb.name.clone(),
-                inner_mtu: clb.inner_mtu,
+                inner_mtu: if table.mechanisms.mss_clamp {
+                    clb.inner_mtu
+                } else {
+                    u16::MAX
+                },
                 listeners: Vec::new(),
             };
             let here = Some(clb.region) == region;

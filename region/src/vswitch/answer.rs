@@ -35,7 +35,12 @@ impl VSwitch {
             Ok((exit, tos)) => {
                 out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos);
             }
-            Err(reason) => out.drop_packet(staged.packet, reason),
+            Err(reason) => {
+                if reason == DropReason::TooBig {
+                    self.complain_of_size(now, &staged, out);
+                }
+                out.drop_packet(staged.packet, reason);
+            }
         }
     }
 

@@ -4,17 +4,21 @@
 //! alive. Whatever else is ICMP ends here: echoes to a VIP never come this far, and the backend's own network is
 //! not this vSwitch's. Reference: RFC 5508 §4.
 
+use std::sync::Arc;
+
 use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::flow::FlowKey;
+use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::{PortId, PortKind};
+use anyedge_net::route_table::Vip;
 use anyedge_net::time::Instant;
-use anyedge_net::wire::{self, Parsed, icmp};
+use anyedge_net::wire::icmp::{self, Complaint};
+use anyedge_net::wire::{self, Parsed};
 
-use super::VSwitch;
+use super::{Staged, VSwitch};
 use crate::clb_node::quoted_flow;
 
 impl VSwitch {
@@ -69,6 +73,36 @@ impl VSwitch {
         }
         let tos = tunnel::encapsulate(packet, parsed, key)?;
         Ok((exit, tos))
+    }
+
+    /// Tells the backend that its packet does not fit the tunnel to its flow's CLB node. The word comes from a VIP
+    /// of the flow's load balancer, as that of the CLB node would.
+    #[cold]
+    pub(super) fn complain_of_size(&mut self, now: Instant, staged: &Staged, out: &mut Outbox) {
+        let parsed = &staged.parsed;
+        let Some(key) = staged.found.map(|id| self.tuples.key(id)) else {
+            return;
+        };
+        let is_from = |(address, vip): &(&Address, &Arc<Vip>)| {
+            vip.clb.0 == key.clb_id() && address.family() == parsed.family
+        };
+        let from = self.routes.vips.iter().find(is_from);
+        let (Some((vip, _)), Ok(exit)) = (from, self.exit_to_owner(key.slot())) else {
+            return;
+        };
+        let complaint = Complaint::TooBig {
+            mtu: exit.inner_mtu,
+        };
+        let mut error = [0; icmp::ERROR_LEN_MAX];
+        let len = icmp::write_error(staged.packet.bytes(), parsed, complaint, *vip, &mut error);
+        let may = self.routes.mechanisms.icmp_errors && len > 0 && self.errors.take(now);
+        if !may {
+            return;
+        }
+        if let Some(mut packet) = out.originate(len) {
+            packet.bytes_mut().copy_from_slice(&error[..len]);
+            out.transmit(packet, PortId::BACKEND);
+        }
     }
 
     fn living_tuple(&self, now: Instant, reply: &FlowKey) -> Option<u32> {

@@ -224,7 +224,7 @@ fn the_ttl_is_left_alone() {
 }
 
 #[test]
-fn an_answer_too_large_for_its_tunnel_or_without_one_is_dropped() {
+fn a_backend_is_told_of_an_answer_too_large_for_its_tunnel_and_one_without_a_way_is_dropped() {
     let mut vswitch = vswitch();
     let flow = web(1);
     vswitch.establish(flow);
@@ -237,8 +237,21 @@ fn an_answer_too_large_for_its_tunnel_or_without_one_is_dropped() {
         .packet()
     };
     vswitch.backend_sends(&of_len(INNER_MTU)).only_sent();
+    let too_long = of_len(INNER_MTU + 1);
+    let outcome = vswitch.backend_sends(&too_long);
+    let (meta, error) = outcome.told(DropReason::TooBig);
+    assert_eq!(meta, Meta::plain(PortId::BACKEND));
+    let [high, low] = INNER_MTU.to_be_bytes();
+    let heads = [[3, 4, 0, 0, 0, 0, high, low]; 2];
     assert_eq!(
-        vswitch.backend_sends(&of_len(INNER_MTU + 1)).only_drop(),
+        error,
+        icmp_error(alt_vip(), flow.dst, heads, &too_long[..548])
+    );
+    let mut silent = routes();
+    silent.mechanisms.icmp_errors = false;
+    vswitch.apply(silent);
+    assert_eq!(
+        vswitch.backend_sends(&too_long).only_drop(),
         DropReason::TooBig
     );
     vswitch.event(LocalEvent::PathState {

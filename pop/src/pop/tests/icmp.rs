@@ -288,3 +288,49 @@ fn an_error_from_a_vip_leaves_for_the_client_and_nothing_else_of_icmp_does() {
         assert_eq!(outcome, Outcome::Dropped(DropReason::UnsupportedProtocol));
     }
 }
+
+#[test]
+fn a_target_whose_answer_used_up_its_ttl_is_told_by_way_of_its_flow() {
+    for family in FAMILIES {
+        let mut world = World::tokyo();
+        let tick = Shape::tick(family);
+        let (asked, wrapped) = world.client_sends(&tick.bytes()).sent();
+        let last_hop = Shape {
+            ttl: 1,
+            ..tick.answered()
+        };
+        let (meta, bytes) = world.clb_node_sends(0, &last_hop.tunnelled()).sent();
+        assert_eq!((meta.port, meta.peer), (asked.port, asked.peer));
+        assert_eq!(bytes[..8], wrapped[..8], "the key of the flow");
+        let quote = last_hop.bytes();
+        let vip = vip(family);
+        let expected = message(vip, vip, 63, expired(family), &quote);
+        assert_eq!(bytes[8..], expected);
+        assert_eq!(world.ledger.dropped.of(DropReason::TtlExpired), 1);
+    }
+}
+
+#[test]
+fn with_errors_off_nothing_is_said_and_with_the_clamp_off_the_mss_stays() {
+    let mut world = World::tokyo();
+    let mut table = RouteTable::clone(&world.table);
+    table.mechanisms.icmp_errors = false;
+    table.mechanisms.mss_clamp = false;
+    world.apply(Arc::new(table));
+    for family in FAMILIES {
+        let long = Shape::tick(family).of_len(1_500).bytes();
+        assert_eq!(world.refuses(&long), (DropReason::TooBig, None));
+        let expiring = Shape {
+            ttl: 1,
+            ..Shape::tick(family)
+        };
+        let outcome = world.refuses(&expiring.bytes());
+        assert_eq!(outcome, (DropReason::TtlExpired, None));
+        let answer = expiring.answered();
+        let outcome = world.clb_node_sends(0, &answer.tunnelled());
+        assert_eq!(outcome, Outcome::Dropped(DropReason::TtlExpired));
+        let syn = Shape::segment(family, tcp::SYN);
+        let (_, bytes) = world.client_sends(&syn.bytes()).sent();
+        assert_eq!(bytes[8..], Shape { ttl: 63, ..syn }.bytes());
+    }
+}

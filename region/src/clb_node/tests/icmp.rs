@@ -295,3 +295,31 @@ fn an_error_keeps_no_flow_alive() {
     let outcome = node.client_sends(&flow, &error);
     assert_eq!(outcome.only_drop(), DropReason::NoFlow);
 }
+
+#[test]
+fn with_errors_off_nothing_is_said_and_with_the_clamp_off_the_mss_stays() {
+    let mut table = routes();
+    table.mechanisms.icmp_errors = false;
+    table.mechanisms.mss_clamp = false;
+    let mut node = node_with(table);
+    let flow = web_flow(1);
+    let syn = Segment {
+        mss: Some(8_960),
+        ..Segment::new(flow, tcp::SYN)
+    }
+    .packet();
+    let outcome = node.client_sends(&flow, &syn);
+    let inner = untunnelled(outcome.only_sent().1).1;
+    assert_eq!(tcp::mss(inner, &sound(inner)), Some(8_960));
+    let payload = vec![7; usize::from(INNER_MTU)];
+    let long = Segment {
+        payload: &payload,
+        ..Segment::new(flow, tcp::ACK)
+    }
+    .packet();
+    let too_big = node.client_sends(&flow, &long);
+    assert_eq!(too_big.only_drop(), DropReason::TooBig);
+    let last_hop = with_ttl(&segment(flow, tcp::ACK), 1);
+    let expired = node.client_sends(&flow, &last_hop);
+    assert_eq!(expired.only_drop(), DropReason::TtlExpired);
+}
