@@ -9,22 +9,30 @@
 
 pub mod error;
 pub mod plan;
+pub mod watch;
 
 mod balancers;
 mod ground;
+mod membership;
 mod roll;
+mod slot_book;
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyedge_net::flow::{Address, HashKey};
 use anyedge_net::id::Revision;
 use anyedge_net::route_table::{Mechanisms, Probing, RouteTable};
+use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 
 use error::AuthorError;
 use ground::Ground;
+use membership::Parts;
+pub use membership::{Membership, NODE_WEIGHT};
 use plan::{ClbPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, TargetPlan, VipPlan};
+use slot_book::SlotBooks;
 
 /// Nodes that have an id; the last number means "unknown".
 pub const NODES_MAX: usize = u16::MAX as usize;
@@ -38,10 +46,12 @@ pub const CLBS_MAX: usize = GreKey::CLB_ID_MAX as usize + 1;
 pub const VIPS_MAX: usize = 1_000_000;
 /// Targets of a listener.
 pub const TARGETS_MAX: usize = u16::MAX as usize;
-/// The greatest weight of a target.
+/// The greatest weight of a target or a CLB node.
 pub const WEIGHT_MAX: u8 = 100;
 /// How long flows of unbound targets may go on.
 pub const DRAIN_MAX: Duration = Duration::from_secs(86_400);
+/// How long a slot stays where it is after a move, unless its node is lost or drained.
+pub const SLOT_SETTLE: Duration = Duration::from_secs(15 * 60);
 /// Places of a Maglev table for each of its members, at least.
 pub const PLACES_PER_TARGET: u32 = 100;
 /// What every path carries: the least that an IPv4 host must take (RFC 791 §3.1), in bytes.
@@ -67,6 +77,10 @@ pub struct TableAuthor {
     probing: Option<Probing>,
     mechanisms: Mechanisms,
     plans: Plans,
+    parts: Parts,
+    draining: BTreeSet<String>,
+    slot_settle: Duration,
+    slot_books: SlotBooks,
     last: Option<Arc<RouteTable>>,
 }
 
@@ -78,6 +92,10 @@ impl TableAuthor {
             probing: None,
             mechanisms: Mechanisms::ALL,
             plans: Plans::default(),
+            parts: Parts::default(),
+            draining: BTreeSet::new(),
+            slot_settle: SLOT_SETTLE,
+            slot_books: SlotBooks::default(),
             last: None,
         }
     }
@@ -90,6 +108,11 @@ impl TableAuthor {
     /// Turns mechanisms off, for tests that show what each is for.
     pub fn set_mechanisms(&mut self, mechanisms: Mechanisms) {
         self.mechanisms = mechanisms;
+    }
+
+    /// How long a slot stays where it is after a move, from the next publication on.
+    pub fn set_slot_settle(&mut self, slot_settle: Duration) {
+        self.slot_settle = slot_settle;
     }
 
     /// Adds a POP.
@@ -143,14 +166,70 @@ impl TableAuthor {
         Ok(())
     }
 
-    /// Writes the next revision; the first one is 1. The last table stays valid for those who hold it.
+    /// Says whether a CLB node takes part in its region's slots, from the next publication on. All are in
+    /// until told otherwise. Ids do not change by it.
     ///
     /// # Errors
-    /// The first [`AuthorError`] found; then the revision does not move.
-    pub fn publish(&mut self) -> Result<Arc<RouteTable>, AuthorError> {
+    /// [`AuthorError::Unknown`] when there is no such CLB node.
+    pub fn set_membership(
+        &mut self,
+        clb_node: &str,
+        membership: Membership,
+    ) -> Result<(), AuthorError> {
+        self.check_clb_node(clb_node, "a change of membership")?;
+        self.parts.of_mut(clb_node).membership = membership;
+        Ok(())
+    }
+
+    /// Gives a CLB node another share of its region's slots, from the next publication on; [`NODE_WEIGHT`]
+    /// until then. A node of weight 0 is in and gets no slots.
+    ///
+    /// # Errors
+    /// [`AuthorError::Unknown`] when there is no such CLB node, and [`AuthorError::WeightTooHigh`] above 100.
+    pub fn set_node_weight(&mut self, clb_node: &str, weight: u8) -> Result<(), AuthorError> {
+        self.check_clb_node(clb_node, "a change of weight")?;
+        if weight > WEIGHT_MAX {
+            let target = format!("CLB node `{clb_node}`");
+            return Err(AuthorError::WeightTooHigh { target, weight });
+        }
+        self.parts.of_mut(clb_node).weight = weight;
+        Ok(())
+    }
+
+    /// Drains a POP or takes it back, from the next publication on.
+    ///
+    /// # Errors
+    /// [`AuthorError::Unknown`] when there is no such POP, and [`AuthorError::TooFewPublishers`] when a VIP
+    /// would be left with fewer than its `publishers_min` POPs that do not drain.
+    pub fn set_draining(&mut self, pop: &str, draining: bool) -> Result<(), AuthorError> {
+        if !self.plans.pops.iter().any(|plan| plan.name == pop) {
+            return Err(unknown("a drain", "POP", &pop));
+        }
+        if !draining {
+            self.draining.remove(pop);
+            return Ok(());
+        }
+        let mut wanted = self.draining.clone();
+        wanted.insert(pop.to_owned());
+        for vip in &self.plans.vips {
+            if vip.publishers.iter().any(|publisher| publisher == pop) {
+                balancers::check_publishers(vip, &wanted)?;
+            }
+        }
+        self.draining = wanted;
+        Ok(())
+    }
+
+    /// Writes the next revision; the first one is 1. The last table stays valid for those who hold it. `now` is
+    /// the time by which slots settle, and never goes back.
+    ///
+    /// # Errors
+    /// The first [`AuthorError`] found; then neither the revision nor any slot moves.
+    pub fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, AuthorError> {
         let last = self.last.as_deref();
-        let ground = Ground::lay(&self.plans, last)?;
-        let (clbs, vips) = balancers::balance(&self.plans, &ground, last)?;
+        let mut ground = Ground::lay(self)?;
+        let (clbs, vips) = balancers::balance(self, &ground)?;
+        let slot_books = self.slot_books.next(&mut ground, self, now);
         let table = Arc::new(RouteTable {
             revision: Revision(last.map_or(0, |table| table.revision.0) + 1),
             hash_key: self.hash_key,
@@ -163,7 +242,20 @@ impl TableAuthor {
             mechanisms: self.mechanisms,
         });
         self.last = Some(Arc::clone(&table));
+        self.slot_books = slot_books;
         Ok(table)
+    }
+
+    fn check_clb_node(&self, clb_node: &str, by: &str) -> Result<(), AuthorError> {
+        let mut all = self
+            .plans
+            .regions
+            .iter()
+            .flat_map(|region| &region.clb_nodes);
+        let found = all.any(|plan| plan.name == clb_node);
+        found
+            .then_some(())
+            .ok_or_else(|| unknown(by, "CLB node", &clb_node))
     }
 
     fn target_mut(
@@ -173,10 +265,8 @@ impl TableAuthor {
         address: Address,
         port: u16,
     ) -> Result<&mut TargetPlan, AuthorError> {
-        let unknown = |kind: &'static str, name: &dyn core::fmt::Display| AuthorError::Unknown {
-            by: "a change of weight".to_owned(),
-            kind,
-            name: name.to_string(),
+        let unknown = |kind: &'static str, name: &dyn core::fmt::Display| {
+            unknown("a change of weight", kind, name)
         };
         let has_name = |plan: &&mut ClbPlan| plan.name == clb;
         let plan = self
@@ -191,6 +281,14 @@ impl TableAuthor {
         let is_it = |plan: &&mut TargetPlan| plan.address == address && plan.port == port;
         let found = plan.targets.iter_mut().find(is_it);
         found.ok_or_else(|| unknown("target", &std::net::SocketAddr::new(address.into(), port)))
+    }
+}
+
+fn unknown(by: &str, kind: &'static str, name: &dyn core::fmt::Display) -> AuthorError {
+    AuthorError::Unknown {
+        by: by.to_owned(),
+        kind,
+        name: name.to_string(),
     }
 }
 

@@ -16,6 +16,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, Path as TunnelPath, RouteTable};
+use anyedge_net::time::Instant;
 use anyedge_net::wire::outer::Encap;
 use anyedge_pop::pop::Pop;
 use anyedge_region::{ClbNode, Limits, VSwitch};
@@ -110,7 +111,7 @@ pub fn route_table(topology: &Topology) -> Result<Arc<RouteTable>> {
         .stream("route-table", "hash key")
         .fill(&mut key);
     let mut author = anyedge_topologies::author(topology, HashKey::new(key))?;
-    Ok(author.publish()?)
+    Ok(author.publish(Instant::ZERO)?)
 }
 
 /// Where a node stands.

@@ -136,6 +136,8 @@ pub struct Node {
     pub underlay_v4: Ipv4Addr,
     /// Its tunnel address over IPv6.
     pub underlay_v6: Ipv6Addr,
+    /// A POP that is to get rid of its clients before it stops: it withdraws its VIPs and forwards on.
+    pub draining: bool,
 }
 
 /// What a node does.

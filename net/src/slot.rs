@@ -24,22 +24,43 @@ pub struct Owners {
     pub secondary: NodeId,
 }
 
+/// A CLB node that takes part in the slots of its region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotMember<'a> {
+    /// Which node.
+    pub node: NodeId,
+    /// Its full name, which decides its places.
+    pub name: &'a str,
+    /// Its share, relative to the others.
+    pub weight: u8,
+}
+
 /// The owners of all slots of a region.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SlotMap(Box<[Owners]>);
 
 impl SlotMap {
-    /// Fills the slots by Maglev over `members` (node and name). The secondary of a slot is its owner in
-    /// the table that the other members would make without the primary.
+    /// Fills the slots over nodes of equal weight, by id and name.
     pub fn fill(members: &[(NodeId, &str)]) -> SlotMap {
+        let equal = |&(node, name)| SlotMember {
+            node,
+            name,
+            weight: 1,
+        };
+        SlotMap::fill_weighted(&members.iter().map(equal).collect::<Vec<_>>())
+    }
+
+    /// Fills the slots by Maglev over `members`. The secondary of a slot is its owner in the table that the
+    /// other members would make without the primary. With no positive weight at all, all weigh the same.
+    pub fn fill_weighted(members: &[SlotMember<'_>]) -> SlotMap {
         let table = |without: Option<NodeId>| {
-            let rest: Vec<Member<'_>> = members
-                .iter()
-                .filter(|(node, _)| Some(*node) != without)
-                .map(|(node, name)| Member {
-                    id: node.0,
-                    name,
-                    weight: 1,
+            let rest = members.iter().filter(|member| Some(member.node) != without);
+            let weightless = rest.clone().all(|member| member.weight == 0);
+            let rest: Vec<Member<'_>> = rest
+                .map(|member| Member {
+                    id: member.node.0,
+                    name: member.name,
+                    weight: u32::from(member.weight) + u32::from(weightless),
                 })
                 .collect();
             Maglev::build(&rest, SLOTS)
@@ -56,7 +77,7 @@ impl SlotMap {
                 secondary: NodeId::UNKNOWN,
             })
             .collect();
-        for (lost, _) in members {
+        for SlotMember { node: lost, .. } in members {
             let seconds = table(Some(*lost));
             for (slot, entry) in owners.iter_mut().enumerate() {
                 if entry.primary == *lost {

@@ -91,6 +91,8 @@ fn table() -> RouteTable {
             name,
             addresses,
             clb: "gz-main".to_owned(),
+            standby: Vec::new(),
+            publishers_min: 1,
             publishers,
         });
     };
@@ -101,7 +103,7 @@ fn table() -> RouteTable {
             vec![Address::v4([203, 0, 114, number])],
         );
     }
-    RouteTable::clone(&author.publish().expect("the plans make sense"))
+    RouteTable::clone(&author.publish(Instant::ZERO).expect("the plans make sense"))
 }
 
 fn packet(flow: &FlowKey) -> Vec<u8> {

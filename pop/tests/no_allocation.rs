@@ -83,9 +83,11 @@ fn table() -> Arc<RouteTable> {
         name: "game".to_owned(),
         addresses: vec![vip(Family::V4), vip(Family::V6)],
         clb: "gz-main".to_owned(),
+        standby: Vec::new(),
+        publishers_min: 1,
         publishers: vec!["pop.tokyo".to_owned()],
     });
-    author.publish().expect("the plans make sense")
+    author.publish(Instant::ZERO).expect("the plans make sense")
 }
 
 /// A client's flow; every third client speaks IPv6, every other TCP.

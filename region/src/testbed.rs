@@ -196,6 +196,7 @@ fn node(name: &str, kind: NodeKind) -> Node {
         kind,
         underlay_v4,
         underlay_v6,
+        draining: false,
     }
 }
 

@@ -17,6 +17,7 @@ use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
+use anyedge_net::time::Instant;
 use anyedge_region::Limits;
 use anyedge_topologies::{Fault, Kind, Topology};
 
@@ -91,7 +92,7 @@ pub(crate) fn build(
     seed.stream("route-table", "hash key").fill(&mut key);
     let mut author =
         anyedge_topologies::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
-    let table = author.publish().map_err(BuildError::Table)?;
+    let table = author.publish(Instant::ZERO).map_err(BuildError::Table)?;
     let ranks = Ranks::of(topology, &table);
     if ranks.len() > SOURCES_MAX {
         return Err(BuildError::TooManySources(ranks.len()));

@@ -187,6 +187,7 @@ mod tests {
             kind: NodeKind::Pop,
             underlay_v4: [172, 16, 0, last].into(),
             underlay_v6: [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(last)].into(),
+            draining: false,
         }
     }
 

@@ -67,6 +67,8 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Aut
             name: vip.name.clone(),
             addresses: vip.address.iter().map(Into::into).collect(),
             clb: vip.clb.clone(),
+            standby: Vec::new(),
+            publishers_min: 1,
             publishers: vip
                 .publish
                 .iter()
@@ -202,6 +204,7 @@ mod tests {
     use std::time::Duration;
 
     use anyedge_net::route_table::{NodeKind, PathEnds, RouteTable};
+    use anyedge_net::time::Instant;
 
     use super::*;
 
@@ -229,7 +232,7 @@ mod tests {
     fn published(topology: &Topology) -> RouteTable {
         let mut author = author(topology, KEY).expect("a checked topology");
         let table = author
-            .publish()
+            .publish(Instant::ZERO)
             .unwrap_or_else(|error| panic!("{}: {error}", topology.name));
         RouteTable::clone(&table)
     }

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, RegionId};
 use anyedge_net::maglev::{Maglev, Member, prime_at_least};
-use anyedge_net::route_table::{Clb, Listener, RouteTable, Scheduler, Target, Vip};
+use anyedge_net::route_table::{Clb, Listener, Scheduler, Target, Vip};
 use anyedge_net::wire::{tcp, udp};
 
 use super::error::AuthorError;
 use super::ground::{Ground, find_host, find_pop};
+use super::membership::{Membership, Parts};
 use super::plan::{ClbPlan, ListenerPlan, SchedulerPlan, TargetPlan, VipPlan};
 use super::roll::{Named, Object, Roll};
 use super::{
-    CLBS_MAX, DRAIN_MAX, INNER_MTU_MIN_V6, PLACES_PER_TARGET, Plans, TARGETS_MAX, VIPS_MAX,
+    CLBS_MAX, DRAIN_MAX, INNER_MTU_MIN_V6, PLACES_PER_TARGET, TARGETS_MAX, TableAuthor, VIPS_MAX,
     WEIGHT_MAX,
 };
 
@@ -42,12 +43,12 @@ impl Named for VipPlan {
 /// Address to VIP.
 type Vips = BTreeMap<Address, Arc<Vip>>;
 
-/// The load balancers and VIPs of `plans`, on `ground`.
+/// The load balancers and VIPs of `author`'s plans, on `ground`.
 pub(super) fn balance(
-    plans: &Plans,
+    author: &TableAuthor,
     ground: &Ground,
-    last: Option<&RouteTable>,
 ) -> Result<(Vec<Clb>, Vips), AuthorError> {
+    let (plans, last) = (&author.plans, author.last.as_deref());
     let roll = Roll::new("load balancer", plans.clbs.iter().collect(), CLBS_MAX)?;
     let clb = |plan: &&ClbPlan| {
         let before = last.and_then(|table| table.clbs.iter().find(|clb| clb.name == plan.name));
@@ -58,7 +59,7 @@ pub(super) fn balance(
         .iter()
         .map(clb)
         .collect::<Result<Vec<Clb>, AuthorError>>()?;
-    let vips = vips(plans, &roll, ground, &mut clbs, last)?;
+    let vips = vips(author, &roll, ground, &mut clbs)?;
     Ok((clbs, vips))
 }
 
@@ -293,21 +294,19 @@ fn maglev(targets: &[Target], family: Family, before: Option<&Arc<Listener>>) ->
     ))
 }
 
-/// The VIPs of `plans`; lowers the `inner_mtu` of their load balancers to what the backbone carries.
+/// The VIPs of the plans; lowers the `inner_mtu` of their load balancers to what the backbone carries.
 fn vips(
-    plans: &Plans,
+    author: &TableAuthor,
     clb_roll: &Roll<&ClbPlan>,
     ground: &Ground,
     clbs: &mut [Clb],
-    last: Option<&RouteTable>,
 ) -> Result<Vips, AuthorError> {
+    let (plans, last) = (&author.plans, author.last.as_deref());
     let roll = Roll::new("VIP", plans.vips.iter().collect(), VIPS_MAX)?;
     let mut vips = Vips::new();
     for plan in roll.entries() {
         let object = Object("VIP", &plan.name);
-        let clb_id = clb_roll.find(&plan.clb, &object)?;
-        let clb = &mut clbs[usize::from(clb_id)];
-        let vip = vip(plan, ClbId(clb_id), clb, ground)?;
+        let vip = vip(plan, clb_roll, ground, &author.parts, clbs)?;
         let before = plan
             .addresses
             .first()
@@ -326,7 +325,13 @@ fn vips(
     Ok(vips)
 }
 
-fn vip(plan: &VipPlan, id: ClbId, clb: &mut Clb, ground: &Ground) -> Result<Vip, AuthorError> {
+fn vip(
+    plan: &VipPlan,
+    clb_roll: &Roll<&ClbPlan>,
+    ground: &Ground,
+    parts: &Parts,
+    clbs: &mut [Clb],
+) -> Result<Vip, AuthorError> {
     let object = Object("VIP", &plan.name);
     if plan.addresses.is_empty() {
         return Err(AuthorError::NoAddresses {
@@ -338,6 +343,8 @@ fn vip(plan: &VipPlan, id: ClbId, clb: &mut Clb, ground: &Ground) -> Result<Vip,
             vip: object.to_string(),
         });
     }
+    check_publishers(plan, &BTreeSet::new())?;
+    let candidates = candidates(plan, clb_roll, ground, clbs)?;
     let mut publishers = BTreeSet::new();
     for name in &plan.publishers {
         let pop = find_pop(&ground.nodes, name, &object)?;
@@ -346,20 +353,75 @@ fn vip(plan: &VipPlan, id: ClbId, clb: &mut Clb, ground: &Ground) -> Result<Vip,
                 object: format!("publisher `{name}` of {object}"),
             });
         }
-        let mtu = ground
-            .ccn_mtu(pop, clb.region)
-            .ok_or_else(|| AuthorError::NoPathToRegion {
-                vip: object.to_string(),
-                pop: name.clone(),
-                region: ground.regions[clb.region.index()].name.clone(),
-            })?;
-        clb.inner_mtu = clb.inner_mtu.min(mtu);
+        for id in &candidates {
+            let clb = &mut clbs[id.index()];
+            let mtu =
+                ground
+                    .ccn_mtu(pop, clb.region)
+                    .ok_or_else(|| AuthorError::NoPathToRegion {
+                        vip: object.to_string(),
+                        pop: name.clone(),
+                        region: ground.regions[clb.region.index()].name.clone(),
+                    })?;
+            clb.inner_mtu = clb.inner_mtu.min(mtu);
+        }
     }
+    let serves = |id: &&ClbId| {
+        let region = clbs[id.index()].region;
+        ground
+            .clb_nodes(region)
+            .any(|node| parts.of(node).membership == Membership::In)
+    };
+    let clb = candidates.iter().find(serves).unwrap_or(&candidates[0]);
     Ok(Vip {
         name: plan.name.clone(),
-        clb: id,
+        clb: *clb,
         publishers: publishers.into_iter().collect(),
     })
+}
+
+/// The load balancers that may have the VIP, its home first: each in a region of its own.
+fn candidates(
+    plan: &VipPlan,
+    clb_roll: &Roll<&ClbPlan>,
+    ground: &Ground,
+    clbs: &[Clb],
+) -> Result<Vec<ClbId>, AuthorError> {
+    let object = Object("VIP", &plan.name);
+    let mut regions = BTreeSet::new();
+    let mut candidates = Vec::with_capacity(1 + plan.standby.len());
+    for name in core::iter::once(&plan.clb).chain(&plan.standby) {
+        let id = ClbId(clb_roll.find(name, &object)?);
+        let region = clbs[id.index()].region;
+        if !regions.insert(region) {
+            let region = &ground.regions[region.index()].name;
+            return Err(AuthorError::Duplicate {
+                object: format!("region `{region}` among the home and the standbys of {object}"),
+            });
+        }
+        candidates.push(id);
+    }
+    Ok(candidates)
+}
+
+/// A VIP keeps `publishers_min` of its POPs when those in `draining` drain.
+pub(super) fn check_publishers(
+    plan: &VipPlan,
+    draining: &BTreeSet<String>,
+) -> Result<(), AuthorError> {
+    let staying = plan
+        .publishers
+        .iter()
+        .filter(|pop| !draining.contains(*pop));
+    let left = staying.count();
+    if left < usize::from(plan.publishers_min) {
+        return Err(AuthorError::TooFewPublishers {
+            vip: Object("VIP", &plan.name).to_string(),
+            left,
+            publishers_min: plan.publishers_min,
+        });
+    }
+    Ok(())
 }
 
 /// IPv6 is promised 1,280 bytes on every link (RFC 8200 §5).

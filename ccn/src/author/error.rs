@@ -35,7 +35,7 @@ pub enum AuthorError {
     },
     /// A weight above 100.
     WeightTooHigh {
-        /// The target.
+        /// The target or CLB node.
         target: String,
         /// Its weight.
         weight: u8,
@@ -82,6 +82,15 @@ pub enum AuthorError {
     NoPublishers {
         /// The VIP.
         vip: String,
+    },
+    /// A drain, or the plan itself, leaves a VIP fewer POPs than it needs.
+    TooFewPublishers {
+        /// The VIP.
+        vip: String,
+        /// POPs that do not drain.
+        left: usize,
+        /// How many it needs.
+        publishers_min: u16,
     },
     /// A publisher has no path to the region of the VIP's load balancer.
     NoPathToRegion {
@@ -145,6 +154,16 @@ impl fmt::Display for AuthorError {
             }
             Self::NoAddresses { vip } => write!(f, "{vip} has no address"),
             Self::NoPublishers { vip } => write!(f, "{vip} is published by no POP"),
+            Self::TooFewPublishers {
+                vip,
+                left,
+                publishers_min,
+            } => {
+                write!(
+                    f,
+                    "{vip} would have {left} POPs that do not drain; it needs {publishers_min}"
+                )
+            }
             Self::NoPathToRegion { vip, pop, region } => {
                 write!(
                     f,

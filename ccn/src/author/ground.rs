@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use anyedge_net::flow::Family;
 use anyedge_net::id::{NodeId, RegionId};
-use anyedge_net::route_table::{Node, NodeKind, Path, PathEnds, Region, RouteTable};
+use anyedge_net::route_table::{Node, NodeKind, Path, PathEnds, Region};
 use anyedge_net::slot::SlotMap;
 
 use super::error::AuthorError;
 use super::plan::{EndsPlan, NodePlan, PathPlan, RegionPlan};
 use super::roll::{Named, Object, Roll};
-use super::{INNER_MTU_MIN_V4, NODES_MAX, PATHS_MAX, Plans, REGIONS_MAX};
+use super::{INNER_MTU_MIN_V4, NODES_MAX, PATHS_MAX, Plans, REGIONS_MAX, TableAuthor};
 
 impl Named for RegionPlan {
     fn name(&self) -> &str {
@@ -45,10 +45,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Lays the ground of `plans`; slot maps come from `last` where members did not change.
-    pub(super) fn lay(plans: &Plans, last: Option<&RouteTable>) -> Result<Ground, AuthorError> {
+    /// Lays the ground of `author`'s plans; regions have no slots yet.
+    pub(super) fn lay(author: &TableAuthor) -> Result<Ground, AuthorError> {
+        let plans = &author.plans;
         let regions = Roll::new("region", plans.regions.iter().collect(), REGIONS_MAX)?;
-        let nodes = nodes(plans, &regions)?;
+        let nodes = nodes(author, &regions)?;
         let paths = paths(plans, &regions, &nodes)?;
         let region_names = regions
             .entries()
@@ -56,17 +57,13 @@ impl Ground {
             .map(|region| region.name.clone())
             .collect();
         let members = |id: usize| members(&nodes, RegionId(id as u16));
-        let with_slots = |(id, region): (usize, &&RegionPlan)| Region {
+        let no_slots = Arc::new(SlotMap::fill(&[]));
+        let bare = |(id, region): (usize, &&RegionPlan)| Region {
             name: region.name.clone(),
             clb_nodes: members(id).iter().map(|(node, _)| *node).collect(),
-            slots: slots(&region.name, &members(id), last),
+            slots: Arc::clone(&no_slots),
         };
-        let regions = regions
-            .entries()
-            .iter()
-            .enumerate()
-            .map(with_slots)
-            .collect();
+        let regions = regions.entries().iter().enumerate().map(bare).collect();
         let mut ground = Ground {
             nodes,
             regions,
@@ -100,6 +97,12 @@ impl Ground {
                 kind: "region",
                 name: name.to_owned(),
             })
+    }
+
+    /// The full names of a region's CLB nodes.
+    pub(super) fn clb_nodes(&self, region: RegionId) -> impl Iterator<Item = &str> {
+        let nodes = self.regions[region.index()].clb_nodes.iter();
+        nodes.map(|node| self.nodes.get(node.0).name.as_str())
     }
 
     /// Smallest inner packet that all backbone paths between `pop` and `region` carry; `None` without any.
@@ -147,12 +150,14 @@ fn unknown(kind: &'static str, name: &str, by: &Object<'_>) -> AuthorError {
     }
 }
 
-fn nodes(plans: &Plans, regions: &Roll<&RegionPlan>) -> Result<Roll<Node>, AuthorError> {
+fn nodes(author: &TableAuthor, regions: &Roll<&RegionPlan>) -> Result<Roll<Node>, AuthorError> {
+    let plans = &author.plans;
     let node = |plan: &NodePlan, kind: NodeKind| Node {
         name: plan.name.clone(),
         kind,
         underlay_v4: plan.underlay_v4,
         underlay_v6: plan.underlay_v6,
+        draining: kind == NodeKind::Pop && author.draining.contains(&plan.name),
     };
     let mut nodes: Vec<Node> = plans
         .pops
@@ -270,21 +275,4 @@ fn members(nodes: &Roll<Node>, region: RegionId) -> Vec<(NodeId, &str)> {
     of_region
         .map(|(id, node)| (NodeId(id as u16), node.name.as_str()))
         .collect()
-}
-
-/// The slot map of `members`: that of the last table if they were the same, by id and name.
-fn slots(region: &str, members: &[(NodeId, &str)], last: Option<&RouteTable>) -> Arc<SlotMap> {
-    let unchanged = last.and_then(|table| {
-        let before = table.regions.iter().find(|before| before.name == region)?;
-        let name = |id: &NodeId| {
-            table
-                .nodes
-                .get(id.index())
-                .map_or("", |node| node.name.as_str())
-        };
-        let old = before.clb_nodes.iter().map(|id| (*id, name(id)));
-        old.eq(members.iter().copied())
-            .then(|| Arc::clone(&before.slots))
-    });
-    unchanged.unwrap_or_else(|| Arc::new(SlotMap::fill(members)))
 }

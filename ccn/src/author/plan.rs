@@ -149,8 +149,13 @@ pub struct VipPlan {
     pub name: String,
     /// Its addresses: at least one.
     pub addresses: Vec<Address>,
-    /// Its load balancer.
+    /// Its load balancer, in its home region.
     pub clb: String,
+    /// Load balancers in other regions, in the order in which they take over: the first whose region has a
+    /// CLB node that is in gets the VIP while the home region has none.
+    pub standby: Vec<String>,
     /// Full names of the POPs that announce it: at least one.
     pub publishers: Vec<String>,
+    /// POPs that a drain must leave it.
+    pub publishers_min: u16,
 }

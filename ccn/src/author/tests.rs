@@ -15,6 +15,7 @@ use anyedge_net::wire::outer::Encap;
 use super::plan::{EndsPlan, SchedulerPlan};
 use super::*;
 
+mod parts;
 mod refusals;
 
 fn node(name: &str, number: u8) -> NodePlan {
@@ -116,6 +117,8 @@ fn plans() -> Plans {
         name: "game".to_owned(),
         addresses: vec![address("203.0.113.10"), address("2001:db8:113::10")],
         clb: "gz-main".to_owned(),
+        standby: Vec::new(),
+        publishers_min: 1,
         publishers: vec!["pop.tokyo".to_owned(), "pop.frankfurt".to_owned()],
     };
     Plans {
@@ -149,7 +152,9 @@ fn author(plans: Plans) -> TableAuthor {
 }
 
 fn published(plans: Plans) -> Arc<RouteTable> {
-    author(plans).publish().expect("the plans make sense")
+    author(plans)
+        .publish(Instant::ZERO)
+        .expect("the plans make sense")
 }
 
 #[test]
@@ -246,12 +251,12 @@ fn a_maglev_listener_has_a_prime_table_of_100_places_for_each_target_of_a_family
 #[test]
 fn a_changed_weight_leaves_all_else_shared_with_the_last_revision() {
     let mut author = author(plans());
-    let first = author.publish().expect("the plans make sense");
+    let first = author.publish(Instant::ZERO).expect("the plans make sense");
     let address: Address = "10.0.0.12".parse().expect("a literal address");
     author
         .set_weight("gz-main", "hash", (address, 80), 0)
         .expect("there is such a target");
-    let second = author.publish().expect("weight 0 is allowed");
+    let second = author.publish(Instant::ZERO).expect("weight 0 is allowed");
 
     assert_eq!(
         (first.revision, second.revision),
@@ -292,20 +297,25 @@ fn a_changed_weight_leaves_all_else_shared_with_the_last_revision() {
 #[test]
 fn a_slot_map_is_made_anew_when_a_node_joins() {
     let mut author = author(plans());
-    let first = author.publish().expect("the plans make sense");
+    let first = author.publish(Instant::ZERO).expect("the plans make sense");
     author.plans.regions[0]
         .clb_nodes
         .push(node("region.guangzhou.clb-3", 8));
-    let second = author.publish().expect("a third node is fine");
+    let second = author.publish(Instant::ZERO).expect("a third node is fine");
     assert_ne!(first.regions[0].slots, second.regions[0].slots);
 }
 
 #[test]
 fn a_refused_table_leaves_the_revision_where_it_was() {
     let mut author = author(plans());
-    author.publish().expect("the plans make sense");
+    author.publish(Instant::ZERO).expect("the plans make sense");
     let publishers = core::mem::take(&mut author.plans.vips[0].publishers);
-    author.publish().expect_err("nobody publishes the VIP");
+    author
+        .publish(Instant::ZERO)
+        .expect_err("nobody publishes the VIP");
     author.plans.vips[0].publishers = publishers;
-    assert_eq!(author.publish().expect("mended").revision, Revision(2));
+    assert_eq!(
+        author.publish(Instant::ZERO).expect("mended").revision,
+        Revision(2)
+    );
 }

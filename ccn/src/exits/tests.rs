@@ -29,6 +29,7 @@ fn node(name: &str, kind: NodeKind) -> Node {
         kind,
         underlay_v4: Ipv4Addr::UNSPECIFIED,
         underlay_v6: Ipv6Addr::UNSPECIFIED,
+        draining: false,
     }
 }
 

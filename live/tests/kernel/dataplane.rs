@@ -84,6 +84,7 @@ fn table() -> Arc<RouteTable> {
         kind,
         underlay_v4: Ipv4Addr::from(v4),
         underlay_v6: v6.parse().expect("an address"),
+        draining: false,
     };
     let path = |name: &str, underlay| Path {
         name: name.to_owned(),

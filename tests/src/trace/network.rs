@@ -12,6 +12,7 @@ use anyedge_net::flow::{Address, Family, HashKey};
 use anyedge_net::id::NodeId;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{Path, RouteTable};
+use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
 
 use crate::binary::root;
@@ -58,7 +59,9 @@ impl Network {
             ],
         );
         let (topology, grown) = (parsed(&before), parsed(&after));
-        let first = author(&topology).publish().expect("the topology is sound");
+        let first = author(&topology)
+            .publish(Instant::ZERO)
+            .expect("the topology is sound");
         let mut author = author(&grown);
         let mut publish = |weight| {
             // The first revision of this author is as old as the other's: it never comes into force.
@@ -67,7 +70,9 @@ impl Network {
                 let changed = author.set_weight("gz-main", "web", (address, 8_080), weight);
                 changed.expect("the target is in the file");
             }
-            author.publish().expect("the topology is sound")
+            author
+                .publish(Instant::ZERO)
+                .expect("the topology is sound")
         };
         publish(20);
         let tables = vec![first, publish(5), publish(0)];

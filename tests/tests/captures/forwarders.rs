@@ -28,7 +28,7 @@ fn table() -> Arc<RouteTable> {
         Topology::load(root().join("topologies/two-pops.toml")).expect("the shipped file reads");
     let mut author =
         anyedge_topologies::author(&topology, HashKey::new([7; 16])).expect("it makes plans");
-    author.publish().expect("its table is sound")
+    author.publish(Instant::ZERO).expect("its table is sound")
 }
 
 struct Subject<F> {

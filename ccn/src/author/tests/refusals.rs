@@ -13,7 +13,7 @@ fn refused(change: impl FnOnce(&mut Plans)) -> String {
     let mut plans = plans();
     change(&mut plans);
     author(plans)
-        .publish()
+        .publish(Instant::ZERO)
         .expect_err("the change makes no sense")
         .to_string()
 }
@@ -182,6 +182,14 @@ fn a_vip_needs_an_address_a_publisher_and_paths() {
     assert_eq!(
         refused(|plans| plans.vips[0].publishers.clear()),
         "VIP `game` is published by no POP"
+    );
+    assert_eq!(
+        refused(|plans| plans.vips[0].publishers_min = 3),
+        "VIP `game` would have 2 POPs that do not drain; it needs 3"
+    );
+    assert_eq!(
+        refused(|plans| plans.vips[0].standby = vec!["spare".to_owned()]),
+        "region `guangzhou` among the home and the standbys of VIP `game` is there twice"
     );
     assert_eq!(
         refused(|plans| drop(plans.paths.remove(1))),

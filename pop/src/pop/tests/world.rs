@@ -15,6 +15,7 @@ use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::packet::{Meta, Pool};
 use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::ip::{Header, header_len};
 use anyedge_net::wire::outer::Encap;
@@ -138,9 +139,11 @@ impl Setup {
             name: "game".to_owned(),
             addresses: vec![vip(Family::V4), vip(Family::V6)],
             clb: "gz-main".to_owned(),
+            standby: Vec::new(),
+            publishers_min: 1,
             publishers: vec!["pop.tokyo".to_owned(), "pop.frankfurt".to_owned()],
         });
-        author.publish().expect("the plans make sense")
+        author.publish(Instant::ZERO).expect("the plans make sense")
     }
 }
 
