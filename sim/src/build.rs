@@ -19,7 +19,7 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_region::Limits;
-use anyedge_topologies::{Fault, Kind, Topology};
+use anyedge_topologies::{Fault, FaultVerb, Kind, Topology};
 
 use crate::digest::TraceDigest;
 use crate::executor::Handle;
@@ -42,6 +42,8 @@ pub enum BuildError {
     TooManySources(usize),
     /// It has more regions than direct twins of clients have addresses for.
     TooManyRegions(usize),
+    /// A fault, by its name, that the simulator cannot play.
+    Fault(String),
 }
 
 impl fmt::Display for BuildError {
@@ -60,6 +62,9 @@ impl fmt::Display for BuildError {
                     "{count} regions; direct paths can be simulated to {}",
                     hosts::TWIN_REGIONS_MAX
                 )
+            }
+            BuildError::Fault(name) => {
+                write!(f, "`{name}`: the simulator cannot play this fault yet")
             }
         }
     }
@@ -114,7 +119,7 @@ pub(crate) fn build(
     let backends = hosts::add_backends(topology, &table, &ranks, &mut world);
     let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
     world.apply(table.clone());
-    add_scenario(topology, &table, &sites, &mut world);
+    add_scenario(topology, &table, &sites, &mut world)?;
     let site_names = sites
         .pops
         .iter()
@@ -192,37 +197,69 @@ fn add_nodes(
     }
 }
 
-fn add_scenario(topology: &Topology, table: &RouteTable, sites: &Sites, world: &mut World) {
+fn add_scenario(
+    topology: &Topology,
+    table: &RouteTable,
+    sites: &Sites,
+    world: &mut World,
+) -> Result<(), BuildError> {
     for fault in &topology.faults {
-        let struck = struck(fault, topology, table, sites, world);
-        for (at, act) in acts_of(fault, &struck, topology.convergence) {
+        let struck = playable(fault).then(|| struck(fault, topology, table, sites, world));
+        let Some(struck) = struck.flatten() else {
+            return Err(BuildError::Fault(fault.to_string()));
+        };
+        for (at, act) in acts_of(fault, &struck, &topology.convergence) {
             world.schedule_act(at, act);
         }
     }
+    Ok(())
 }
 
-/// What the object of `fault` is in the world.
+/// Whether the simulator has acts for what the fault's verb says.
+fn playable(fault: &Fault) -> bool {
+    match &fault.verb {
+        FaultVerb::Down => true,
+        FaultVerb::Degrade(degrade) => {
+            let shares = [
+                degrade.reorder_ppm,
+                degrade.duplicate_ppm,
+                degrade.corrupt_ppm,
+            ];
+            shares.iter().all(Option::is_none) && degrade.mtu_bytes.is_none()
+        }
+        FaultVerb::Hang
+        | FaultVerb::Drain
+        | FaultVerb::Withdraw
+        | FaultVerb::Add
+        | FaultVerb::Weight(_)
+        | FaultVerb::Stale => false,
+    }
+}
+
+/// What the object of `fault` is in the world, unless the fault cannot be played at it.
 fn struck(
     fault: &Fault,
     topology: &Topology,
     table: &RouteTable,
     sites: &Sites,
     world: &World,
-) -> Struck {
+) -> Option<Struck> {
     const RESOLVED: &str = "the file's reader resolved the object";
     let (kind, name) = fault.object.split_once('.').expect(RESOLVED);
     if kind == Kind::Link.word() {
         let link = &topology.links[name];
-        return Struck::Link(links::directions(fault, link, world));
+        return Some(Struck::Link(links::directions(fault, link, world)));
     }
-    let node = table.node_named(&fault.object).expect(RESOLVED);
-    match world.nodes[node.index()].backend {
+    let node = table.node_named(&fault.object)?;
+    let struck = match world.nodes[node.index()].backend {
         Some(host) => Struck::Host { node, host },
         None => Struck::Pop {
             node,
-            site: sites.pops[name],
+            site: *sites.pops.get(name)?,
         },
-    }
+    };
+    let plain = fault.verb == FaultVerb::Down;
+    plain.then_some(struck)
 }
 
 fn region_name(table: &RouteTable, region: RegionId) -> &str {

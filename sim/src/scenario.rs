@@ -1,9 +1,9 @@
 //! The scenario: what happens to the world from outside, at the times that the file says.
 //!
 //! A fault is a list of acts when it begins and a list when it ends, each some time after. A fault of a POP
-//! is two acts: the node stops at once, and the Internet notices `convergence` later; the same again when it
-//! returns. In between, packets still go where the Internet last believed the POP to be, and end there as
-//! `PopDown`. A fault of a host stops its vSwitch and its machine; a fault of a link concerns each of its
+//! is two acts: the node stops at once, and the Internet notices when half of it has converged; the same again
+//! when it returns. In between, packets still go where the Internet last believed the POP to be, and end there
+//! as `PopDown`. A fault of a host stops its vSwitch and its machine; a fault of a link concerns each of its
 //! directions.
 
 use core::time::Duration;
@@ -11,7 +11,7 @@ use core::time::Duration;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::id::NodeId;
 use anyedge_net::time::Instant;
-use anyedge_topologies::{Degrade, Fault, FaultVerb};
+use anyedge_topologies::{Convergence, Degrade, Fault, FaultVerb};
 
 use crate::executor::HostId;
 use crate::internet::SiteId;
@@ -58,7 +58,7 @@ pub(crate) enum Struck {
 pub(crate) fn acts_of(
     fault: &Fault,
     struck: &Struck,
-    convergence: Duration,
+    convergence: &Convergence,
 ) -> Vec<(Instant, Act)> {
     let (begin, end) = acts(fault, struck, convergence);
     let due = |start: Duration, acts: Course| {
@@ -76,17 +76,24 @@ pub(crate) fn acts_of(
 type Course = Vec<(Duration, Act)>;
 
 /// What begins a fault and what ends it.
-fn acts(fault: &Fault, struck: &Struck, convergence: Duration) -> (Course, Course) {
+fn acts(fault: &Fault, struck: &Struck, convergence: &Convergence) -> (Course, Course) {
     const AT_ONCE: Duration = Duration::ZERO;
+    const HALF_PPM: u32 = 500_000;
     match (struck, &fault.verb) {
         (Struck::Pop { node, site }, _) => (
             vec![
                 (AT_ONCE, Act::NodeDown(*node, DropReason::PopDown)),
-                (convergence, Act::Announce(*site, false)),
+                (
+                    convergence.withdraw.time_at(HALF_PPM),
+                    Act::Announce(*site, false),
+                ),
             ],
             vec![
                 (AT_ONCE, Act::NodeUp(*node)),
-                (convergence, Act::Announce(*site, true)),
+                (
+                    convergence.announce.time_at(HALF_PPM),
+                    Act::Announce(*site, true),
+                ),
             ],
         ),
         (Struck::Host { node, host }, _) => (
@@ -98,12 +105,12 @@ fn acts(fault: &Fault, struck: &Struck, convergence: Duration) -> (Course, Cours
         ),
         (Struck::Link(ways), verb) => {
             let begin = ways.iter().map(|way| match verb {
-                FaultVerb::Down => Act::LinkDown(*way),
                 FaultVerb::Degrade(degrade) => Act::Degrade(*way, Box::new(degrade.clone())),
+                _ => Act::LinkDown(*way),
             });
             let end = ways.iter().map(|way| match verb {
-                FaultVerb::Down => Act::LinkUp(*way),
                 FaultVerb::Degrade(_) => Act::Restore(*way),
+                _ => Act::LinkUp(*way),
             });
             (
                 begin.map(|act| (AT_ONCE, act)).collect(),

@@ -93,10 +93,7 @@ fn a_lost_pop_costs_packets_until_the_internet_notices_and_its_clients_enter_els
         "flows that lived through it changed their POP"
     );
 
-    let sooner = two_pops().replace(
-        "duration = \"20s\"",
-        "duration = \"20s\"\nconvergence = \"1s\"",
-    );
+    let sooner = two_pops().replace("convergence = \"3s\"", "convergence = \"1s\"");
     let sooner = play(&sooner, &Options::default());
     assert!(osaka(&sooner).gap_s < gap);
     assert!(sooner.drops["PopDown"] < stormy.drops["PopDown"]);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use anyedge_net::route_table::Probing;
+
 use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
 use crate::reader::Reader;
@@ -65,7 +67,8 @@ impl Default for Defaults {
 }
 
 impl Defaults {
-    pub(crate) fn read(mut reader: Reader<'_>) -> Self {
+    /// Reads the defaults, and how nodes watch their paths.
+    pub(crate) fn read(mut reader: Reader<'_>) -> (Self, Option<Probing>) {
         let mut defaults = Self::default();
         if let Some(mut ccn) = reader.table("ccn", "ccn.encap = \"gre-udp\"") {
             defaults.encap = Encap::read(&mut ccn).unwrap_or(defaults.encap);
@@ -87,9 +90,36 @@ impl Defaults {
         defaults.flows_max = reader
             .integer("flows_max", 1..=16_777_216)
             .unwrap_or(defaults.flows_max);
+        let probing = probing(&mut reader);
         reader.finish();
-        defaults
+        (defaults, probing)
     }
+}
+
+/// Reads `probe`: `false`, or a table of what differs from the default.
+fn probing(reader: &mut Reader<'_>) -> Option<Probing> {
+    let default = Probing::default();
+    let Some(field) = reader.field("probe") else {
+        return Some(default);
+    };
+    if let Some(probed) = field.value.as_bool() {
+        return probed.then_some(default);
+    }
+    let example = "probe = { interval = \"100ms\", multiplier = 3, grey_loss = \"5%\" }";
+    let mut probe = reader.reader_of(&field, example)?;
+    let interval = probe.parse("interval", "\"100ms\"", |text| {
+        units::duration_within(text, Duration::from_millis(10)..=Duration::from_secs(10))
+    });
+    let multiplier = probe.integer("multiplier", 1..=50);
+    let grey_loss = probe.parse("grey_loss", "\"5%\"", units::parts_per_million);
+    probe.finish();
+    Some(Probing {
+        interval: interval.unwrap_or(default.interval),
+        multiplier: multiplier
+            .and_then(|multiplier| u8::try_from(multiplier).ok())
+            .unwrap_or(default.multiplier),
+        grey_loss_ppm: grey_loss.unwrap_or(default.grey_loss_ppm),
+    })
 }
 
 impl Encap {

@@ -7,27 +7,22 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::diagnostic::Wrong;
-use crate::names::{Kind, Names};
-use crate::nearest::listed;
+use crate::names::Kind;
 use crate::reader::Reader;
+use crate::region;
 use crate::units;
 
 mod degrade;
+mod objects;
 
 pub use degrade::Degrade;
+pub(crate) use objects::Objects;
 
-/// Verbs that the format knows and that cannot be run yet.
-const PLANNED: [&str; 8] = [
-    "cut",
-    "drain",
-    "lose",
-    "pause",
-    "slow",
-    "weight",
-    "withdraw",
-    "partition",
+const VERBS: [&str; 8] = [
+    "down", "degrade", "hang", "drain", "withdraw", "add", "weight", "stale",
 ];
-const EXAMPLE: &str = "\"pop.tokyo\"";
+/// Verbs that the format knows and that cannot be run yet.
+const PLANNED: [&str; 5] = ["cut", "lose", "pause", "slow", "partition"];
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,25 +33,46 @@ pub struct Fault {
     pub lasts: Option<Duration>,
     /// What happens.
     pub verb: FaultVerb,
-    /// Full name of the object it happens to: `pop.tokyo`.
+    /// Full name of the object it happens to: `pop.tokyo`, `region.guangzhou.clb-1`.
     pub object: String,
+    /// Where the file has it: `fault[0]`.
+    pub(crate) place: String,
 }
 
 /// What happens to an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultVerb {
-    /// A POP or a host crashes and comes back empty; a link carries nothing.
+    /// A POP, a CLB node, a host or a whole region crashes and comes back empty; a link carries nothing.
     Down,
-    /// A link gets worse.
+    /// A link, or the link of a host, gets worse.
     Degrade(Degrade),
+    /// A host accepts connections and never answers.
+    Hang,
+    /// A POP, a CLB node or a host takes no new flows, and what it has is moved away from it.
+    Drain,
+    /// A POP withdraws its VIPs and goes on forwarding what still comes.
+    Withdraw,
+    /// A CLB node exists from then on.
+    Add,
+    /// The targets of a host, or a CLB node, get that weight, 0 to 100.
+    Weight(u8),
+    /// A POP, a CLB node or a host gets no new route table.
+    Stale,
 }
 
 /// The beginning: `down pop.tokyo`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = &self.object;
         match &self.verb {
-            FaultVerb::Down => write!(f, "down {}", self.object),
-            FaultVerb::Degrade(degrade) => write!(f, "degrade {}{degrade}", self.object),
+            FaultVerb::Degrade(degrade) => write!(f, "degrade {object}{degrade}"),
+            FaultVerb::Weight(weight) => write!(f, "weight {object} to {weight}"),
+            FaultVerb::Down => write!(f, "down {object}"),
+            FaultVerb::Hang => write!(f, "hang {object}"),
+            FaultVerb::Drain => write!(f, "drain {object}"),
+            FaultVerb::Withdraw => write!(f, "withdraw {object}"),
+            FaultVerb::Add => write!(f, "add {object}"),
+            FaultVerb::Stale => write!(f, "stale {object}"),
         }
     }
 }
@@ -71,9 +87,16 @@ impl Fault {
     /// What its end is called: `up pop.tokyo`.
     #[must_use]
     pub fn end_name(&self) -> String {
+        let object = &self.object;
         match &self.verb {
-            FaultVerb::Down => format!("up {}", self.object),
-            FaultVerb::Degrade(degrade) => format!("restore {}{degrade}", self.object),
+            FaultVerb::Down => format!("up {object}"),
+            FaultVerb::Degrade(degrade) => format!("restore {object}{degrade}"),
+            FaultVerb::Hang => format!("answer {object}"),
+            FaultVerb::Drain => format!("undrain {object}"),
+            FaultVerb::Withdraw => format!("announce {object}"),
+            FaultVerb::Add => format!("remove {object}"),
+            FaultVerb::Weight(_) => format!("reweight {object}"),
+            FaultVerb::Stale => format!("refresh {object}"),
         }
     }
 
@@ -82,11 +105,17 @@ impl Fault {
         match self.verb {
             FaultVerb::Down => "down",
             FaultVerb::Degrade(_) => "degraded",
+            FaultVerb::Hang => "hanging",
+            FaultVerb::Drain => "drained",
+            FaultVerb::Withdraw => "withdrawn",
+            FaultVerb::Add => "there",
+            FaultVerb::Weight(_) => "re-weighted",
+            FaultVerb::Stale => "stale",
         }
     }
 
-    /// Reads one fault; `names` has hosts too.
-    pub(crate) fn read(mut reader: Reader<'_>, run: Duration, names: &Names) -> Option<Self> {
+    /// Reads one fault.
+    pub(crate) fn read(mut reader: Reader<'_>, run: Duration, objects: &Objects) -> Option<Self> {
         let at = reader.need("at", "\"20s\"", |text| match units::duration(text)? {
             late if late >= run => Err(Wrong::new(
                 format!("\"{text}\" is after the end of the run"),
@@ -95,34 +124,12 @@ impl Fault {
             at => Ok(at),
         });
         let lasts = reader.parse("for", "\"10s\"", units::duration_above_zero);
-        let verbs: Vec<&str> = PLANNED
-            .into_iter()
-            .filter(|verb| reader.field(verb).is_some())
-            .collect();
-        for verb in &verbs {
-            if let Some(field) = reader.field(verb) {
-                reader.wrong_at(
-                    &field,
-                    Wrong::new(
-                        "this fault is not available yet",
-                        "available: down, degrade",
-                    ),
-                );
-            }
+        let happens = verb_of(&mut reader).and_then(|verb| read_verb(verb, &mut reader, objects));
+        if let (Some((FaultVerb::Add, _)), Some(field)) = (&happens, reader.field("for")) {
+            let hint = "leave `for` out; `drain` or `down` it later";
+            reader.wrong_at(&field, Wrong::new("a node that is added stays", hint));
         }
-        let downs = reader.field("down").is_some();
-        let happens = match (reader.field("degrade"), downs || !verbs.is_empty()) {
-            (Some(field), true) => {
-                let hint = "two faults, each with a verb of its own";
-                reader.wrong_at(&field, Wrong::new("a fault has one verb", hint));
-                None
-            }
-            (Some(_), false) => degrade::read(&mut reader, names),
-            (None, _) if downs || verbs.is_empty() => {
-                down(&mut reader, names).map(|object| (FaultVerb::Down, object))
-            }
-            (None, _) => None,
-        };
+        let place = reader.object().to_owned();
         reader.finish();
         let (verb, object) = happens?;
         Some(Self {
@@ -130,29 +137,85 @@ impl Fault {
             lasts,
             verb,
             object,
+            place,
         })
     }
 }
 
-fn down(reader: &mut Reader<'_>, names: &Names) -> Option<String> {
-    let kinds = [Kind::Pop, Kind::Region, Kind::Link, Kind::Host];
-    reader.need("down", EXAMPLE, |text| {
-        let not_yet = |what: &str| {
-            let able = [Kind::Pop, Kind::Link, Kind::Host]
-                .into_iter()
-                .flat_map(|kind| names.of(kind).map(move |name| kind.object(name)))
-                .collect::<Vec<_>>();
-            Wrong::new(
-                format!("{what} cannot go down yet, only a POP, a link or a host can"),
-                listed(able.iter().map(String::as_str)),
-            )
-        };
-        if text.starts_with("region.") && text.contains(".clb-") {
-            return Err(not_yet(text));
+/// The fault's one verb.
+fn verb_of(reader: &mut Reader<'_>) -> Option<&'static str> {
+    let all = VERBS.into_iter().chain(PLANNED);
+    let present: Vec<_> = all
+        .filter_map(|verb| reader.field(verb).map(|field| (verb, field)))
+        .collect();
+    let Some(((first, first_field), more)) = present.split_first() else {
+        let hint = format!("one of {}, such as down = \"pop.tokyo\"", VERBS.join(", "));
+        reader.wrong(Wrong::new("it says not what goes wrong", hint));
+        return None;
+    };
+    for (_, field) in more {
+        let hint = "two faults, each with a verb of its own";
+        reader.wrong_at(field, Wrong::new("a fault has one verb", hint));
+    }
+    if PLANNED.contains(first) {
+        let hint = format!("available: {}", VERBS.join(", "));
+        reader.wrong_at(
+            first_field,
+            Wrong::new("this fault is not available yet", hint),
+        );
+        return None;
+    }
+    more.is_empty().then_some(*first)
+}
+
+fn read_verb(
+    verb: &'static str,
+    reader: &mut Reader<'_>,
+    objects: &Objects,
+) -> Option<(FaultVerb, String)> {
+    let nodes = |reader: &mut Reader<'_>, kinds: &[Kind]| {
+        let example = format!("\"{}.NAME\"", kinds[0]);
+        reader.need(verb, &example, |text| {
+            objects.resolve_with_nodes(text, kinds)
+        })
+    };
+    let plain = |reader: &mut Reader<'_>, kind: Kind| {
+        let example = format!("\"{kind}.NAME\"");
+        reader.need(verb, &example, |text| objects.resolve(text, &[kind]))
+    };
+    let (verb, object) = match verb {
+        "down" => {
+            let kinds = [Kind::Pop, Kind::Region, Kind::Link, Kind::Host];
+            (FaultVerb::Down, nodes(reader, &kinds))
         }
-        match names.resolve(text, &kinds)? {
-            (Kind::Region, name) => Err(not_yet(&Kind::Region.object(&name))),
-            (kind, name) => Ok(kind.object(&name)),
+        "degrade" => return degrade::read(reader, objects),
+        "hang" => (FaultVerb::Hang, plain(reader, Kind::Host)),
+        "drain" => (FaultVerb::Drain, nodes(reader, &[Kind::Pop, Kind::Host])),
+        "withdraw" => (FaultVerb::Withdraw, plain(reader, Kind::Pop)),
+        "add" => (FaultVerb::Add, reader.need(verb, NODE_EXAMPLE, node_name)),
+        "weight" => {
+            let object = nodes(reader, &[Kind::Host]);
+            if reader.field("to").is_none() {
+                reader.missing("to", "0, for no new flows");
+            }
+            let to = reader.integer("to", 0..=100);
+            let weight = to.and_then(|to| u8::try_from(to).ok())?;
+            (FaultVerb::Weight(weight), object)
         }
-    })
+        _ => (FaultVerb::Stale, nodes(reader, &[Kind::Pop, Kind::Host])),
+    };
+    Some((verb, object?))
+}
+
+const NODE_EXAMPLE: &str = "\"region.guangzhou.clb-4\"";
+
+/// A CLB node's name; that its region is there and has room is checked with the region.
+fn node_name(text: &str) -> Result<String, Wrong> {
+    match region::node_number(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(Wrong::new(
+            format!("\"{text}\" is no CLB node"),
+            format!("a region's next one, such as {NODE_EXAMPLE}"),
+        )),
+    }
 }

@@ -1,6 +1,6 @@
-//! `[link.NAME]`: a backbone (CCN) link between a POP and a region.
+//! `[link.NAME]`: a backbone (CCN) link between a POP and a region, or between two regions.
 //!
-//! Each pair has one link at most. `source` says where its figures are from, `assumed = true` that they were
+//! Each pair has one link at most. A link between regions carries what takes a detour over a third region. `source` says where its figures are from, `assumed = true` that they were
 //! derived and not measured, so that a report can set apart what rests on an assumption.
 
 use std::time::Duration;
@@ -17,10 +17,8 @@ use crate::units;
 pub struct Link {
     /// Name without its kind: `tokyo-guangzhou`.
     pub name: String,
-    /// Name of the POP at one end.
-    pub pop: String,
-    /// Name of the region at the other end.
-    pub region: String,
+    /// What it joins.
+    pub ends: LinkEnds,
     /// Round trip; each way takes half of it.
     pub rtt: Duration,
     /// Rate, MTU, jitter, loss and queue.
@@ -35,9 +33,64 @@ pub struct Link {
     pub assumed: bool,
 }
 
+/// What a link joins, by bare names; empty ones in a file with mistakes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkEnds {
+    /// A POP and a region.
+    Ccn {
+        /// The POP.
+        pop: String,
+        /// The region.
+        region: String,
+    },
+    /// Two regions, in the order of their names.
+    Backbone {
+        /// The two.
+        regions: [String; 2],
+    },
+}
+
+impl LinkEnds {
+    /// Full names of the two ends: `pop.tokyo`, `region.guangzhou`.
+    #[must_use]
+    pub fn objects(&self) -> [String; 2] {
+        match self {
+            LinkEnds::Ccn { pop, region } => [Kind::Pop.object(pop), Kind::Region.object(region)],
+            LinkEnds::Backbone { regions } => {
+                regions.each_ref().map(|name| Kind::Region.object(name))
+            }
+        }
+    }
+
+    /// Whether it ends at that POP.
+    #[must_use]
+    pub fn has_pop(&self, name: &str) -> bool {
+        matches!(self, LinkEnds::Ccn { pop, .. } if pop == name)
+    }
+
+    /// Whether it ends at that region.
+    #[must_use]
+    pub fn has_region(&self, name: &str) -> bool {
+        match self {
+            LinkEnds::Ccn { region, .. } => region == name,
+            LinkEnds::Backbone { regions } => regions.iter().any(|region| region == name),
+        }
+    }
+
+    /// What stands for ends that could not be read.
+    const UNREAD: Self = LinkEnds::Ccn {
+        pop: String::new(),
+        region: String::new(),
+    };
+
+    pub(crate) fn is_unread(&self) -> bool {
+        *self == Self::UNREAD
+    }
+}
+
 impl Link {
     pub(crate) fn read(name: String, mut reader: Reader<'_>, defaults: &Defaults) -> Self {
-        let (pop, region) = ends(&mut reader).unwrap_or_default();
+        let ends = ends(&mut reader).unwrap_or(LinkEnds::UNREAD);
         let rtt = reader
             .need("rtt", "\"52ms\"", units::duration_above_zero)
             .unwrap_or_default();
@@ -55,8 +108,7 @@ impl Link {
         reader.finish();
         Self {
             name,
-            pop,
-            region,
+            ends,
             rtt,
             line,
             encap,
@@ -67,7 +119,7 @@ impl Link {
     }
 }
 
-fn ends(reader: &mut Reader<'_>) -> Option<(String, String)> {
+fn ends(reader: &mut Reader<'_>) -> Option<LinkEnds> {
     let example = "[\"pop.tokyo\", \"region.guangzhou\"]";
     let Some(field) = reader.field("between") else {
         reader.missing("between", example);
@@ -85,15 +137,23 @@ fn ends(reader: &mut Reader<'_>) -> Option<(String, String)> {
     };
     let mut ends = ends?;
     ends.sort();
-    match ends.as_slice() {
-        [(Kind::Pop, pop), (Kind::Region, region)] => Some((pop.clone(), region.clone())),
-        _ => {
-            let hint = format!("between = {example}");
-            reader.wrong_at(
-                &field,
-                Wrong::new("a link joins one POP and one region", hint),
-            );
-            None
+    let wrong = match ends.as_slice() {
+        [(Kind::Pop, pop), (Kind::Region, region)] => {
+            return Some(LinkEnds::Ccn {
+                pop: pop.clone(),
+                region: region.clone(),
+            });
         }
-    }
+        [(Kind::Region, one), (Kind::Region, other)] if one == other => {
+            "a link joins two regions, not one to itself"
+        }
+        [(Kind::Region, one), (Kind::Region, other)] => {
+            return Some(LinkEnds::Backbone {
+                regions: [one.clone(), other.clone()],
+            });
+        }
+        _ => "a link joins a POP and a region, or two regions",
+    };
+    reader.wrong_at(&field, Wrong::new(wrong, format!("between = {example}")));
+    None
 }

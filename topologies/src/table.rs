@@ -22,7 +22,7 @@ use crate::clb::{Clb, Listener, Protocol, Scheduler};
 use crate::defaults::{Defaults, Encap, Underlay};
 use crate::host::Host;
 use crate::line::Line;
-use crate::link::Link;
+use crate::link::{Link, LinkEnds};
 use crate::names::Kind;
 use crate::targets::Server;
 use crate::topology::Topology;
@@ -90,9 +90,14 @@ fn node(name: String, underlay: AddressPair) -> NodePlan {
 fn ccn_path(link: &Link) -> PathPlan {
     PathPlan {
         name: link.name.clone(),
-        ends: EndsPlan::Ccn {
-            pop: Kind::Pop.object(&link.pop),
-            region: link.region.clone(),
+        ends: match &link.ends {
+            LinkEnds::Ccn { pop, region } => EndsPlan::Ccn {
+                pop: Kind::Pop.object(pop),
+                region: region.clone(),
+            },
+            LinkEnds::Backbone { regions } => EndsPlan::Backbone {
+                regions: regions.clone(),
+            },
         },
         encap: encap(link.encap),
         underlay: family(link.underlay),

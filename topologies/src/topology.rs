@@ -8,11 +8,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use anyedge_net::route_table::Probing;
 use toml::de::DeTable;
 
 use crate::book::{self, Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
+use crate::convergence::Convergence;
 use crate::defaults::Defaults;
 use crate::diagnostic::{Diagnostic, Mistakes, Wrong};
 use crate::fault::Fault;
@@ -43,8 +45,20 @@ pub struct Topology {
     pub drain: Duration,
     /// Root of all randomness.
     pub seed: u64,
-    /// How long after a crash a POP leaves the catchment.
-    pub convergence: Duration,
+    /// How long the Internet takes to follow what POPs announce and withdraw.
+    pub convergence: Convergence,
+    /// How long a POP without a live path to a VIP's region goes on announcing it.
+    pub withdraw_after: Duration,
+    /// How long a POP has had a path again before it announces the VIP again.
+    pub readvertise_after: Duration,
+    /// How long the table's author takes to believe that a node is lost or back, and to publish that.
+    pub publish_after: Duration,
+    /// How long a published table takes to each node.
+    pub table_delay: Duration,
+    /// How long a slot that moved stays where it is, unless its node dies.
+    pub slot_settle: Duration,
+    /// How nodes watch their paths; `None`: not at all.
+    pub probing: Option<Probing>,
     /// Defaults as given; they are already applied below.
     pub defaults: Defaults,
     /// Anycast addresses.
@@ -160,6 +174,6 @@ impl Topology {
     pub fn link_between(&self, pop: &str, region: &str) -> Option<&Link> {
         self.links
             .values()
-            .find(|link| link.pop == pop && link.region == region)
+            .find(|link| link.ends.has_pop(pop) && link.ends.has_region(region))
     }
 }

@@ -3,6 +3,7 @@
 //! Every figure becomes an integer exactly: nanoseconds, bits per second, bytes, parts per million. A figure
 //! finer than its integer is a mistake, never rounded, so that a run is the same on every machine.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::diagnostic::Wrong;
@@ -69,6 +70,20 @@ pub fn duration_above_zero(text: &str) -> Result<Duration, Wrong> {
             "more than zero, such as \"9ms\"",
         )),
         some => Ok(some),
+    }
+}
+
+/// Reads a duration within a range.
+///
+/// # Errors
+/// As [`duration`], and outside of `range`.
+pub fn duration_within(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Wrong> {
+    match duration(text)? {
+        time if range.contains(&time) => Ok(time),
+        _ => Err(Wrong::new(
+            format!("\"{text}\" is out of range"),
+            format!("\"{:?}\" to \"{:?}\"", range.start(), range.end()),
+        )),
     }
 }
 

@@ -16,6 +16,10 @@ pub struct Vip {
     pub publish: Vec<String>,
     /// Name of the CLB behind it.
     pub clb: String,
+    /// Names of CLBs in other regions that take over, in this order, when the home region is lost.
+    pub standby: Vec<String>,
+    /// POPs that announce it at least: a drain that would leave fewer is refused. 1 to their number.
+    pub publishers_min: u16,
 }
 
 impl Vip {
@@ -30,12 +34,18 @@ impl Vip {
         let clb = reader.need("clb", "\"gz-main\"", |text| {
             book.names.resolve(text, &[Kind::Clb])
         });
+        let standby = each_once(&mut reader, "standby", "[\"spare\"]", Kind::Clb);
+        let publishers_min = reader.integer("publishers_min", 1..=u16::MAX.into());
         reader.finish();
         Self {
             name,
             address,
             publish,
             clb: clb.map(|(_, name)| name).unwrap_or_default(),
+            standby: standby.unwrap_or_default().1,
+            publishers_min: publishers_min
+                .and_then(|count| u16::try_from(count).ok())
+                .unwrap_or(1),
         }
     }
 }
@@ -43,27 +53,10 @@ impl Vip {
 fn publish(reader: &mut Reader<'_>) -> Vec<String> {
     let example = "[\"tokyo\", \"frankfurt\"]";
     let names = &reader.book.names;
-    let Some(fields) = reader.list("publish", example) else {
+    let Some((count, mut pops)) = each_once(reader, "publish", example, Kind::Pop) else {
         return names.of(Kind::Pop).map(str::to_owned).collect();
     };
-    let mut pops: Vec<String> = Vec::new();
-    for field in &fields {
-        let resolve = |text: &str| names.resolve(text, &[Kind::Pop]);
-        let Some((_, pop)) = reader.parse_field(field, example, resolve) else {
-            continue;
-        };
-        if pops.contains(&pop) {
-            reader.wrong_at(
-                field,
-                Wrong::new(
-                    format!("{} is named twice", Kind::Pop.object(&pop)),
-                    "each POP once",
-                ),
-            );
-        }
-        pops.push(pop);
-    }
-    if fields.is_empty()
+    if count == 0
         && let Some(field) = reader.field("publish")
     {
         let hint = "name one POP at least, or leave `publish` out for all POPs";
@@ -71,4 +64,29 @@ fn publish(reader: &mut Reader<'_>) -> Vec<String> {
     }
     pops.sort();
     pops
+}
+
+/// How many names the list has, and the bare names of the objects, in its order; none may be there twice.
+fn each_once(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    example: &str,
+    kind: Kind,
+) -> Option<(usize, Vec<String>)> {
+    let names = &reader.book.names;
+    let fields = reader.list(key, example)?;
+    let mut found: Vec<String> = Vec::new();
+    for field in &fields {
+        let resolve = |text: &str| names.resolve(text, &[kind]);
+        let Some((_, name)) = reader.parse_field(field, example, resolve) else {
+            continue;
+        };
+        if found.contains(&name) {
+            let what = if kind == Kind::Pop { "POP" } else { "CLB" };
+            let reason = format!("{} is named twice", kind.object(&name));
+            reader.wrong_at(field, Wrong::new(reason, format!("each {what} once")));
+        }
+        found.push(name);
+    }
+    Some((fields.len(), found))
 }

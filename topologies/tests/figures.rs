@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs};
 
-use anyedge_topologies::{Client, Link, Topology, units};
+use anyedge_topologies::{Client, Link, LinkEnds, Topology, units};
 
 /// City of the public data for each POP.
 const STAND_INS: [(&str, &str); 14] = [
@@ -69,6 +69,14 @@ fn pairs(file: &str) -> Option<Pairs> {
 fn load(name: &str) -> Topology {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     Topology::load(path).expect("a shipped topology")
+}
+
+/// The POP and the region of a link.
+fn ends(link: &Link) -> (&str, &str) {
+    match &link.ends {
+        LinkEnds::Ccn { pop, region } => (pop, region),
+        LinkEnds::Backbone { .. } => panic!("link.{} has no POP", link.name),
+    }
 }
 
 fn stand_in(pop: &str) -> &'static str {
@@ -168,7 +176,7 @@ fn backbone_links_are_those_of_the_data() {
         for link in topology.links.values().filter(|link| !link.assumed) {
             let (_, region) = BACKBONE
                 .iter()
-                .find(|(pop, _)| *pop == link.pop)
+                .find(|(pop, _)| *pop == ends(link).0)
                 .expect("a POP that Azure has");
             let there = pairs.get(&(HONG_KONG.to_owned(), (*region).to_owned()));
             let row = there.or_else(|| pairs.get(&((*region).to_owned(), HONG_KONG.to_owned())));
@@ -203,7 +211,7 @@ fn assumed_links_follow_the_great_circle() {
         .values()
         .filter(|link| link.assumed)
         .collect();
-    let names: Vec<&str> = assumed.iter().map(|link| link.pop.as_str()).collect();
+    let names: Vec<&str> = assumed.iter().map(|link| ends(link).0).collect();
     assert_eq!(
         names,
         [
@@ -218,13 +226,13 @@ fn assumed_links_follow_the_great_circle() {
     let coordinates = |place: &anyedge_topologies::Place| place.coordinates.expect("a known city");
     for link in assumed {
         let tenths = link.rtt.as_micros() / 100;
-        let expected = match link.pop.as_str() {
+        let expected = match ends(link).0 {
             "guangzhou" => 10.0,
             "hong-kong" => 40.0,
             pop => {
                 let (from, to) = (
                     &topology.pops[pop].place,
-                    &topology.regions[&link.region].place,
+                    &topology.regions[ends(link).1].place,
                 );
                 let km = coordinates(from).distance_km(coordinates(to));
                 libm::round(10.0 * 2.0 * km * 1.5 / FIBRE_KM_PER_MS)

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyedge_topologies::{Encap, LoadKind, Loss, Metric, Threshold, Topology};
+use anyedge_net::route_table::Probing;
+use anyedge_topologies::{Convergence, Encap, LoadKind, Loss, Metric, Threshold, Topology};
 
 /// All `*.toml` of this folder and of `bench`.
 fn shipped() -> Vec<PathBuf> {
@@ -55,9 +56,20 @@ fn the_example_of_the_format_gives_every_default() {
         (Duration::from_secs(60), Duration::from_secs(10))
     );
     assert_eq!(
-        (topology.seed, topology.convergence),
-        (1, Duration::from_secs(3))
+        (topology.seed, &topology.convergence),
+        (1, &Convergence::default())
     );
+    assert_eq!(topology.probing, Some(Probing::default()));
+    let times = [
+        (topology.withdraw_after, 1_000),
+        (topology.readvertise_after, 5_000),
+        (topology.publish_after, 1_000),
+        (topology.table_delay, 50),
+        (topology.slot_settle, 900_000),
+    ];
+    for (time, ms) in times {
+        assert_eq!(time, Duration::from_millis(ms));
+    }
     let link = topology
         .link_between("tokyo", "guangzhou")
         .expect("one link");

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use anyedge_topologies::{AddressPair, Client, Encap, Kind, Topology};
+use anyedge_topologies::{AddressPair, Client, Encap, FaultVerb, Kind, Topology};
 use anyhow::{Result, ensure};
 
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
@@ -37,6 +37,7 @@ const WIRES_MAX: usize = 254 * 128;
 /// What a lab cannot do yet, or an address that the lab needs for itself.
 pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint> {
     check_encapsulation(topology)?;
+    check_faults(topology)?;
     check_addresses(topology)?;
     let mut drawing = Drawing {
         topology,
@@ -225,7 +226,10 @@ pub fn entry_of<'a>(client: &'a Client, publish: &[String]) -> Option<&'a str> {
 fn tunnel_nodes(topology: &Topology) -> Vec<TunnelNode> {
     let mut nodes = Vec::new();
     for pop in topology.pops.values() {
-        let lines = topology.links.values().filter(|link| link.pop == pop.name);
+        let lines = topology
+            .links
+            .values()
+            .filter(|link| link.ends.has_pop(&pop.name));
         nodes.push(TunnelNode {
             name: Kind::Pop.object(&pop.name),
             underlay: pop.underlay,
@@ -239,7 +243,7 @@ fn tunnel_nodes(topology: &Topology) -> Vec<TunnelNode> {
         let links = topology
             .links
             .values()
-            .filter(|link| link.region == region.name);
+            .filter(|link| link.ends.has_region(&region.name));
         let hosts = topology
             .hosts
             .values()
@@ -303,6 +307,15 @@ fn check_encapsulation(topology: &Topology) -> Result<()> {
     let defaults = (topology.defaults.encap == Encap::Gre).then(|| "[defaults]".to_owned());
     if let Some(who) = who.or(defaults) {
         refuse!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" alone");
+    }
+    Ok(())
+}
+
+/// A lab plays no faults; a node that one would add has no place in it.
+fn check_faults(topology: &Topology) -> Result<()> {
+    let mut faults = topology.faults.iter();
+    if let Some(fault) = faults.find(|fault| fault.verb == FaultVerb::Add) {
+        refuse!("`{fault}`: a lab has all of its nodes from the beginning");
     }
     Ok(())
 }

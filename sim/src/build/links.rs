@@ -109,15 +109,12 @@ pub(super) fn directions(
     link: &anyedge_topologies::Link,
     world: &World,
 ) -> Vec<LinkId> {
-    let [pop, region] = [
-        Kind::Pop.object(&link.pop),
-        Kind::Region.object(&link.region),
-    ];
+    let [near, far] = link.ends.objects();
     let from = match &fault.verb {
-        FaultVerb::Down => None,
         FaultVerb::Degrade(degrade) => degrade.from.as_ref(),
+        _ => None,
     };
-    let ways = both_ways(&pop, &region).into_iter().zip([&pop, &region]);
+    let ways = both_ways(&near, &far).into_iter().zip([&near, &far]);
     let concerned = ways.filter(|(_, end)| from.is_none_or(|from| from == *end));
     let links = concerned.map(|(name, _)| {
         let found = (0..)

@@ -1,17 +1,30 @@
-//! `degrade = "link.NAME"`: a link gets worse, both ways or from one end.
+//! `degrade = "link.NAME"`: a link, or that of a host, gets worse, both ways or from one end.
 //!
-//! Loss, jitter and rate stand in place of the link's own; the delay comes on top of it.
+//! Loss, jitter, rate and MTU stand in place of the link's own; the delay comes on top of it. Shares of packets
+//! that are reordered, duplicated or corrupted are in parts per million.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::diagnostic::Wrong;
 use crate::loss::Loss;
-use crate::names::{Kind, Names};
+use crate::names::Kind;
 use crate::reader::Reader;
 use crate::units;
 
-use super::FaultVerb;
+use super::{FaultVerb, Objects};
+
+/// What says how a link gets worse.
+const KEYS: [&str; 8] = [
+    "loss",
+    "delay",
+    "jitter",
+    "rate",
+    "reorder",
+    "duplicate",
+    "corrupt",
+    "mtu",
+];
 
 /// How a link gets worse; what is absent stays as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +39,14 @@ pub struct Degrade {
     pub jitter: Option<Duration>,
     /// Bits per second; 0 never serialises.
     pub rate_bps: Option<u64>,
+    /// That a packet is overtaken by later ones.
+    pub reorder_ppm: Option<u32>,
+    /// That a packet arrives twice.
+    pub duplicate_ppm: Option<u32>,
+    /// That a packet arrives with a bit changed.
+    pub corrupt_ppm: Option<u32>,
+    /// Largest IP packet in bytes, 576 to 9,216.
+    pub mtu_bytes: Option<u32>,
 }
 
 /// The direction, as it follows the object's name.
@@ -38,29 +59,35 @@ impl fmt::Display for Degrade {
     }
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, names: &Names) -> Option<(FaultVerb, String)> {
+pub(super) fn read(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, String)> {
     let object = reader.need("degrade", "\"link.tokyo-guangzhou\"", |text| {
-        names
-            .resolve(text, &[Kind::Link])
-            .map(|(kind, name)| kind.object(&name))
+        objects.resolve(text, &[Kind::Link, Kind::Host])
     });
     let from = reader
         .parse("direction", "\"from pop.tokyo\"", |text| {
-            direction(text, names)
+            direction(text, objects)
         })
         .flatten();
+    let mut share = |key, example| reader.parse(key, example, units::parts_per_million);
+    let reorder_ppm = share("reorder", "\"1%\"");
+    let duplicate_ppm = share("duplicate", "\"1%\"");
+    let corrupt_ppm = share("corrupt", "\"0.1%\"");
+    let mtu = reader.integer("mtu", 576..=9_216);
     let change = Degrade {
         from,
         loss: Loss::read(reader, "loss", "\"5%\""),
         delay: reader.parse("delay", "\"20ms\"", units::duration),
         jitter: reader.parse("jitter", "\"5ms\"", units::duration),
         rate_bps: reader.parse("rate", "\"10Mbps\"", units::bits_per_second),
+        reorder_ppm,
+        duplicate_ppm,
+        corrupt_ppm,
+        mtu_bytes: mtu.and_then(|mtu| u32::try_from(mtu).ok()),
     };
-    let keys = ["loss", "delay", "jitter", "rate"];
-    if keys.iter().all(|key| reader.field(key).is_none()) {
+    if KEYS.iter().all(|key| reader.field(key).is_none()) {
         reader.wrong(Wrong::new(
             "it says not how the link gets worse",
-            "one at least of loss, delay, jitter, rate",
+            format!("one at least of {}", KEYS.join(", ")),
         ));
         return None;
     }
@@ -68,7 +95,7 @@ pub(super) fn read(reader: &mut Reader<'_>, names: &Names) -> Option<(FaultVerb,
 }
 
 /// `both`, or the end that packets come from; that it is an end of this link is checked with the link.
-fn direction(text: &str, names: &Names) -> Result<Option<String>, Wrong> {
+fn direction(text: &str, objects: &Objects) -> Result<Option<String>, Wrong> {
     if text == "both" {
         return Ok(None);
     }
@@ -78,6 +105,6 @@ fn direction(text: &str, names: &Names) -> Result<Option<String>, Wrong> {
             "\"both\", or from one end, such as \"from pop.tokyo\"",
         ));
     };
-    let (kind, name) = names.resolve(end, &[Kind::Pop, Kind::Region])?;
-    Ok(Some(kind.object(&name)))
+    let kinds = [Kind::Pop, Kind::Region, Kind::Host];
+    objects.resolve(end, &kinds).map(Some)
 }

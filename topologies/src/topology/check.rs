@@ -5,12 +5,11 @@
 //! serve it, and faults that do not overlap.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::book::{Book, FILE};
 use crate::clb::{Clb, Listener, ReturnBy};
 use crate::diagnostic::Wrong;
-use crate::fault::{Degrade, FaultVerb};
+use crate::link::LinkEnds;
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::slo::SloOf;
@@ -18,17 +17,19 @@ use crate::slo::SloOf;
 use super::Topology;
 
 mod addresses;
+mod faults;
 mod load;
+mod vips;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     needed_tables(book, topology);
-    vips(book, topology);
+    vips::check(book, topology);
     links(book, topology);
     clbs(book, topology);
     targets(book, topology);
     addresses::check(book, topology);
     load::check(book, topology);
-    faults(book, topology);
+    faults::check(book, topology);
     slos(book, topology);
 }
 
@@ -54,54 +55,13 @@ fn needed_tables(book: &Book<'_>, topology: &Topology) {
     }
 }
 
-fn vips(book: &Book<'_>, topology: &Topology) {
-    let mut by_clb: BTreeMap<&str, &str> = BTreeMap::new();
-    for vip in topology.vips.values() {
-        let object = Kind::Vip.object(&vip.name);
-        let Some(clb) = topology.clbs.get(&vip.clb) else {
-            continue;
-        };
-        if let Some(other) = by_clb.insert(&vip.clb, &vip.name) {
-            let reason = format!("`clb`: clb.{} answers vip.{other} already", vip.clb);
-            book.report(
-                &object,
-                "clb",
-                Wrong::new(reason, "one VIP per CLB: add a CLB of its own"),
-            );
-        }
-        let misread = topology.links.values().any(|link| link.pop.is_empty());
-        if misread || !topology.regions.contains_key(&clb.region) {
-            continue;
-        }
-        for pop in &vip.publish {
-            let linked = topology
-                .links
-                .values()
-                .any(|link| link.pop == *pop && link.region == clb.region);
-            if linked || !topology.pops.contains_key(pop) {
-                continue;
-            }
-            let reason = format!(
-                "pop.{pop} publishes it and has no link to its home region, region.{}",
-                clb.region
-            );
-            let hint = format!(
-                "add [link.{pop}-{region}] between = [\"pop.{pop}\", \"region.{region}\"], or take {pop} out of `publish`",
-                region = clb.region
-            );
-            book.report(&object, "publish", Wrong::new(reason, hint));
-        }
-    }
-}
-
 fn links(book: &Book<'_>, topology: &Topology) {
-    let mut pairs: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    for link in topology.links.values().filter(|link| !link.pop.is_empty()) {
-        if let Some(other) = pairs.insert((&link.pop, &link.region), &link.name) {
-            let reason = format!(
-                "link.{other} joins pop.{} and region.{} already",
-                link.pop, link.region
-            );
+    let mut pairs: BTreeMap<&LinkEnds, &str> = BTreeMap::new();
+    let links = topology.links.values();
+    for link in links.filter(|link| !link.ends.is_unread()) {
+        if let Some(other) = pairs.insert(&link.ends, &link.name) {
+            let [near, far] = link.ends.objects();
+            let reason = format!("link.{other} joins {near} and {far} already");
             book.report(
                 &Kind::Link.object(&link.name),
                 "between",
@@ -196,59 +156,6 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
 /// Whether a mistake was found before, so that what looks unused may only be misspelt.
 fn reads_badly(book: &Book<'_>) -> bool {
     !book.mistakes.is_empty()
-}
-
-fn faults(book: &Book<'_>, topology: &mut Topology) {
-    let mut order: Vec<usize> = (0..topology.faults.len()).collect();
-    order.sort_by_key(|index| (topology.faults[*index].at, *index));
-    for (place, later) in order.iter().enumerate() {
-        let fault = &topology.faults[*later];
-        let before = order[..place].iter().map(|index| &topology.faults[*index]);
-        let ends = |earlier: &crate::fault::Fault| earlier.end().unwrap_or(Duration::MAX);
-        if let Some(other) = before
-            .filter(|other| other.object == fault.object)
-            .find(|other| ends(other) > fault.at)
-        {
-            let until = other
-                .end()
-                .map_or("the end of the run".to_owned(), |end| format!("{end:?}"));
-            let reason = format!(
-                "{} is {} from {:?} to {until} already",
-                fault.object,
-                other.state(),
-                other.at
-            );
-            let wrong = Wrong::new(
-                reason,
-                "faults of one object follow each other; `for` ends one",
-            );
-            book.report(&format!("fault[{later}]"), "at", wrong);
-        }
-        if let FaultVerb::Degrade(Degrade {
-            from: Some(from), ..
-        }) = &fault.verb
-        {
-            let ends = topology
-                .links
-                .values()
-                .find(|link| Kind::Link.object(&link.name) == fault.object)
-                .filter(|link| !link.pop.is_empty())
-                .map(|link| {
-                    [
-                        Kind::Pop.object(&link.pop),
-                        Kind::Region.object(&link.region),
-                    ]
-                });
-            if let Some([pop, region]) = ends.filter(|ends| !ends.contains(from)) {
-                let wrong = Wrong::new(
-                    format!("{from} is no end of {}", fault.object),
-                    format!("\"from {pop}\" or \"from {region}\""),
-                );
-                book.report(&format!("fault[{later}]"), "direction", wrong);
-            }
-        }
-    }
-    topology.faults.sort_by_key(|fault| fault.at);
 }
 
 fn slos(book: &Book<'_>, topology: &Topology) {

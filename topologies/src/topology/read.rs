@@ -7,21 +7,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use anyedge_net::route_table::Probing;
 use toml::de::{DeTable, DeValue};
 
 use crate::addresses::Space;
 use crate::book::{Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
+use crate::convergence::Convergence;
 use crate::defaults::Defaults;
 use crate::diagnostic::Wrong;
-use crate::fault::Fault;
+use crate::fault::{Fault, Objects};
 use crate::host;
 use crate::link::Link;
 use crate::names::{Kind, Names};
 use crate::pop::Pop;
 use crate::reader::Reader;
-use crate::region::Region;
+use crate::region::{self, Region};
 use crate::slo::Slo;
 use crate::targets::Targets;
 use crate::units;
@@ -77,28 +79,35 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         .or(stem)
         .unwrap_or_else(|| file.to_owned());
     let description = reader.text("description");
-    let mut time = |key, default_s, parse: fn(&str) -> Result<Duration, Wrong>| {
-        let example = format!("\"{default_s}s\"");
-        reader
-            .parse(key, &example, parse)
-            .unwrap_or(Duration::from_secs(default_s))
+    let mut time = |key, default_ms, parse: fn(&str) -> Result<Duration, Wrong>| {
+        let default = Duration::from_millis(default_ms);
+        let example = format!("\"{default:?}\"");
+        reader.parse(key, &example, parse).unwrap_or(default)
     };
-    let duration = time("duration", 60, units::duration_above_zero);
-    let drain = time("drain", 10, units::duration);
-    let convergence = time("convergence", 3, units::duration);
+    let duration = time("duration", 60_000, units::duration_above_zero);
+    let drain = time("drain", 10_000, units::duration);
+    let withdraw_after = time("withdraw_after", 1_000, units::duration);
+    let readvertise_after = time("readvertise_after", 5_000, units::duration);
+    let publish_after = time("publish_after", 1_000, units::duration);
+    let table_delay = time("table_delay", 50, units::duration);
+    let slot_settle = time("slot_settle", 15 * 60_000, units::duration);
+    let convergence = Convergence::read(&mut reader).unwrap_or_default();
     let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
     let defaults = reader
         .table("defaults", "[defaults]")
         .map(|table| table.renamed("defaults"));
-    let defaults = defaults.map(Defaults::read).unwrap_or_default();
+    let (defaults, probing) = defaults.map_or_else(
+        || (Defaults::default(), Some(Probing::default())),
+        Defaults::read,
+    );
 
     let mut space = Space::pops();
     let pops = objects(&mut reader, Kind::Pop, |name, table| {
         Pop::read(name, table, &mut space)
     });
-    let mut space = Space::clb_nodes();
-    let regions = objects(&mut reader, Kind::Region, |name, table| {
-        Region::read(name, table, &mut space)
+    let mut clb_space = Space::clb_nodes();
+    let mut regions = objects(&mut reader, Kind::Region, |name, table| {
+        Region::read(name, table, &mut clb_space)
     });
     let vips = objects(&mut reader, Kind::Vip, Vip::read);
     let links = objects(&mut reader, Kind::Link, |name, table| {
@@ -111,9 +120,10 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let clients = objects(&mut reader, Kind::Client, |name, table| {
         Client::read(name, table, &defaults, &mut space)
     });
-    let names = names_with_hosts(book, &hosts);
-    let fault = |table| Fault::read(table, duration, &names);
+    let struck = Objects::new(&book.names, &hosts, &regions, added_nodes(root));
+    let fault = |table| Fault::read(table, duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
+    region::add_nodes(book, &mut regions, &faults, &mut clb_space);
     let slos = numbered(&mut reader, "slo", Slo::read);
     reader.finish();
     Topology {
@@ -123,6 +133,12 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         drain,
         seed,
         convergence,
+        withdraw_after,
+        readvertise_after,
+        publish_after,
+        table_delay,
+        slot_settle,
+        probing,
         defaults,
         vips,
         pops,
@@ -137,13 +153,13 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     }
 }
 
-/// The file's names and those of hosts, which follow from the targets.
-fn names_with_hosts(book: &Book<'_>, hosts: &BTreeMap<String, host::Host>) -> Names {
-    let mut names = book.names.clone();
-    for name in hosts.keys() {
-        names.insert(Kind::Host, name);
-    }
-    names
+/// The CLB nodes that faults want to add, as the file names them.
+fn added_nodes<'a>(root: &'a DeTable<'_>) -> impl Iterator<Item = &'a str> {
+    let faults = root
+        .get("fault")
+        .and_then(|faults| faults.get_ref().as_array());
+    let tables = faults.into_iter().flat_map(|faults| faults.iter());
+    tables.filter_map(|fault| fault.get_ref().as_table()?.get("add")?.get_ref().as_str())
 }
 
 /// `[kind.NAME]`, by name.
