@@ -67,30 +67,54 @@ pub(super) fn check_schema(book: &Book<'_>, root: &DeTable<'_>) -> bool {
     }
 }
 
+/// The figures at the top of a file.
+struct Times {
+    duration: Duration,
+    drain: Duration,
+    withdraw_after: Duration,
+    readvertise_after: Duration,
+    publish_after: Duration,
+    table_delay: Duration,
+    slot_settle: Duration,
+}
+
+impl Times {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let mut time = |key, default_ms, parse: fn(&str) -> Result<Duration, Wrong>| {
+            let default = Duration::from_millis(default_ms);
+            let example = format!("\"{default:?}\"");
+            reader.parse(key, &example, parse).unwrap_or(default)
+        };
+        Self {
+            duration: time("duration", 60_000, units::duration_above_zero),
+            drain: time("drain", 10_000, units::duration),
+            withdraw_after: time("withdraw_after", 1_000, units::duration),
+            readvertise_after: time("readvertise_after", 5_000, units::duration),
+            publish_after: time("publish_after", 1_000, units::duration),
+            table_delay: time("table_delay", 50, units::duration),
+            slot_settle: time("slot_settle", 15 * 60_000, units::duration),
+        }
+    }
+}
+
+/// What the file calls itself, else its own name without its ending.
+fn name_of(reader: &mut Reader<'_>, file: &str) -> String {
+    let stem = Path::new(file)
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    reader
+        .text("name")
+        .or(stem)
+        .unwrap_or_else(|| file.to_owned())
+}
+
 /// Reads every table.
 pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology {
     let mut reader = Reader::new(book, FILE, 0..0, root);
     reader.field("schema");
-    let stem = Path::new(file)
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    let name = reader
-        .text("name")
-        .or(stem)
-        .unwrap_or_else(|| file.to_owned());
+    let name = name_of(&mut reader, file);
     let description = reader.text("description");
-    let mut time = |key, default_ms, parse: fn(&str) -> Result<Duration, Wrong>| {
-        let default = Duration::from_millis(default_ms);
-        let example = format!("\"{default:?}\"");
-        reader.parse(key, &example, parse).unwrap_or(default)
-    };
-    let duration = time("duration", 60_000, units::duration_above_zero);
-    let drain = time("drain", 10_000, units::duration);
-    let withdraw_after = time("withdraw_after", 1_000, units::duration);
-    let readvertise_after = time("readvertise_after", 5_000, units::duration);
-    let publish_after = time("publish_after", 1_000, units::duration);
-    let table_delay = time("table_delay", 50, units::duration);
-    let slot_settle = time("slot_settle", 15 * 60_000, units::duration);
+    let times = Times::read(&mut reader);
     let convergence = Convergence::read(&mut reader).unwrap_or_default();
     let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
     let defaults = reader
@@ -121,7 +145,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         Client::read(name, table, &defaults, &mut space)
     });
     let struck = Objects::new(&book.names, &hosts, &regions, added_nodes(root));
-    let fault = |table| Fault::read(table, duration, &struck);
+    let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
     let slos = numbered(&mut reader, "slo", Slo::read);
@@ -129,15 +153,15 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     Topology {
         name,
         description,
-        duration,
-        drain,
+        duration: times.duration,
+        drain: times.drain,
         seed,
         convergence,
-        withdraw_after,
-        readvertise_after,
-        publish_after,
-        table_delay,
-        slot_settle,
+        withdraw_after: times.withdraw_after,
+        readvertise_after: times.readvertise_after,
+        publish_after: times.publish_after,
+        table_delay: times.table_delay,
+        slot_settle: times.slot_settle,
         probing,
         defaults,
         vips,
