@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
+
+use anyedge_net::route_table::HealthCheck;
 
 use crate::defaults::one_of;
 use crate::diagnostic::Wrong;
+use crate::health;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
+use crate::units;
 
 /// A load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,12 @@ pub struct Clb {
     pub region: String,
     /// How a backend's answer finds its CLB node.
     pub return_by: ReturnBy,
+    /// Flows of a target that is unbound are cut by a RST.
+    pub rst_on_unbind: bool,
+    /// How long flows of a target that is unbound go on; `None`: not at all.
+    pub unbind_drain: Option<Duration>,
+    /// With all targets of a listener abnormal, all get new flows.
+    pub fail_open: bool,
     /// Listeners by name, one at least.
     pub listeners: BTreeMap<String, Listener>,
 }
@@ -68,6 +79,8 @@ pub struct Listener {
     pub port: u16,
     /// How a target is chosen.
     pub scheduler: Scheduler,
+    /// How its targets are checked; `None`: they are not. TCP only.
+    pub health: Option<HealthCheck>,
     /// Name of the targets behind it.
     pub targets: String,
 }
@@ -83,12 +96,18 @@ impl Clb {
             "route" => Ok(ReturnBy::Route),
             _ => Err(one_of(text, "way of return", &["vswitch", "route"])),
         });
+        let rst_on_unbind = reader.boolean("rst_on_unbind");
+        let unbind_drain = reader.parse("unbind_drain", "\"30s\"", units::duration_above_zero);
+        let fail_open = reader.boolean("fail_open");
         let listeners = listeners(&mut reader);
         reader.finish();
         Self {
             name,
             region: region.map(|(_, name)| name).unwrap_or_default(),
             return_by: return_by.unwrap_or(ReturnBy::Vswitch),
+            rst_on_unbind: rst_on_unbind.unwrap_or(true),
+            unbind_drain,
+            fail_open: fail_open.unwrap_or(true),
             listeners,
         }
     }
@@ -137,6 +156,7 @@ impl Listener {
             "maglev" => Ok(Scheduler::Maglev),
             _ => Err(one_of(text, "scheduler", &["wrr", "maglev"])),
         });
+        let health = health::read(&mut reader, port.map(|(protocol, _)| protocol));
         let targets = reader.need("targets", "\"web\"", |text| {
             book.names.resolve(text, &[Kind::Targets])
         });
@@ -147,6 +167,7 @@ impl Listener {
             protocol,
             port,
             scheduler: scheduler.unwrap_or(Scheduler::Wrr),
+            health,
             targets: targets.map(|(_, name)| name).unwrap_or_default(),
         })
     }

@@ -15,6 +15,7 @@ mod convergence;
 mod defaults;
 mod diagnostic;
 mod fault;
+mod health;
 mod host;
 mod line;
 mod link;

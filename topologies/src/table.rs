@@ -3,18 +3,18 @@
 //! Nodes go by their full names. A backbone path is named after its link, the path between a region and a host
 //! after the host (`host.web-1`), that among CLB nodes after the region. The latter two are wrapped as
 //! `[defaults] ccn` says, within the host link's MTU.
+//! CLB nodes that a fault adds are in the table from the beginning, as members that are absent.
 //! A server with two addresses becomes two targets, IPv4 first. Flows are hashed on the whole 5-tuple.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::error::AuthorError;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
     TargetPlan, VipPlan,
 };
+use anyedge_ccn::author::{Membership, TableAuthor};
 use anyedge_net::flow::{Family, HashKey};
-use anyedge_net::route_table::HealthCheck;
 use anyedge_net::wire::{outer, tcp, udp};
 
 use crate::addresses::AddressPair;
@@ -33,6 +33,8 @@ use crate::topology::Topology;
 /// [`AuthorError::Unknown`] when a listener's targets are not there, which in a checked topology they are.
 pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, AuthorError> {
     let mut author = TableAuthor::new(hash_key);
+    author.set_probing(topology.probing);
+    author.set_slot_settle(topology.slot_settle);
     for pop in topology.pops.values() {
         author.add_pop(node(Kind::Pop.object(&pop.name), pop.underlay));
     }
@@ -67,8 +69,8 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Aut
             name: vip.name.clone(),
             addresses: vip.address.iter().map(Into::into).collect(),
             clb: vip.clb.clone(),
-            standby: Vec::new(),
-            publishers_min: 1,
+            standby: vip.standby.clone(),
+            publishers_min: vip.publishers_min,
             publishers: vip
                 .publish
                 .iter()
@@ -76,6 +78,14 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Aut
                 .collect(),
         });
     }
+    let mut clb_nodes = topology
+        .regions
+        .values()
+        .flat_map(|region| &region.clb_nodes);
+    clb_nodes.try_for_each(|clb| match clb.added_at {
+        Some(_) => author.set_membership(&clb.name, Membership::Absent),
+        None => Ok(()),
+    })?;
     Ok(author)
 }
 
@@ -170,10 +180,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, AuthorError> {
                 Scheduler::Wrr => SchedulerPlan::WeightedRoundRobin,
                 Scheduler::Maglev => SchedulerPlan::Maglev,
             },
-            health: match listener.protocol {
-                Protocol::Tcp => Some(HealthCheck::default()),
-                Protocol::Udp => None,
-            },
+            health: listener.health,
             targets: targets.servers.iter().flat_map(target_plans).collect(),
         })
     };
@@ -181,9 +188,9 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, AuthorError> {
         name: clb.name.clone(),
         region: clb.region.clone(),
         client_affinity: false,
-        rst_on_unbind: true,
-        unbind_drain: None,
-        fail_open: true,
+        rst_on_unbind: clb.rst_on_unbind,
+        unbind_drain: clb.unbind_drain,
+        fail_open: clb.fail_open,
         listeners: clb
             .listeners
             .values()
@@ -203,127 +210,4 @@ fn target_plans(server: &Server) -> impl Iterator<Item = TargetPlan> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::path::{Path, PathBuf};
-    use std::time::Duration;
-
-    use anyedge_net::route_table::{NodeKind, PathEnds, RouteTable};
-    use anyedge_net::time::Instant;
-
-    use super::*;
-
-    const KEY: HashKey = HashKey::new([1; 16]);
-
-    fn load(path: &Path) -> Topology {
-        Topology::load(path).unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}", path.display()))
-    }
-
-    fn shipped() -> Vec<PathBuf> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folders = [root.to_owned(), root.join("bench")];
-        let files = folders
-            .iter()
-            .flat_map(|folder| fs::read_dir(folder).expect("it is there"));
-        let paths = files.map(|file| file.expect("a readable folder").path());
-        let is_topology = |path: &PathBuf| {
-            path.extension().is_some_and(|end| end == "toml")
-                && !path.ends_with("Cargo.toml")
-                && !path.ends_with("clippy.toml")
-        };
-        paths.filter(is_topology).collect()
-    }
-
-    fn published(topology: &Topology) -> RouteTable {
-        let mut author = author(topology, KEY).expect("a checked topology");
-        let table = author
-            .publish(Instant::ZERO)
-            .unwrap_or_else(|error| panic!("{}: {error}", topology.name));
-        RouteTable::clone(&table)
-    }
-
-    #[test]
-    fn every_shipped_topology_publishes_a_table() {
-        let files = shipped();
-        assert!(files.len() >= 4, "{files:?}");
-        for file in files {
-            let topology = load(&file);
-            let table = published(&topology);
-            let clb_nodes: usize = topology.regions.values().map(|r| r.clb_nodes.len()).sum();
-            let nodes = topology.pops.len() + clb_nodes + topology.hosts.len();
-            assert_eq!(table.nodes.len(), nodes, "{}", file.display());
-            let regions = topology.regions.values();
-            let meshes = regions.filter(|region| region.clb_nodes.len() > 1).count();
-            assert_eq!(
-                table.paths.len(),
-                topology.links.len() + topology.hosts.len() + meshes
-            );
-            assert_eq!(table.clbs.len(), topology.clbs.len());
-        }
-    }
-
-    #[test]
-    fn the_smallest_topology_becomes_the_table_that_it_describes() {
-        let topology = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("two-pops.toml"));
-        let table = published(&topology);
-        let node = |name: &str| table.node_named(name).expect("a node of the table");
-        let tokyo = &table.nodes[node("pop.tokyo").index()];
-        assert_eq!(tokyo.kind, NodeKind::Pop);
-        assert_eq!(Some(tokyo.underlay_v4), topology.pops["tokyo"].underlay.v4);
-        assert_eq!(table.regions[0].clb_nodes, [node("region.guangzhou.clb-1")]);
-
-        let path = |name: &str| {
-            table
-                .paths
-                .iter()
-                .find(|path| path.name == name)
-                .expect("a path")
-        };
-        let backbone = path("tokyo-guangzhou");
-        assert_eq!(backbone.rtt, Duration::from_millis(52));
-        assert_eq!(
-            backbone.inner_mtu(),
-            1_464,
-            "GRE in UDP over IPv4, 1,500 bytes"
-        );
-        let fabric = path("host.web-1");
-        assert!(matches!(fabric.ends, PathEnds::Fabric { host, .. } if host == node("host.web-1")));
-        assert_eq!(table.clbs[0].inner_mtu, 1_464);
-
-        let vip = table
-            .vips
-            .get(&"203.0.113.10".parse().expect("an address"))
-            .expect("the VIP");
-        assert_eq!(vip.publishers, [node("pop.frankfurt"), node("pop.tokyo")]);
-        let web = table.clbs[0]
-            .listeners
-            .iter()
-            .find(|listener| listener.name == "web");
-        let targets = &web.expect("listener web").targets;
-        let weights: Vec<(String, u8)> = targets
-            .iter()
-            .map(|target| (target.address.to_string(), target.weight))
-            .collect();
-        let expected = [
-            ("10.0.0.11", 10),
-            ("fd00:a::11", 10),
-            ("10.0.0.12", 20),
-            ("fd00:a::12", 20),
-        ];
-        assert_eq!(
-            weights,
-            expected.map(|(address, weight)| (address.to_owned(), weight))
-        );
-    }
-
-    #[test]
-    fn targets_that_are_not_there_are_refused_by_name() {
-        let mut topology = load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("two-pops.toml"));
-        topology.targets.clear();
-        let error = author(&topology, KEY).expect_err("the listeners have no targets");
-        assert_eq!(
-            error.to_string(),
-            "listener `gz-main/tick` refers to targets `web`, which does not exist"
-        );
-    }
-}
+mod tests;

@@ -9,12 +9,13 @@ use std::path::Path;
 use anyedge_topologies::Topology;
 use proptest::prelude::*;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "global-14.toml",
     "two-pops.toml",
     "bench/dumbbell-udp.toml",
     "bench/dumbbell-tcp.toml",
     "tests/sample.toml",
+    "tests/standby.toml",
 ];
 
 /// Words and signs that a topology is made of.
