@@ -79,6 +79,7 @@ pub struct TableAuthor {
     plans: Plans,
     parts: Parts,
     draining: BTreeSet<String>,
+    draining_paths: BTreeSet<String>,
     slot_settle: Duration,
     slot_books: SlotBooks,
     last: Option<Arc<RouteTable>>,
@@ -94,6 +95,7 @@ impl TableAuthor {
             plans: Plans::default(),
             parts: Parts::default(),
             draining: BTreeSet::new(),
+            draining_paths: BTreeSet::new(),
             slot_settle: SLOT_SETTLE,
             slot_books: SlotBooks::default(),
             last: None,
@@ -217,6 +219,23 @@ impl TableAuthor {
             }
         }
         self.draining = wanted;
+        Ok(())
+    }
+
+    /// Empties a path or takes it back, from the next publication on: meanwhile it is used only where nothing
+    /// else leads.
+    ///
+    /// # Errors
+    /// [`AuthorError::Unknown`] when there is no such path.
+    pub fn set_path_draining(&mut self, path: &str, draining: bool) -> Result<(), AuthorError> {
+        if !self.plans.paths.iter().any(|plan| plan.name == path) {
+            return Err(unknown("a drain", "path", &path));
+        }
+        if draining {
+            self.draining_paths.insert(path.to_owned());
+        } else {
+            self.draining_paths.remove(path);
+        }
         Ok(())
     }
 

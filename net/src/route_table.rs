@@ -177,6 +177,8 @@ pub struct Path {
     pub mtu: u16,
     /// Expected round-trip time: the lower, the better the path.
     pub rtt: Duration,
+    /// It is to be emptied: used only where nothing else leads.
+    pub draining: bool,
 }
 
 /// What a path joins.

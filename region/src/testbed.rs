@@ -217,6 +217,7 @@ fn path(name: &str, ends: PathEnds, rtt_ms: u64) -> Path {
         underlay: Family::V4,
         mtu: 1_500,
         rtt: Duration::from_millis(rtt_ms),
+        draining: false,
     }
 }
 

@@ -190,7 +190,10 @@ fn read_verb(
         }
         "degrade" => return degrade::read(reader, objects),
         "hang" => (FaultVerb::Hang, plain(reader, Kind::Host)),
-        "drain" => (FaultVerb::Drain, nodes(reader, &[Kind::Pop, Kind::Host])),
+        "drain" => {
+            let kinds = [Kind::Pop, Kind::Link, Kind::Host];
+            (FaultVerb::Drain, nodes(reader, &kinds))
+        }
         "withdraw" => (FaultVerb::Withdraw, plain(reader, Kind::Pop)),
         "add" => (FaultVerb::Add, reader.need(verb, NODE_EXAMPLE, node_name)),
         "weight" => {

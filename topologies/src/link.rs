@@ -1,7 +1,8 @@
 //! `[link.NAME]`: a backbone (CCN) link between a POP and a region, or between two regions.
 //!
-//! Each pair has one link at most. A link between regions carries what takes a detour over a third region. `source` says where its figures are from, `assumed = true` that they were
-//! derived and not measured, so that a report can set apart what rests on an assumption.
+//! A pair may have several links, each a path of its own. A link between regions carries what takes a detour over
+//! a third region. `source` says where its figures are from, `assumed = true` that they were derived and not
+//! measured, so that a report can set apart what rests on an assumption.
 
 use std::time::Duration;
 

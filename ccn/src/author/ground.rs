@@ -50,7 +50,10 @@ impl Ground {
         let plans = &author.plans;
         let regions = Roll::new("region", plans.regions.iter().collect(), REGIONS_MAX)?;
         let nodes = nodes(author, &regions)?;
-        let paths = paths(plans, &regions, &nodes)?;
+        let mut paths = paths(plans, &regions, &nodes)?;
+        for path in &mut paths {
+            path.draining = author.draining_paths.contains(&path.name);
+        }
         let region_names = regions
             .entries()
             .iter()
@@ -255,6 +258,7 @@ fn path(
         underlay: plan.underlay,
         mtu: plan.mtu,
         rtt: plan.rtt,
+        draining: false,
     };
     let inner_mtu = path.inner_mtu();
     if inner_mtu < INNER_MTU_MIN_V4 {

@@ -42,6 +42,7 @@ fn path(name: &str, ends: PathEnds, rtt_ms: u64, mtu: u16) -> Path {
         underlay: Family::V4,
         mtu,
         rtt,
+        draining: false,
     }
 }
 

@@ -38,6 +38,7 @@ const WIRES_MAX: usize = 254 * 128;
 pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint> {
     check_encapsulation(topology)?;
     check_faults(topology)?;
+    check_pairs(topology)?;
     check_addresses(topology)?;
     let mut drawing = Drawing {
         topology,
@@ -307,6 +308,22 @@ fn check_encapsulation(topology: &Topology) -> Result<()> {
     let defaults = (topology.defaults.encap == Encap::Gre).then(|| "[defaults]".to_owned());
     if let Some(who) = who.or(defaults) {
         refuse!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" alone");
+    }
+    Ok(())
+}
+
+/// Each tunnel of a lab is known by the addresses of its ends, so that two links between the same ends would be
+/// one.
+fn check_pairs(topology: &Topology) -> Result<()> {
+    let mut pairs = BTreeMap::new();
+    for link in topology.links.values() {
+        if let Some(other) = pairs.insert(&link.ends, &link.name) {
+            let [near, far] = link.ends.objects();
+            refuse!(
+                "link.{other} and link.{} both join {near} and {far}; a lab has one link for each pair",
+                link.name
+            );
+        }
     }
     Ok(())
 }

@@ -96,6 +96,7 @@ fn table() -> Arc<RouteTable> {
         underlay,
         mtu: 1_500,
         rtt: Duration::from_millis(1),
+        draining: false,
     };
     Arc::new(RouteTable {
         probing: None,

@@ -24,9 +24,9 @@ pub(super) fn both_ways(a: &str, b: &str) -> [String; 2] {
 pub(super) fn names(topology: &Topology, table: &RouteTable) -> Vec<String> {
     let mut names = Vec::new();
     for (_, path) in table.paths() {
-        let (near, far) = path_ends(table, &path.ends);
-        let ways = both_ways(&near, &far).into_iter();
-        names.extend(ways.take(if near == far { 1 } else { 2 }));
+        let is_mesh = matches!(path.ends, PathEnds::Mesh { .. });
+        let ways = ways(table, path).into_iter();
+        names.extend(ways.take(if is_mesh { 1 } else { 2 }));
     }
     for client in topology.clients.values() {
         let own = Kind::Client.object(&client.name);
@@ -41,6 +41,18 @@ pub(super) fn names(topology: &Topology, table: &RouteTable) -> Vec<String> {
         }
     }
     names
+}
+
+/// The two directions under `path`. Of several paths between the same ends the first by name has the plain
+/// name, the others say which they are.
+fn ways(table: &RouteTable, path: &Path) -> [String; 2] {
+    let (near, far) = path_ends(table, &path.ends);
+    let first = table.paths.iter().find(|other| other.ends == path.ends);
+    let own = both_ways(&near, &far);
+    if first.is_some_and(|first| first.name == path.name) {
+        return own;
+    }
+    own.map(|way| format!("{way}/{}", path.name))
 }
 
 fn path_ends(table: &RouteTable, ends: &PathEnds) -> (String, String) {
@@ -62,8 +74,8 @@ pub(super) fn add_backbone(
     world: &mut World,
 ) {
     for (id, path) in table.paths() {
-        let (near, far) = path_ends(table, &path.ends);
-        let [inward, outward] = both_ways(&near, &far);
+        let (near, _) = path_ends(table, &path.ends);
+        let [inward, outward] = ways(table, path);
         let (rtt, line) = figures(topology, path, &near);
         let mut link = |name: &str, end| add(name, line, rtt, end, ranks, world);
         match path.ends {
@@ -114,7 +126,10 @@ pub(super) fn directions(
         FaultVerb::Degrade(degrade) => degrade.from.as_ref(),
         _ => None,
     };
-    let ways = both_ways(&near, &far).into_iter().zip([&near, &far]);
+    let mut paths = world.table.paths.iter();
+    let path = paths.find(|path| path.name == link.name);
+    let path = path.expect("the table has a path for every link of the file");
+    let ways = ways(&world.table, path).into_iter().zip([&near, &far]);
     let concerned = ways.filter(|(_, end)| from.is_none_or(|from| from == *end));
     let links = concerned.map(|(name, _)| {
         let found = (0..)

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use crate::book::{Book, FILE};
 use crate::clb::{Clb, Listener, ReturnBy};
 use crate::diagnostic::Wrong;
-use crate::link::LinkEnds;
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::slo::SloOf;
@@ -24,7 +23,6 @@ mod vips;
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     needed_tables(book, topology);
     vips::check(book, topology);
-    links(book, topology);
     clbs(book, topology);
     targets(book, topology);
     addresses::check(book, topology);
@@ -50,22 +48,6 @@ fn needed_tables(book: &Book<'_>, topology: &Topology) {
                     format!("there is no {kind}"),
                     format!("add a table [{kind}.NAME]"),
                 ),
-            );
-        }
-    }
-}
-
-fn links(book: &Book<'_>, topology: &Topology) {
-    let mut pairs: BTreeMap<&LinkEnds, &str> = BTreeMap::new();
-    let links = topology.links.values();
-    for link in links.filter(|link| !link.ends.is_unread()) {
-        if let Some(other) = pairs.insert(&link.ends, &link.name) {
-            let [near, far] = link.ends.objects();
-            let reason = format!("link.{other} joins {near} and {far} already");
-            book.report(
-                &Kind::Link.object(&link.name),
-                "between",
-                Wrong::new(reason, "one link for each pair"),
             );
         }
     }
