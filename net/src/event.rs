@@ -3,6 +3,7 @@
 //! Events are values, not strings: the digest hashes them, tests match on them, reports count them.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::flow::{Address, FlowKey};
 use crate::id::{ClbId, NodeId, PathId, Revision};
@@ -107,6 +108,14 @@ pub enum Event {
     FlowTakenOver {
         /// Client to VIP.
         flow: FlowKey,
+    },
+    /// The flows of slots that moved have been sent to owners that had not got them: until then a fault of
+    /// this node would have ended them.
+    SlotsResynced {
+        /// Entries sent.
+        flows: u64,
+        /// Time since the slots moved.
+        took: Duration,
     },
     /// A flow was given to a target.
     FlowOpened {

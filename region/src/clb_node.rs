@@ -7,23 +7,29 @@
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `reset`, `icmp`,
-//! `syn_gate`, `served` (what the routes say), `renumber` (when ids change).
+//! `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and `second_chance` keep
+//! flows when slots change hands, by `sync`, in the format of `entries`.
 
 mod choose_target;
+mod entries;
 mod icmp;
 mod ingress;
+mod pop_tags;
 mod renumber;
+mod replicate;
 mod reply;
 mod reset;
+mod second_chance;
 mod served;
 mod staging;
 mod syn_gate;
+mod sync;
 
 use std::sync::Arc;
 
 use anyedge_ccn::exits::Exits;
-use anyedge_net::event::{Event, FlowEnd};
-use anyedge_net::flow::FlowKey;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::Event;
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
 use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
@@ -40,12 +46,18 @@ pub(crate) use icmp::quoted_flow;
 use served::Served;
 use staging::{Found, Staged, Way};
 use syn_gate::SynGates;
+use sync::Sync;
 
 pub use icmp::{ERRORS_BURST, ERRORS_PER_SECOND};
+pub use replicate::GUEST_FOR;
 pub use reset::{RESETS_BURST, RESETS_PER_SECOND};
 pub use syn_gate::{
     COOKIES_BURST, COOKIES_PER_SECOND, HALF_OPEN_MIN, HALF_OPEN_SHARE, PROVED_FOR, PROVED_MAX,
     SHUT_MIN, UNANSWERED_PER_SECOND, UNANSWERED_SHARE,
+};
+pub use sync::{
+    ENTRIES_PER_STEP_MAX, MESSAGE_LEN_MAX, REFRESH_EVERY, REFRESHES_PER_TIMEOUT, STEP_EVERY,
+    SyncCounts, VISITS_PER_STEP_MAX,
 };
 
 /// One load-balancing node of a region.
@@ -58,6 +70,7 @@ pub struct ClbNode {
     exits: Exits,
     served: Served,
     connections: ConnectionTable,
+    sync: Sync,
     resets: TokenBucket,
     errors: TokenBucket,
     gates: SynGates,
@@ -77,6 +90,7 @@ impl ClbNode {
             exits: Exits::new(&routes, NodeId::UNKNOWN),
             served: Served::default(),
             connections: ConnectionTable::new(limits.flows_max),
+            sync: Sync::new(),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             gates: SynGates::new(own_name, seed),
@@ -85,7 +99,7 @@ impl ClbNode {
         }
     }
 
-    /// Flows held, those included that are over but not yet collected.
+    /// The node's own flows, those included that are over but not yet collected.
     pub const fn flows(&self) -> usize {
         self.connections.len()
     }
@@ -95,6 +109,16 @@ impl ClbNode {
         self.connections.half_open()
     }
 
+    /// Flows of other nodes, held in case this one has to serve them.
+    pub const fn replicas(&self) -> usize {
+        self.connections.replicas()
+    }
+
+    /// What this node told the other nodes of its region, and took from them.
+    pub const fn sync_counts(&self) -> &SyncCounts {
+        &self.sync.counts
+    }
+
     /// The living flow that `found` names. One that is over is closed: it must not be used again.
     fn living(&mut self, now: Instant, found: Option<Found>, out: &mut Outbox) -> Option<Found> {
         let found = found?;
@@ -102,8 +126,8 @@ impl ClbNode {
         if self.connections.is_alive(id, now) {
             return Some(found);
         }
-        let (flow, end) = self.connections.close(id);
-        out.event(Event::FlowClosed { flow, end });
+        let over = self.connections.close(id);
+        replicate::tell_closed(&over, out);
         None
     }
 
@@ -113,17 +137,12 @@ impl ClbNode {
         let tuple = &staged.parsed.flow;
         let id = match staged.way {
             Way::ToTarget(_) => self.connections.find(staged.hash, tuple),
-            Way::ToClient => self.connections.find_reply(staged.hash, tuple),
+            Way::ToClient(_) => self.connections.find_reply(staged.hash, tuple),
         }?;
         // An entry has two cache lines: comparing tuples brought the first one, this brings the other.
         let host = self.connections.flow(id).host;
         Some(Found { id, host })
     }
-}
-
-/// Tells of a flow that left the table.
-fn closed(out: &mut Outbox) -> impl FnMut(FlowKey, FlowEnd) + '_ {
-    |flow, end| out.event(Event::FlowClosed { flow, end })
 }
 
 impl Forwarder for ClbNode {
@@ -132,6 +151,7 @@ impl Forwarder for ClbNode {
         for mut packet in batch.drain(..) {
             match self.stage(&mut packet) {
                 Ok(stage) => staged.push(stage.with(packet)),
+                Err(DropReason::Entries) => self.take_entries(now, packet, out),
                 Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
@@ -145,14 +165,18 @@ impl Forwarder for ClbNode {
             }
             match stage.way {
                 Way::ToTarget(entrance) => self.pass_to_target(now, stage, entrance, out),
-                Way::ToClient => self.pass_to_client(now, stage, out),
+                Way::ToClient(key) => self.pass_to_client(now, stage, key, out),
             }
         }
         self.staged = staged;
+        self.sync.send(&self.exits, out);
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
-        self.connections.expire(now, closed(out));
+        self.expire(now, out);
+        self.step_bulk(now, out);
+        self.step_refresh(now, out);
+        self.sync.send(&self.exits, out);
         self.open_gates(now, out);
     }
 
@@ -160,7 +184,7 @@ impl Forwarder for ClbNode {
         self.exits.handle_event(event, out);
     }
 
-    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+    fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
         self.own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
         self.region = match peer::kind_of(&table, self.own) {
             Some(NodeKind::ClbNode(region)) => Some(region),
@@ -176,6 +200,8 @@ impl Forwarder for ClbNode {
         if self.routes.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
         }
+        let place = (self.own, self.region);
+        self.sync.apply(now, &self.routes, &table, place);
         out.event(Event::TableApplied(table.revision));
         self.routes = table;
         self.renew_gates(out);
@@ -183,12 +209,15 @@ impl Forwarder for ClbNode {
 
     fn poll_timeout(&self) -> Option<Deadline> {
         let due = |at: Option<Instant>, reason| at.map(|at| Deadline { at, reason });
-        let flows = due(self.connections.wake_at(), "flows expire");
-        let gates = due(self.gates.wake_at(), "a SYN gate is looked at");
-        [flows, gates]
-            .into_iter()
-            .flatten()
-            .min_by_key(|due| due.at)
+        let holds_any = self.connections.len() + self.connections.replicas() > 0;
+        let refresh = self.sync.walk.refresh_at().filter(|_| holds_any);
+        let deadlines = [
+            due(self.connections.wake_at(), "flows expire"),
+            due(self.gates.wake_at(), "a SYN gate is looked at"),
+            due(self.sync.walk.bulk_at(), "flows are sent to another node"),
+            due(refresh, "flows are told again"),
+        ];
+        deadlines.into_iter().flatten().min_by_key(|due| due.at)
     }
 
     fn held(&self) -> usize {

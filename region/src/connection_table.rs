@@ -5,8 +5,13 @@
 //! is full, new flows are refused and none that lives is evicted, so a flood of SYNs cannot break what works.
 //! Flows are found from both sides, each by the keyed hash of the tuple that the packet shows.
 //!
+//! Beside the node's own flows it holds replicas of flows that another node serves (`replica`), in a bounded
+//! share.
+//!
 //! Invariant: a flow is in both indices or in none, and no two flows show the same tuple at a target.
 //! Timeouts: [`crate::tcp_state`], [`crate::flow_life`]; when memory comes back: [`crate::expiry`].
+
+mod replica;
 
 use anyedge_net::event::FlowEnd;
 use anyedge_net::flow::{Address, FlowKey, HashKey};
@@ -18,6 +23,7 @@ use crate::flow_index::FlowIndex;
 use crate::flow_life::{FlowLife, Step};
 use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
 use crate::tcp_state::Side;
+pub(crate) use replica::{Taken, Told};
 
 /// Flows that a node holds unless told otherwise.
 pub const FLOWS_MAX: usize = 262_144;
@@ -27,6 +33,9 @@ pub const HALF_OPEN_SHARE_MAX: usize = 2;
 
 /// The number of no listener: of a flow whose listener is gone.
 pub(crate) const NO_LISTENER: u16 = u16::MAX;
+
+/// Replicas fill at most one in so many places of the table.
+pub const REPLICAS_SHARE: usize = 2;
 
 /// A flow and where it goes.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +54,23 @@ pub(crate) struct Flow {
     pub(crate) slot: u16,
     /// The number of its listener on this node, or [`NO_LISTENER`].
     pub(crate) listener: u16,
+    pub(crate) role: Role,
     life: FlowLife,
-    hash: u32,
+    hash: u64,
     reply_hash: u32,
+    /// When the slot's other owner was last told the entry, or told us; `ZERO`: never.
+    synced_at: Instant,
+}
+
+/// Whose a flow is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// This node serves it, and tells of its end.
+    Own,
+    /// Another node serves it; this one would.
+    Replica,
+    /// A replica of a flow that was this node's own until another took it over.
+    HandedOver,
 }
 
 impl Entry for Flow {
@@ -57,6 +80,26 @@ impl Entry for Flow {
 }
 
 impl Flow {
+    /// Where it stands.
+    pub(crate) const fn life(&self) -> &FlowLife {
+        &self.life
+    }
+
+    /// Whether it is one of the node's own flows whose handshake has not completed.
+    fn counts_as_half_open(&self) -> bool {
+        self.role == Role::Own && self.life.is_half_open()
+    }
+
+    /// The keyed hash of its tuple.
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// When the slot's other owner was last told the entry, or told us; `ZERO`: never.
+    pub(crate) const fn synced_at(&self) -> Instant {
+        self.synced_at
+    }
+
     /// The tuple of the target's answers: target to client.
     #[inline]
     pub(crate) const fn reply_key(&self) -> FlowKey {
@@ -92,15 +135,31 @@ pub(crate) enum Refusal {
     TupleTaken,
 }
 
+/// A flow that left the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed {
+    pub(crate) key: FlowKey,
+    /// How it would have ended by itself.
+    pub(crate) end: FlowEnd,
+    /// Whether it was the node's own: the end of a replica is no flow's end.
+    pub(crate) own: bool,
+    pub(crate) hash: u64,
+    pub(crate) slot: u16,
+    /// Whether the slot's other owner was told of it.
+    pub(crate) is_synced: bool,
+}
+
 /// The flows of one CLB node.
 pub(crate) struct ConnectionTable {
     flows: FlowTable<Flow>,
     by_key: FlowIndex,
     by_reply: FlowIndex,
+    replicas: usize,
+    replicas_max: usize,
     half_open: HalfOpen,
 }
 
-/// How many flows are half-open: all of them, and by the number of their listener.
+/// How many of the node's own flows are half-open: all of them, and by the number of their listener.
 #[derive(Default)]
 struct HalfOpen {
     all: usize,
@@ -138,6 +197,8 @@ impl ConnectionTable {
             flows: FlowTable::new(flows_max),
             by_key: FlowIndex::new(flows_max),
             by_reply: FlowIndex::new(flows_max),
+            replicas: 0,
+            replicas_max: flows_max / REPLICAS_SHARE,
             half_open: HalfOpen::default(),
         }
     }
@@ -147,7 +208,7 @@ impl ConnectionTable {
         self.flows.flows_max()
     }
 
-    /// Flows whose handshake has not completed.
+    /// Own flows whose handshake has not completed.
     pub(crate) const fn half_open(&self) -> usize {
         self.half_open.all
     }
@@ -158,9 +219,24 @@ impl ConnectionTable {
         count.copied().unwrap_or(0)
     }
 
-    /// Flows held, those included that are over but not yet collected.
+    /// The node's own flows, those included that are over but not yet collected.
     pub(crate) const fn len(&self) -> usize {
-        self.flows.len()
+        self.flows.len() - self.replicas
+    }
+
+    /// Flows held for another node.
+    pub(crate) const fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// Numbers that were ever used: all flows have one below.
+    pub(crate) const fn numbers(&self) -> u32 {
+        self.flows.numbers()
+    }
+
+    /// The flow of that number, if there is one.
+    pub(crate) fn held(&self, id: u32) -> Option<&Flow> {
+        self.flows.is_in_use(id).then(|| self.flows.entry(id))
     }
 
     /// Whether a new flow would be refused.
@@ -178,6 +254,12 @@ impl ConnectionTable {
     pub(crate) fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
         self.by_key
             .find(hash as u32, |id| self.flows.entry(id).key == *key)
+    }
+
+    /// The flow whose tuple has this hash, by the hash alone.
+    pub(crate) fn find_hash(&self, hash: u64) -> Option<u32> {
+        self.by_key
+            .find(hash as u32, |id| self.flows.entry(id).hash == hash)
     }
 
     /// The flow of a target's packet, target to client.
@@ -213,7 +295,7 @@ impl ConnectionTable {
         opening: &Opening,
         (parsed, bytes): (&Parsed, &[u8]),
         (hash, hash_key): (u64, &HashKey),
-        mut closed: impl FnMut(FlowKey, FlowEnd),
+        mut closed: impl FnMut(&Closed),
     ) -> Result<u32, Refusal> {
         let mut flow = Flow {
             key: opening.key,
@@ -224,31 +306,37 @@ impl ConnectionTable {
             clb: opening.clb,
             slot: opening.slot,
             listener: opening.listener,
+            role: Role::Own,
             life: FlowLife::begin(now, parsed, bytes),
-            hash: hash as u32,
+            hash,
             reply_hash: 0,
+            synced_at: Instant::ZERO,
         };
         let reply = flow.reply_key();
         let reply_hash = reply.hash(hash_key);
         flow.reply_hash = reply_hash as u32;
         if let Some(other) = self.find_reply(reply_hash, &reply) {
-            if self.is_alive(other, now) {
+            if self.is_alive(other, now) && self.flow(other).role == Role::Own {
                 return Err(Refusal::TupleTaken);
             }
-            let (key, end) = self.close(other);
-            closed(key, end);
+            let over = self.close(other);
+            closed(&over);
         }
-        let is_half_open = flow.life.is_half_open();
-        if is_half_open && self.half_open() >= self.flows_max() / HALF_OPEN_SHARE_MAX {
+        let share = self.flows_max() / HALF_OPEN_SHARE_MAX;
+        if flow.life.is_half_open() && self.half_open() >= share {
             return Err(Refusal::TableFull);
         }
-        let id = self.flows.insert(now, flow).ok_or(Refusal::TableFull)?;
-        if is_half_open {
+        self.insert(now, flow).ok_or(Refusal::TableFull)
+    }
+
+    fn insert(&mut self, now: Instant, flow: Flow) -> Option<u32> {
+        let id = self.flows.insert(now, flow)?;
+        if flow.counts_as_half_open() {
             self.half_open.add(flow.listener);
         }
-        self.by_key.insert(flow.hash, id);
+        self.by_key.insert(flow.hash as u32, id);
         self.by_reply.insert(flow.reply_hash, id);
-        Ok(id)
+        Some(id)
     }
 
     /// Takes a packet of a living flow into account.
@@ -256,7 +344,7 @@ impl ConnectionTable {
     pub(crate) fn on_packet(&mut self, id: u32, now: Instant, side: Side, tcp_flags: u8) -> Step {
         let flow = self.flows.entry_mut(id);
         let step = flow.life.on_packet(now, side, tcp_flags);
-        if step.handshake_over {
+        if step.handshake_over && flow.role == Role::Own {
             self.half_open.take_away(flow.listener);
         }
         if step.shortened {
@@ -274,23 +362,33 @@ impl ConnectionTable {
         moved
     }
 
-    /// Removes a flow. Returns its tuple and how it would have ended by itself.
-    pub(crate) fn close(&mut self, id: u32) -> (FlowKey, FlowEnd) {
+    /// Removes a flow. Returns what it was and how it would have ended by itself.
+    pub(crate) fn close(&mut self, id: u32) -> Closed {
         let flow = self.flows.remove(id);
-        if flow.life.is_half_open() {
+        if flow.counts_as_half_open() {
             self.half_open.take_away(flow.listener);
         }
-        self.by_key.remove(flow.hash, id);
+        self.by_key.remove(flow.hash as u32, id);
         self.by_reply.remove(flow.reply_hash, id);
-        (flow.key, flow.life.end())
+        if flow.role != Role::Own {
+            self.replicas -= 1;
+        }
+        Closed {
+            key: flow.key,
+            end: flow.life.end(),
+            own: flow.role == Role::Own,
+            hash: flow.hash,
+            slot: flow.slot,
+            is_synced: flow.synced_at != Instant::ZERO,
+        }
     }
 
     /// Collects flows that are over, at most [`EXPIRED_PER_CALL_MAX`], and tells each to `closed`.
-    pub(crate) fn expire(&mut self, now: Instant, mut closed: impl FnMut(FlowKey, FlowEnd)) {
+    pub(crate) fn expire(&mut self, now: Instant, mut closed: impl FnMut(&Closed)) {
         let mut looks = EXPIRED_PER_CALL_MAX;
         while let Some(id) = self.flows.next_expired(now, &mut looks) {
-            let (key, end) = self.close(id);
-            closed(key, end);
+            let over = self.close(id);
+            closed(&over);
         }
     }
 
@@ -323,7 +421,7 @@ impl ConnectionTable {
         for id in ids {
             let flow = self.flows.entry_mut(id);
             flow.listener = number(flow).unwrap_or(NO_LISTENER);
-            if flow.life.is_half_open() {
+            if flow.counts_as_half_open() {
                 self.half_open.add(flow.listener);
             }
         }
@@ -336,9 +434,9 @@ impl ConnectionTable {
         let ids: Vec<u32> = self.flows.in_use().collect();
         for id in ids {
             let flow = self.flows.entry_mut(id);
-            flow.hash = flow.key.hash(hash_key) as u32;
+            flow.hash = flow.key.hash(hash_key);
             flow.reply_hash = flow.reply_key().hash(hash_key) as u32;
-            let (hash, reply_hash) = (flow.hash, flow.reply_hash);
+            let (hash, reply_hash) = (flow.hash as u32, flow.reply_hash);
             self.by_key.insert(hash, id);
             self.by_reply.insert(reply_hash, id);
         }

@@ -157,6 +157,13 @@ impl Expiry {
         self.first_tick().map(tick_end)
     }
 
+    /// Whether the entry of that number is armed.
+    pub(crate) fn is_armed(&self, id: u32) -> bool {
+        self.links
+            .get(id as usize)
+            .is_some_and(|link| link.slot != UNARMED)
+    }
+
     /// The numbers of all entries that are armed.
     pub(crate) fn armed(&self) -> impl Iterator<Item = u32> + '_ {
         let links = self.links.iter().enumerate();

@@ -40,6 +40,10 @@ pub(crate) struct Step {
     pub(crate) handshake_over: bool,
     /// The deadline came nearer.
     pub(crate) shortened: bool,
+    /// The flow stands elsewhere than before.
+    pub(crate) changed: bool,
+    /// It came to its end by this packet and only lingers.
+    pub(crate) over: bool,
 }
 
 impl FlowLife {
@@ -81,10 +85,68 @@ impl FlowLife {
         }
         self.state = State::Tcp(after);
         let handshake_over = before.is_half_open() && !after.is_half_open();
+        let is_over = |state| matches!(state, TcpState::Closing | TcpState::Reset);
         Step {
             established: handshake_over && after != TcpState::Reset,
             handshake_over,
             shortened: after.timeout() < before.timeout(),
+            changed: true,
+            over: is_over(after) && !is_over(before),
+        }
+    }
+
+    /// A life that another node tells of: of TCP with where it stands, else of UDP.
+    pub(crate) const fn told(now: Instant, tcp: Option<TcpState>, isn: u32) -> FlowLife {
+        let state = match tcp {
+            Some(state) => State::Tcp(state),
+            None => State::Udp,
+        };
+        FlowLife {
+            state,
+            isn,
+            last_seen: now,
+        }
+    }
+
+    /// Takes in where another node saw the flow stand: forward only, since either may have seen more.
+    pub(crate) fn on_word(&mut self, now: Instant, told: Option<TcpState>) -> Step {
+        let (State::Tcp(before), Some(told)) = (self.state, told) else {
+            self.last_seen = now;
+            return Step::default();
+        };
+        let after = before.later_of(told);
+        if before != TcpState::Reset {
+            self.last_seen = now;
+        }
+        self.state = State::Tcp(after);
+        Step {
+            handshake_over: before.is_half_open() && !after.is_half_open(),
+            shortened: after.timeout() < before.timeout(),
+            changed: after != before,
+            ..Step::default()
+        }
+    }
+
+    /// Where a TCP flow stands; `None` for UDP.
+    #[inline]
+    pub(crate) const fn tcp(&self) -> Option<TcpState> {
+        match self.state {
+            State::Tcp(state) => Some(state),
+            State::Udp => None,
+        }
+    }
+
+    /// The client's initial sequence number; 0 for UDP, or when the first packet was no SYN.
+    pub(crate) const fn isn(&self) -> u32 {
+        self.isn
+    }
+
+    /// How long the flow may be silent.
+    #[inline]
+    pub(crate) const fn timeout(&self) -> Duration {
+        match self.state {
+            State::Udp => UDP_TIMEOUT,
+            State::Tcp(state) => state.timeout(),
         }
     }
 
@@ -114,11 +176,7 @@ impl FlowLife {
     /// When the flow is forgotten if no packet comes: it lives before this instant, and no longer at it.
     #[inline]
     pub(crate) fn deadline(&self) -> Instant {
-        let timeout = match self.state {
-            State::Udp => UDP_TIMEOUT,
-            State::Tcp(state) => state.timeout(),
-        };
-        self.last_seen + timeout
+        self.last_seen + self.timeout()
     }
 
     /// How the flow ends if it ends by its deadline.

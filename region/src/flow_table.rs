@@ -114,6 +114,16 @@ impl<E: Entry> FlowTable<E> {
         None
     }
 
+    /// Numbers that were ever used: all entries in use have one below.
+    pub(crate) const fn numbers(&self) -> u32 {
+        self.entries.len() as u32
+    }
+
+    /// Whether the entry of that number is in use.
+    pub(crate) fn is_in_use(&self, id: u32) -> bool {
+        self.expiry.is_armed(id)
+    }
+
     /// The numbers of all entries in use.
     pub(crate) fn in_use(&self) -> impl Iterator<Item = u32> + '_ {
         self.expiry.armed()

@@ -124,6 +124,23 @@ impl TcpState {
         }
     }
 
+    /// The later of two views of one connection, each of which may have missed packets.
+    pub const fn later_of(self, other: TcpState) -> TcpState {
+        use TcpState::{
+            ClientClosed, Closing, Established, Reset, SynReceived, SynSent, TargetClosed,
+        };
+        match (self, other) {
+            (Closing, _) | (_, Closing) => Closing,
+            (Reset, _) | (_, Reset) => Reset,
+            (ClientClosed, TargetClosed) | (TargetClosed, ClientClosed) => Closing,
+            (ClientClosed, _) | (_, ClientClosed) => ClientClosed,
+            (TargetClosed, _) | (_, TargetClosed) => TargetClosed,
+            (Established, _) | (_, Established) => Established,
+            (SynReceived, _) | (_, SynReceived) => SynReceived,
+            (SynSent, SynSent) => SynSent,
+        }
+    }
+
     /// Whether the handshake has not completed.
     #[inline]
     pub const fn is_half_open(self) -> bool {
@@ -216,6 +233,28 @@ mod tests {
             Reset,
             "packets under way do not revive it"
         );
+    }
+
+    #[test]
+    fn two_views_of_a_connection_give_the_later_one() {
+        let order = [
+            SynSent,
+            SynReceived,
+            Established,
+            ClientClosed,
+            Reset,
+            Closing,
+        ];
+        for (at, early) in order.into_iter().enumerate() {
+            for late in &order[at..] {
+                assert_eq!(
+                    (early.later_of(*late), late.later_of(early)),
+                    (*late, *late)
+                );
+            }
+        }
+        assert_eq!(ClientClosed.later_of(TargetClosed), Closing);
+        assert_eq!(TargetClosed.later_of(Established), TargetClosed);
     }
 
     #[test]

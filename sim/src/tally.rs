@@ -9,6 +9,8 @@ use anyedge_net::event::{Event, FlowEnd};
 pub(crate) struct EventTally {
     /// Flows given to a target.
     pub(crate) opened: u64,
+    /// Flows that a node made its own that another had opened.
+    pub(crate) taken_over: u64,
     /// TCP handshakes completed.
     pub(crate) established: u64,
     /// Flows that changed their POP.
@@ -34,7 +36,8 @@ impl EventTally {
             | Event::TargetHealth { .. }
             | Event::AllTargetsAbnormal { .. }
             | Event::SynGate { .. }
-            | Event::FlowTakenOver { .. } => {}
+            | Event::SlotsResynced { .. } => {}
+            Event::FlowTakenOver { .. } => self.taken_over += 1,
         }
     }
 

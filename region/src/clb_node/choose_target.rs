@@ -9,9 +9,10 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::tcp;
 
+use super::ClbNode;
 use super::ingress::FlowAndExit;
+use super::replicate::tell_closed;
 use super::staging::{Entrance, Staged};
-use super::{ClbNode, closed};
 use crate::connection_table::{Opening, Refusal};
 
 impl ClbNode {
@@ -57,7 +58,7 @@ impl ClbNode {
         let hashed = (*hash, &self.routes.hash_key);
         let id = match self
             .connections
-            .open(now, &opening, first, hashed, closed(out))
+            .open(now, &opening, first, hashed, |over| tell_closed(over, out))
         {
             Ok(id) => id,
             Err(Refusal::TableFull) => return Err(DropReason::TableFull),
@@ -72,6 +73,10 @@ impl ClbNode {
             target_port: target.port,
             pop: entrance.pop,
         });
+        self.tell_opened(now, id, out);
+        if staged.hop {
+            self.serve_hopped(id, staged, out);
+        }
         Ok((id, exit))
     }
 }

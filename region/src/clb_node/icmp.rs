@@ -22,6 +22,7 @@ use anyedge_net::wire::icmp::{self, Complaint};
 use anyedge_net::wire::{self, Parsed, rewrite};
 
 use super::ClbNode;
+use super::renumber::GONE_NODE;
 use super::staging::Entrance;
 use crate::peer;
 
@@ -124,7 +125,10 @@ impl ClbNode {
     ) {
         let seen = (packet.bytes(), parsed);
         if !self.is_from_target(packet) {
-            let pop = packet.meta.peer;
+            let pop = match peer::kind_of(&self.routes, packet.meta.peer) {
+                Some(NodeKind::ClbNode(_)) => GONE_NODE, // the hop hides where it entered
+                Some(NodeKind::Pop | NodeKind::Host(_)) | None => packet.meta.peer,
+            };
             return self.complain_to_client(now, seen, Complaint::TtlExpired, pop, out);
         }
         if let Some(id) = self.living_reply(now, &parsed.flow) {

@@ -11,11 +11,13 @@ use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
-use anyedge_net::wire::{Parsed, rewrite, tcp};
+use anyedge_net::wire::{rewrite, tcp};
 
 use super::ClbNode;
+use super::renumber::GONE_NODE;
+use super::replicate::tell_closed;
 use super::staging::{Entrance, Found, Staged};
-use crate::flow_life::opens;
+use crate::connection_table::Role;
 use crate::tcp_state::Side;
 
 /// The number of a packet's flow, and the way to its target's host.
@@ -41,21 +43,46 @@ impl ClbNode {
             Ok((exit, tos)) => {
                 out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos)
             }
-            Err(reason) => {
-                if matches!(reason, DropReason::NoFlow | DropReason::NoTarget) {
-                    self.reset_client(now, &staged, entrance, out);
-                }
-                if reason == DropReason::SynGate {
-                    self.send_cookie(now, &staged, entrance, out);
-                }
-                if reason == DropReason::TooBig {
-                    let seen = (staged.packet.bytes(), &staged.parsed);
-                    let host = staged.found.map(|found| found.host);
-                    self.complain_of_size_to_client(now, seen, (entrance, host), out);
-                }
-                out.drop_packet(staged.packet, reason);
-            }
+            Err(reason) => self.end_clients(now, staged, entrance, reason, out),
         }
+    }
+
+    /// Ends a client's packet that this node cannot serve: it has a second chance, or its sender is told.
+    #[cold]
+    fn end_clients(
+        &mut self,
+        now: Instant,
+        staged: Staged,
+        entrance: Entrance,
+        mut reason: DropReason,
+        out: &mut Outbox,
+    ) {
+        if reason == DropReason::NoFlow
+            && let Some(exit) = self.second_chance(&staged, entrance.slot)
+        {
+            if staged.packet.len() <= usize::from(exit.inner_mtu) {
+                let key = GreKey::new(entrance.clb.0, false, entrance.slot);
+                let entropy = (staged.hash >> 48) as u16;
+                return self.hop(staged.packet, &staged.parsed, (key, entropy), exit, out);
+            }
+            reason = DropReason::TooBig;
+        }
+        let resets = match reason {
+            DropReason::NoFlow => self.sync.resets(),
+            reason => reason == DropReason::NoTarget,
+        };
+        if resets {
+            self.reset_client(now, &staged, entrance, out);
+        }
+        if reason == DropReason::SynGate {
+            self.send_cookie(now, &staged, entrance, out);
+        }
+        if reason == DropReason::TooBig {
+            let seen = (staged.packet.bytes(), &staged.parsed);
+            let host = staged.found.map(|found| found.host);
+            self.complain_of_size_to_client(now, seen, (entrance, host), out);
+        }
+        out.drop_packet(staged.packet, reason);
     }
 
     /// The flow that a client's packet belongs to, with the packet taken into account.
@@ -74,17 +101,15 @@ impl ClbNode {
         if let Some(Found { id, host }) = self.living(now, staged.found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
                 let exit = self.exit_to_host(host, packet.len())?;
-                self.count_client_packet(now, id, parsed, entrance, out);
+                self.count_client_packet(now, id, staged, entrance, out);
                 return Ok((id, exit));
             }
             self.pass_gate(now, parsed, entrance.clb)?;
-            let (flow, _) = self.connections.close(id);
-            out.event(Event::FlowClosed {
-                flow,
-                end: FlowEnd::Replaced,
-            });
+            let mut over = self.connections.close(id);
+            over.end = FlowEnd::Replaced;
+            tell_closed(&over, out);
         }
-        if !opens(parsed) {
+        if !self.may_open(now, staged, entrance.slot) {
             return Err(DropReason::NoFlow);
         }
         self.pass_gate(now, parsed, entrance.clb)?;
@@ -96,10 +121,16 @@ impl ClbNode {
         &mut self,
         now: Instant,
         id: u32,
-        parsed: &Parsed,
+        staged: &Staged,
         entrance: Entrance,
         out: &mut Outbox,
     ) {
+        let parsed = &staged.parsed;
+        if staged.hop {
+            self.serve_hopped(id, staged, out);
+        } else if self.connections.flow(id).role != Role::Own {
+            self.take_over(now, id, out);
+        }
         let step = self
             .connections
             .on_packet(id, now, Side::Client, parsed.tcp_flags);
@@ -108,8 +139,12 @@ impl ClbNode {
             self.gates.on_established(listener);
             out.event(Event::FlowEstablished { flow: parsed.flow });
         }
+        if step.changed {
+            self.tell_step(now, id, step, out);
+        }
         let Entrance { clb, slot, pop } = entrance;
-        if self.connections.enter_by(id, pop, clb, slot) {
+        // The hop hides where the packet entered.
+        if pop != GONE_NODE && self.connections.enter_by(id, pop, clb, slot) {
             out.event(Event::FlowMoved {
                 flow: parsed.flow,
                 pop,

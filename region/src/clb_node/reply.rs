@@ -17,6 +17,7 @@ use anyedge_net::wire::{rewrite, tcp};
 
 use super::ClbNode;
 use super::staging::{Found, Staged};
+use crate::connection_table::Role;
 use crate::tcp_state::Side;
 
 /// Where a translated answer goes.
@@ -29,12 +30,18 @@ enum Homeward {
 
 impl ClbNode {
     /// Sends a target's packet to its client, or ends it.
-    pub(super) fn pass_to_client(&mut self, now: Instant, mut staged: Staged, out: &mut Outbox) {
+    pub(super) fn pass_to_client(
+        &mut self,
+        now: Instant,
+        mut staged: Staged,
+        key: GreKey,
+        out: &mut Outbox,
+    ) {
         let Some(Found { id, .. }) = self.living(now, staged.found, out) else {
-            return out.drop_packet(staged.packet, DropReason::NoFlow);
+            return self.miss_of_target(now, staged, key, out);
         };
         let entropy = (staged.hash >> 48) as u16;
-        match self.translate_out(now, &mut staged, id) {
+        match self.translate_out(now, &mut staged, id, out) {
             Ok(Homeward::Public) => out.transmit(staged.packet, PortId::PUBLIC),
             Ok(Homeward::Tunnel { exit, tos }) => {
                 out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos);
@@ -56,23 +63,23 @@ impl ClbNode {
         now: Instant,
         staged: &mut Staged,
         id: u32,
+        out: &mut Outbox,
     ) -> Result<Homeward, DropReason> {
-        let Staged { packet, parsed, .. } = staged;
         let flow = self.connections.flow(id);
         let (vip, vip_port, clb, slot) = (flow.key.dst, flow.key.dst_port, flow.clb, flow.slot);
         let mss_max = self
             .served
-            .mss_max(clb, parsed.family)
+            .mss_max(clb, staged.parsed.family)
             .ok_or(DropReason::UnknownClb)?;
         let way = match flow.pop {
             NodeId::UNKNOWN => None,
             pop => Some(self.way_to_client(pop, &vip).ok_or(DropReason::NoPath)?),
         };
-        if way.is_some_and(|(_, exit)| packet.len() > usize::from(exit.inner_mtu)) {
+        if way.is_some_and(|(_, exit)| staged.packet.len() > usize::from(exit.inner_mtu)) {
             return Err(DropReason::TooBig);
         }
-        self.connections
-            .on_packet(id, now, Side::Target, parsed.tcp_flags);
+        self.count_target_packet(now, id, staged, out);
+        let Staged { packet, parsed, .. } = staged;
         let bytes = packet.bytes_mut();
         rewrite::decrement_ttl(bytes, parsed);
         if parsed.tcp_flags & tcp::SYN != 0 {
@@ -84,6 +91,20 @@ impl ClbNode {
         };
         let tos = tunnel::encapsulate(packet, parsed, GreKey::new(clb.0, false, slot))?;
         Ok(Homeward::Tunnel { exit, tos })
+    }
+
+    #[inline]
+    fn count_target_packet(&mut self, now: Instant, id: u32, staged: &Staged, out: &mut Outbox) {
+        if staged.hop {
+            self.serve_hopped(id, staged, out);
+        } else if self.connections.flow(id).role != Role::Own {
+            self.take_over(now, id, out);
+        }
+        let flags = staged.parsed.tcp_flags;
+        let step = self.connections.on_packet(id, now, Side::Target, flags);
+        if step.changed {
+            self.tell_step(now, id, step, out);
+        }
     }
 
     /// The POP that an answer leaves by, and how to get there.

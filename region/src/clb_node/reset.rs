@@ -14,6 +14,7 @@ use anyedge_net::wire::{self, Parsed, tcp};
 
 use super::ClbNode;
 use super::staging::{Entrance, Staged};
+use crate::flow_life::opens;
 
 /// Resets that a node sends in a second, in the long run.
 pub const RESETS_PER_SECOND: u32 = 1_000;
@@ -72,6 +73,44 @@ impl ClbNode {
         let key = GreKey::new(entrance.clb.0, false, entrance.slot);
         let entropy = (staged.hash >> 48) as u16;
         match tunnel::encapsulate(&mut packet, &parsed, key) {
+            Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
+            Err(reason) => out.drop_packet(packet, reason),
+        }
+    }
+
+    /// Answers a target's segment of no flow with a RST in the client's name; does nothing for UDP, for a RST,
+    /// for a SYN (no flow can have been lost), for who is no target, above the limit, or when no packet slot is
+    /// free.
+    pub(super) fn reset_target(
+        &mut self,
+        now: Instant,
+        staged: &Staged,
+        key: GreKey,
+        out: &mut Outbox,
+    ) {
+        if !self.sync.resets() || opens(&staged.parsed) {
+            return;
+        }
+        let sender = &staged.parsed.flow;
+        let host = self.sync.host_of(&sender.src, sender.src_port);
+        let Some(exit) = host.and_then(|host| self.exits.to(host)) else {
+            return;
+        };
+        let mut reset = [0; tcp::RESET_LEN_MAX];
+        let len = tcp::write_reset(staged.packet.bytes(), &staged.parsed, &mut reset);
+        let bytes = &reset[..len];
+        let Ok(parsed) = wire::parse(bytes) else {
+            return; // nothing was written: no reset may be sent
+        };
+        if !self.resets.take(now) {
+            return;
+        }
+        let Some(mut packet) = out.originate(len) else {
+            return;
+        };
+        packet.bytes_mut().copy_from_slice(bytes);
+        let entropy = (staged.hash >> 48) as u16;
+        match tunnel::encapsulate(&mut packet, &parsed, key.with_hop(false)) {
             Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
             Err(reason) => out.drop_packet(packet, reason),
         }

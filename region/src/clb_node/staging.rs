@@ -13,10 +13,11 @@ use anyedge_net::packet::Packet;
 use anyedge_net::port::PortKind;
 use anyedge_net::route_table::NodeKind;
 use anyedge_net::slot;
-use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::{self, Parsed, tcp, udp};
 
 use super::ClbNode;
+use super::renumber::GONE_NODE;
 use crate::peer;
 
 /// A packet and what is known about it.
@@ -26,6 +27,10 @@ pub(super) struct Staged {
     /// The keyed hash of the packet's own tuple.
     pub(super) hash: u64,
     pub(super) way: Way,
+    /// It has made its hop between CLB nodes.
+    pub(super) hop: bool,
+    /// The CLB node that sent it on; `UNKNOWN` when none did.
+    pub(super) asker: NodeId,
     /// Its flow, as the batch began.
     pub(super) found: Option<Found>,
 }
@@ -43,8 +48,8 @@ pub(super) struct Found {
 pub(super) enum Way {
     /// From a client.
     ToTarget(Entrance),
-    /// From a target.
-    ToClient,
+    /// From a target, with this key.
+    ToClient(GreKey),
 }
 
 /// Where a client's packet came in, and for whom.
@@ -52,7 +57,7 @@ pub(super) enum Way {
 pub(super) struct Entrance {
     pub(super) clb: ClbId,
     pub(super) slot: u16,
-    /// `UNKNOWN` straight from the Internet.
+    /// `UNKNOWN` straight from the Internet, `GONE_NODE` when a hop hides it.
     pub(super) pop: NodeId,
 }
 
@@ -61,17 +66,27 @@ pub(super) struct Stage {
     parsed: Parsed,
     hash: u64,
     way: Way,
+    hop: bool,
+    asker: NodeId,
 }
 
 impl Stage {
     #[inline]
     pub(super) fn with(self, packet: Packet) -> Staged {
-        let Stage { parsed, hash, way } = self;
+        let Stage {
+            parsed,
+            hash,
+            way,
+            hop,
+            asker,
+        } = self;
         Staged {
             packet,
             parsed,
             hash,
             way,
+            hop,
+            asker,
             found: None,
         }
     }
@@ -89,25 +104,59 @@ impl ClbNode {
             }
         }
         let region = self.region.ok_or(DropReason::UnknownPeer)?;
-        let from_pop = match peer::kind_of(&self.routes, packet.meta.peer) {
+        let peer = packet.meta.peer;
+        let from_pop = match peer::kind_of(&self.routes, peer) {
             Some(NodeKind::Pop) => true,
             Some(NodeKind::Host(of)) if of == region => false,
+            Some(NodeKind::ClbNode(of)) if of == region && peer != self.own => {
+                return self.stage_hopped(packet, region);
+            }
             Some(NodeKind::Host(_) | NodeKind::ClbNode(_)) | None => {
                 return Err(DropReason::UnknownPeer);
             }
         };
-        let inner = tunnel::decapsulate(packet)?;
+        let inner = tunnel::decapsulate(packet).map_err(|reason| not_entries(packet, reason))?;
         check_forwardable(&inner.parsed)?;
         let way = if from_pop {
-            Way::ToTarget(self.entrance(inner.key, &inner.parsed, packet.meta.peer, region)?)
+            Way::ToTarget(self.entrance(inner.key, &inner.parsed, peer, region)?)
         } else {
-            Way::ToClient
+            Way::ToClient(inner.key)
         };
         let hash = inner.parsed.flow.hash(&self.routes.hash_key);
         Ok(Stage {
             parsed: inner.parsed,
             hash,
             way,
+            hop: inner.key.hop(),
+            asker: NodeId::UNKNOWN,
+        })
+    }
+
+    /// What another CLB node of the region sends: a packet with the hop bit, of a client or of a target, or
+    /// entries ([`DropReason::Entries`], and the packet is left as it was).
+    #[cold]
+    fn stage_hopped(&self, packet: &mut Packet, region: RegionId) -> Result<Stage, DropReason> {
+        let header = gre::parse(packet.bytes()).map_err(|_| DropReason::BadGre)?;
+        if header.protocol == gre::PROTOCOL_ENTRIES {
+            return Err(DropReason::Entries);
+        }
+        let inner = tunnel::decapsulate(packet)?;
+        if !inner.key.hop() {
+            return Err(DropReason::UnknownPeer);
+        }
+        check_forwardable(&inner.parsed)?;
+        let to_vip = self.served.clb_of(&inner.parsed.flow.dst).is_some();
+        let way = if to_vip {
+            Way::ToTarget(self.entrance(inner.key, &inner.parsed, GONE_NODE, region)?)
+        } else {
+            Way::ToClient(inner.key)
+        };
+        Ok(Stage {
+            hash: inner.parsed.flow.hash(&self.routes.hash_key),
+            parsed: inner.parsed,
+            way,
+            hop: true,
+            asker: packet.meta.peer,
         })
     }
 
@@ -134,7 +183,13 @@ impl ClbNode {
             slot,
             pop: NodeId::UNKNOWN,
         });
-        Ok(Stage { parsed, hash, way })
+        Ok(Stage {
+            parsed,
+            hash,
+            way,
+            hop: false,
+            asker: NodeId::UNKNOWN,
+        })
     }
 
     fn entrance(
@@ -176,6 +231,15 @@ impl ClbNode {
         } else {
             hash
         }
+    }
+}
+
+/// Flow entries are for CLB nodes of one region among themselves.
+#[cold]
+fn not_entries(packet: &Packet, reason: DropReason) -> DropReason {
+    match gre::parse(packet.bytes()) {
+        Ok(header) if header.protocol == gre::PROTOCOL_ENTRIES => DropReason::UnknownPeer,
+        Ok(_) | Err(_) => reason,
     }
 }
 

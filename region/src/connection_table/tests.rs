@@ -138,7 +138,8 @@ impl Both {
         if alive {
             return Some((id, at));
         }
-        self.closed.push(self.table.close(id));
+        let over = self.table.close(id);
+        self.closed.push((over.key, over.end));
         self.model_close(at);
         None
     }
@@ -159,7 +160,8 @@ impl Both {
                     .on_packet(id, self.now, Side::Client, parsed.tcp_flags);
                 return;
             }
-            self.closed.push(self.table.close(id));
+            let over = self.table.close(id);
+            self.closed.push((over.key, over.end));
             self.model_close(at);
         }
         if crate::flow_life::opens(&parsed) {
@@ -198,8 +200,8 @@ impl Both {
         let closed = &mut self.closed;
         let outcome = self
             .table
-            .open(self.now, &opening, (parsed, bytes), hashed, |key, end| {
-                closed.push((key, end))
+            .open(self.now, &opening, (parsed, bytes), hashed, |over| {
+                closed.push((over.key, over.end))
             });
         assert_eq!(outcome.map(|_| ()), expected);
         if expected.is_ok() {
@@ -235,7 +237,7 @@ impl Both {
         self.now += Duration::from_millis(millis);
         let closed = &mut self.closed;
         self.table
-            .expire(self.now, |key, end| closed.push((key, end)));
+            .expire(self.now, |over| closed.push((over.key, over.end)));
         while let Some(over) = self
             .model
             .iter()

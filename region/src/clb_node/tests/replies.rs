@@ -48,20 +48,33 @@ fn a_udp_answer_finds_its_client() {
 }
 
 #[test]
-fn an_answer_of_no_flow_is_dropped() {
+fn an_answer_of_no_flow_is_dropped_and_its_sender_reset() {
     let mut node = node();
     let flow = web_flow(1);
     let target = node.open(flow);
-    let other = web_flow(2);
-    assert_eq!(
-        node.answer(other, target, tcp::ACK).only_drop(),
-        DropReason::NoFlow
-    );
+    let host = [WEB_1, WEB_2][usize::from(target != backend(1, Family::V4))];
+    let other = answer_flow(&web_flow(2), target, 8_080);
+    let outcome = node.answer(web_flow(2), target, tcp::ACK);
+    let (meta, bytes) = outcome.told(DropReason::NoFlow);
+    assert_eq!(meta.peer, host);
+    let (key, inner) = untunnelled(bytes);
+    assert_eq!(key, key_of(&web_flow(2)));
+    let reset = sound(inner);
+    assert_eq!((reset.flow, reset.tcp_flags), (other.reversed(), tcp::RST));
+}
+
+#[test]
+fn an_answer_that_no_flow_can_have_had_is_dropped_in_silence() {
+    let mut node = node();
+    let flow = web_flow(1);
+    let target = node.open(flow);
     let elsewhere = segment(answer_flow(&flow, target, 8_081), tcp::ACK);
-    assert_eq!(
-        node.target_sends(target, &flow, &elsewhere).only_drop(),
-        DropReason::NoFlow
-    );
+    let outcome = node.target_sends(target, &flow, &elsewhere);
+    assert_eq!(outcome.only_drop(), DropReason::NoFlow, "no target's port");
+    for flags in [tcp::SYN, tcp::RST, tcp::RST | tcp::ACK] {
+        let outcome = node.answer(web_flow(2), target, flags);
+        assert_eq!(outcome.only_drop(), DropReason::NoFlow, "{flags:b}");
+    }
 }
 
 #[test]

@@ -1,0 +1,252 @@
+//! The format of flow entries between the CLB nodes of a region.
+//!
+//! A message is the payload of a GRE packet of type [`gre::PROTOCOL_ENTRIES`](anyedge_net::wire::gre): a header
+//! of 4 bytes (version, 0, number of items), then the items, each with its kind in the first byte:
+//!
+//! ```text
+//! entry  kk c 0 ssss | client, VIP | their ports | target | its port | slot | ISN | POP     27 bytes, IPv6 63
+//! state  10 0 0 ssss | keyed hash of the flow's tuple                                        9 bytes
+//! ```
+//! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. ssss: 0 UDP, 1-7 TCP's states, 8 gone. Nothing in it
+//! means something in one revision alone: the load balancer follows from the VIP, the host from the target, and
+//! a POP goes by a tag of its name. Integers are big-endian.
+
+use anyedge_net::flow::{Address, Family, FlowKey};
+use anyedge_net::wire::{tcp, udp};
+
+use super::pop_tags::PopTag;
+use crate::tcp_state::TcpState;
+
+/// The version of the format.
+const VERSION: u8 = 1;
+/// Bytes before the first item.
+pub(super) const HEADER_LEN: usize = 4;
+/// Bytes of an IPv4 entry.
+#[cfg(test)]
+pub(super) const ENTRY_V4_LEN: usize = 27;
+/// Bytes of an IPv6 entry, the longest item.
+pub(super) const ITEM_LEN_MAX: usize = 63;
+/// Bytes of a state.
+#[cfg(test)]
+pub(super) const STATE_LEN: usize = 9;
+
+const KIND: u8 = 0b1100_0000;
+const KIND_V4: u8 = 0;
+const KIND_V6: u8 = 0b0100_0000;
+const KIND_STATE: u8 = 0b1000_0000;
+const CLAIMED: u8 = 0b0010_0000;
+const RESERVED: u8 = 0b0001_0000;
+const STATE: u8 = 0b0000_1111;
+const GONE: u8 = 8;
+
+/// A flow and where it goes, as told to another node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct FlowEntry {
+    /// Client to VIP, TCP or UDP.
+    pub(super) key: FlowKey,
+    /// Of the client's family.
+    pub(super) target: Address,
+    pub(super) target_port: u16,
+    pub(super) slot: u16,
+    /// The client's initial sequence number.
+    pub(super) isn: u32,
+    /// The POP that it entered by last.
+    pub(super) pop: PopTag,
+    /// Where TCP stands; `None` for UDP.
+    pub(super) tcp: Option<TcpState>,
+    /// The sender serves it.
+    pub(super) claimed: bool,
+}
+
+/// One item of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Item {
+    /// A flow.
+    Entry(FlowEntry),
+    /// What became of a flow whose entry was told before.
+    State {
+        /// The keyed hash of its tuple.
+        hash: u64,
+        /// Where it stands; `None`: its owner has forgotten it.
+        stand: Option<TcpState>,
+    },
+}
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum MessageError {
+    /// They end too early, or not with the last item.
+    Length,
+    /// Another version of the format.
+    Version,
+    /// An item that is none.
+    Item,
+}
+
+/// Writes the header of a message of `count` items to the start of `out`.
+///
+/// # Panics
+/// If `out` is shorter than [`HEADER_LEN`].
+pub(super) fn write_header(out: &mut [u8], count: u16) {
+    let [high, low] = count.to_be_bytes();
+    out[..HEADER_LEN].copy_from_slice(&[VERSION, 0, high, low]);
+}
+
+impl Item {
+    /// Appends the item, at most [`ITEM_LEN_MAX`] bytes.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Item::Entry(entry) => {
+                let kind = match entry.key.family() {
+                    Family::V4 => KIND_V4,
+                    Family::V6 => KIND_V6,
+                };
+                let claimed = if entry.claimed { CLAIMED } else { 0 };
+                out.push(kind | claimed | entry.tcp.map_or(0, code_of));
+                out.extend_from_slice(entry.key.src.octets());
+                out.extend_from_slice(entry.key.dst.octets());
+                out.extend_from_slice(&entry.key.src_port.to_be_bytes());
+                out.extend_from_slice(&entry.key.dst_port.to_be_bytes());
+                out.extend_from_slice(entry.target.octets());
+                out.extend_from_slice(&entry.target_port.to_be_bytes());
+                out.extend_from_slice(&entry.slot.to_be_bytes());
+                out.extend_from_slice(&entry.isn.to_be_bytes());
+                out.extend_from_slice(&entry.pop.0.to_be_bytes());
+            }
+            Item::State { hash, stand } => {
+                out.push(KIND_STATE | stand.map_or(GONE, code_of));
+                out.extend_from_slice(&hash.to_be_bytes());
+            }
+        }
+    }
+}
+
+/// The items of a message, in order; an error is the last of them.
+pub(super) struct Items<'a> {
+    rest: &'a [u8],
+    left: u16,
+}
+
+impl Items<'_> {
+    /// Reads the header of the message that `bytes` are.
+    ///
+    /// # Errors
+    /// A message that is too short for its header or of another version.
+    pub(super) fn of(bytes: &[u8]) -> Result<Items<'_>, MessageError> {
+        let (header, rest) = bytes
+            .split_first_chunk::<HEADER_LEN>()
+            .ok_or(MessageError::Length)?;
+        let [version, _, high, low] = *header;
+        if version != VERSION {
+            return Err(MessageError::Version);
+        }
+        let left = u16::from_be_bytes([high, low]);
+        Ok(Items { rest, left })
+    }
+
+    fn read(&mut self) -> Result<Item, MessageError> {
+        let [head] = self.array()?;
+        if head & RESERVED != 0 {
+            return Err(MessageError::Item);
+        }
+        let state = head & STATE;
+        match head & KIND {
+            KIND_V4 => self.entry(head, |octets: [u8; 4]| Address::v4(octets)),
+            KIND_V6 => self.entry(head, |octets: [u8; 16]| Address::v6(octets)),
+            KIND_STATE => {
+                let hash = u64::from_be_bytes(self.array()?);
+                let stand = match state {
+                    GONE => None,
+                    code => Some(state_of(code).ok_or(MessageError::Item)?),
+                };
+                Ok(Item::State { hash, stand })
+            }
+            _ => Err(MessageError::Item),
+        }
+    }
+
+    fn entry<const LEN: usize>(
+        &mut self,
+        head: u8,
+        address: impl Fn([u8; LEN]) -> Address,
+    ) -> Result<Item, MessageError> {
+        let (tcp, protocol) = match head & STATE {
+            0 => (None, udp::PROTOCOL),
+            code => (
+                Some(state_of(code).ok_or(MessageError::Item)?),
+                tcp::PROTOCOL,
+            ),
+        };
+        let key = FlowKey {
+            src: address(self.array()?),
+            dst: address(self.array()?),
+            src_port: u16::from_be_bytes(self.array()?),
+            dst_port: u16::from_be_bytes(self.array()?),
+            protocol,
+        };
+        Ok(Item::Entry(FlowEntry {
+            key,
+            target: address(self.array()?),
+            target_port: u16::from_be_bytes(self.array()?),
+            slot: u16::from_be_bytes(self.array()?),
+            isn: u32::from_be_bytes(self.array()?),
+            pop: PopTag(u16::from_be_bytes(self.array()?)),
+            tcp,
+            claimed: head & CLAIMED != 0,
+        }))
+    }
+
+    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], MessageError> {
+        let (first, rest) = self
+            .rest
+            .split_first_chunk::<LEN>()
+            .ok_or(MessageError::Length)?;
+        self.rest = rest;
+        Ok(*first)
+    }
+}
+
+impl Iterator for Items<'_> {
+    type Item = Result<Item, MessageError>;
+
+    fn next(&mut self) -> Option<Result<Item, MessageError>> {
+        if self.left == 0 {
+            let trailing = !core::mem::take(&mut self.rest).is_empty();
+            return trailing.then_some(Err(MessageError::Length));
+        }
+        self.left -= 1;
+        let item = self.read();
+        if item.is_err() {
+            (self.left, self.rest) = (0, &[]);
+        }
+        Some(item)
+    }
+}
+
+const fn code_of(state: TcpState) -> u8 {
+    match state {
+        TcpState::SynSent => 1,
+        TcpState::SynReceived => 2,
+        TcpState::Established => 3,
+        TcpState::ClientClosed => 4,
+        TcpState::TargetClosed => 5,
+        TcpState::Closing => 6,
+        TcpState::Reset => 7,
+    }
+}
+
+const fn state_of(code: u8) -> Option<TcpState> {
+    Some(match code {
+        1 => TcpState::SynSent,
+        2 => TcpState::SynReceived,
+        3 => TcpState::Established,
+        4 => TcpState::ClientClosed,
+        5 => TcpState::TargetClosed,
+        6 => TcpState::Closing,
+        7 => TcpState::Reset,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

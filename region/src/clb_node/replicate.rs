@@ -1,0 +1,302 @@
+//! Replication: each flow is known to both owners of its slot from its first packet on.
+//!
+//! Who serves a flow tells the slot's other owner: the entry when it opens the flow or takes it over, a state
+//! when the handshake completes, when both sides have closed, and when it forgets a flow that fell silent. The
+//! other holds a replica, and the first packet that finds it there makes the flow its own. docs/flows.md has
+//! the choices, and what is not covered.
+//!
+//! Invariant: flows opened and taken over here = flows that ended here, by whatever cause, and those still own.
+
+use core::time::Duration;
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::{Event, FlowEnd};
+use anyedge_net::flow::FlowKey;
+use anyedge_net::id::NodeId;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::slot::SLOTS;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::gre;
+
+use super::ClbNode;
+use super::entries::{FlowEntry, Item, Items};
+use super::sync::{
+    ENTRIES_PER_STEP_MAX, REFRESH_EVERY, REFRESHES_PER_TIMEOUT, STEP_EVERY, VISITS_PER_STEP_MAX,
+};
+use crate::connection_table::{Closed, Flow, NO_LISTENER, Opening, Role, Taken, Told};
+use crate::flow_life::Step;
+
+/// For so long a node that has handed a flow over serves it as the other's, should packets still come: two
+/// nodes whose senders do not agree would else take it from each other with every packet.
+pub const GUEST_FOR: Duration = Duration::from_secs(1);
+
+impl ClbNode {
+    /// Whether a listener's flows are told of with their first packet: during a flood of SYNs only once the
+    /// handshake completes.
+    fn replicates_half_open(&self, listener: u16) -> bool {
+        !self.gates.is_shut(listener)
+    }
+
+    /// Tells the slot's other owner of a flow that this node has opened.
+    pub(super) fn tell_opened(&mut self, now: Instant, id: u32, out: &mut Outbox) {
+        let flow = self.connections.flow(id);
+        if !flow.life().is_half_open() || self.replicates_half_open(flow.listener) {
+            self.tell_entry(now, id, out);
+        }
+    }
+
+    /// Tells the slot's other owner where a flow stands, after a packet that changed it.
+    #[cold]
+    pub(super) fn tell_step(&mut self, now: Instant, id: u32, step: Step, out: &mut Outbox) {
+        let flow = self.connections.flow(id);
+        // A guest's packets are seen by no one else.
+        let is_news = step.established || step.over || flow.role != Role::Own;
+        if !self.sync.replicates() || !is_news {
+            return;
+        }
+        if flow.synced_at() == Instant::ZERO {
+            if step.established {
+                self.tell_entry(now, id, out);
+            }
+            return;
+        }
+        if let Some(other) = self.sync.other_owner(flow.slot) {
+            let (hash, stand) = (flow.hash(), flow.life().tcp());
+            let state = Item::State { hash, stand };
+            self.sync.draft(other, &state, &self.exits, out);
+        }
+    }
+
+    /// A packet uses a flow that is not this node's own: it becomes that.
+    #[cold]
+    pub(super) fn take_over(&mut self, now: Instant, id: u32, out: &mut Outbox) {
+        let flow = self.connections.flow(id);
+        if flow.role == Role::HandedOver && now < flow.synced_at() + GUEST_FOR {
+            return;
+        }
+        let flow = self.connections.take_over(id);
+        out.event(Event::FlowTakenOver { flow });
+        self.tell_entry(now, id, out);
+    }
+
+    /// Gives a flow to the node that asked for it by a hop, so that its next packet needs none.
+    #[cold]
+    pub(super) fn hand_back(&mut self, id: u32, asker: NodeId, out: &mut Outbox) {
+        let item = self.item_of(self.connections.flow(id));
+        self.sync.draft(asker, &item, &self.exits, out);
+    }
+
+    /// Sends a flow's entry to its slot's other owner.
+    fn tell_entry(&mut self, now: Instant, id: u32, out: &mut Outbox) {
+        let flow = self.connections.flow(id);
+        if !self.sync.replicates() {
+            return;
+        }
+        let Some(other) = self.sync.other_owner(flow.slot) else {
+            return;
+        };
+        let item = self.item_of(flow);
+        self.sync.draft(other, &item, &self.exits, out);
+        self.connections.set_synced(id, now);
+    }
+
+    fn item_of(&self, flow: &Flow) -> Item {
+        Item::Entry(FlowEntry {
+            key: flow.key,
+            target: flow.target,
+            target_port: flow.target_port,
+            slot: flow.slot,
+            isn: flow.life().isn(),
+            pop: self.sync.pops.tag(flow.pop),
+            tcp: flow.life().tcp(),
+            claimed: flow.role == Role::Own,
+        })
+    }
+
+    /// Takes in a message of another CLB node, which is the packet's end.
+    #[cold]
+    pub(super) fn take_entries(&mut self, now: Instant, packet: Packet, out: &mut Outbox) {
+        let from = packet.meta.peer;
+        let header_len = gre::parse(packet.bytes()).map_or(0, |header| header.header_len);
+        let message = packet.bytes().get(header_len..).unwrap_or(&[]);
+        let mut whole = false;
+        if let Ok(items) = Items::of(message) {
+            whole = true;
+            for item in items {
+                match item {
+                    Ok(Item::Entry(entry)) => self.take_entry(now, from, &entry, out),
+                    Ok(Item::State { hash, stand }) => self.take_state(now, hash, stand),
+                    Err(_) => whole = false,
+                }
+            }
+        }
+        if !whole {
+            self.sync.counts.malformed += 1;
+        }
+        out.drop_packet(packet, DropReason::Entries);
+    }
+
+    fn take_entry(&mut self, now: Instant, from: NodeId, entry: &FlowEntry, out: &mut Outbox) {
+        let Some(told) = self.understand(from, entry) else {
+            self.sync.counts.unknown += 1;
+            return;
+        };
+        let counts = &mut self.sync.counts;
+        match self.connections.take(now, &told, &self.routes.hash_key) {
+            Taken::Held => counts.taken += 1,
+            Taken::Yielded(end) => {
+                counts.taken += 1;
+                let flow = entry.key;
+                out.event(Event::FlowClosed { flow, end });
+            }
+            Taken::Refused => counts.refused += 1,
+            Taken::Full => counts.full += 1,
+        }
+    }
+
+    /// What an entry means by this node's routes; `None` for a VIP, a target or a slot that they do not have.
+    fn understand(&mut self, from: NodeId, entry: &FlowEntry) -> Option<Told> {
+        let clb = self.served.clb_of(&entry.key.dst)?;
+        let host = self.sync.host_of(&entry.target, entry.target_port)?;
+        let FlowKey {
+            protocol, dst_port, ..
+        } = entry.key;
+        let listener = self.served.listener(clb, protocol, dst_port);
+        let listener = listener.map_or(NO_LISTENER, |listener| listener.number());
+        (u32::from(entry.slot) < SLOTS).then_some(Told {
+            flow: Opening {
+                key: entry.key,
+                target: entry.target,
+                target_port: entry.target_port,
+                host,
+                pop: self.sync.pops.node(entry.pop),
+                clb,
+                slot: entry.slot,
+                listener,
+            },
+            tcp: entry.tcp,
+            isn: entry.isn,
+            claimed: entry.claimed,
+            by_primary: self.sync.is_primary(entry.slot, from),
+        })
+    }
+
+    fn take_state(&mut self, now: Instant, hash: u64, stand: Option<crate::tcp_state::TcpState>) {
+        let found = self.connections.find_hash(hash);
+        let Some(id) = found.filter(|id| self.connections.is_alive(*id, now)) else {
+            self.sync.counts.unknown += 1;
+            return;
+        };
+        self.sync.counts.taken += 1;
+        match stand {
+            Some(_) => self.connections.on_word(id, now, stand),
+            None if self.connections.flow(id).role != Role::Own => {
+                self.connections.close(id);
+            }
+            None => {}
+        }
+    }
+
+    /// Tells of flows that are over and collected, and the slot's other owner of those that fell silent: its
+    /// replica, told again from time to time, would outlive them.
+    pub(super) fn expire(&mut self, now: Instant, out: &mut Outbox) {
+        let (sync, exits) = (&mut self.sync, &self.exits);
+        self.connections.expire(now, |over| {
+            tell_closed(over, out);
+            let fell_silent = matches!(over.end, FlowEnd::IdleTimeout | FlowEnd::Finished);
+            if !(over.own && over.is_synced && fell_silent && sync.replicates()) {
+                return;
+            }
+            if let Some(other) = sync.other_owner(over.slot) {
+                let (hash, stand) = (over.hash, None);
+                sync.draft(other, &Item::State { hash, stand }, exits, out);
+            }
+        });
+    }
+
+    /// Goes on with the bulk sync, when it is time.
+    pub(super) fn step_bulk(&mut self, now: Instant, out: &mut Outbox) {
+        let Some(mut bulk) = self.sync.walk.bulk.filter(|bulk| bulk.at <= now) else {
+            return;
+        };
+        let numbers = self.connections.numbers();
+        let end = numbers.min(bulk.next + VISITS_PER_STEP_MAX as u32);
+        let mut sent = 0;
+        while bulk.next < end && sent < ENTRIES_PER_STEP_MAX {
+            let id = bulk.next;
+            bulk.next += 1;
+            let Some((slot, item)) = self.worth_telling(now, id) else {
+                continue;
+            };
+            for to in self.sync.missing(slot).into_iter().flatten() {
+                self.sync.draft(to, &item, &self.exits, out);
+                sent += 1;
+                if self.sync.other_owner(slot) == Some(to) {
+                    self.connections.set_synced(id, now);
+                }
+            }
+        }
+        bulk.flows += sent as u64;
+        bulk.at = now + STEP_EVERY;
+        if bulk.next < numbers {
+            self.sync.walk.bulk = Some(bulk);
+            return;
+        }
+        self.sync.end_bulk();
+        out.event(Event::SlotsResynced {
+            flows: bulk.flows,
+            took: now.since(bulk.began),
+        });
+    }
+
+    /// Goes on with the refresh, when it is time.
+    pub(super) fn step_refresh(&mut self, now: Instant, out: &mut Outbox) {
+        let due = self.sync.walk.refresh.filter(|(_, at)| *at <= now);
+        let Some((mut next, _)) = due else {
+            return;
+        };
+        let numbers = self.connections.numbers();
+        let end = numbers.min(next + VISITS_PER_STEP_MAX as u32);
+        let mut sent = 0;
+        while next < end && sent < ENTRIES_PER_STEP_MAX {
+            let id = next;
+            next += 1;
+            let Some(flow) = self.connections.held(id) else {
+                continue;
+            };
+            let age = now.since(flow.synced_at());
+            if flow.role != Role::Own || age < flow.life().timeout() / REFRESHES_PER_TIMEOUT {
+                continue;
+            }
+            if self.worth_telling(now, id).is_some() {
+                self.tell_entry(now, id, out);
+                sent += 1;
+            }
+        }
+        self.sync.walk.refresh = Some(if next < numbers {
+            (next, now + STEP_EVERY)
+        } else {
+            (0, now + REFRESH_EVERY)
+        });
+    }
+
+    /// The entry of a flow that another node could go on with.
+    fn worth_telling(&self, now: Instant, id: u32) -> Option<(u16, Item)> {
+        let flow = self.connections.held(id)?;
+        let life = flow.life();
+        let is_on = now < life.deadline() && !life.is_over();
+        let waits = life.is_half_open() && !self.replicates_half_open(flow.listener);
+        (is_on && !waits).then(|| (flow.slot, self.item_of(flow)))
+    }
+}
+
+/// Tells of a flow that left the table; the end of a replica is no flow's end.
+pub(super) fn tell_closed(over: &Closed, out: &mut Outbox) {
+    if over.own {
+        out.event(Event::FlowClosed {
+            flow: over.key,
+            end: over.end,
+        });
+    }
+}

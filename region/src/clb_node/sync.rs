@@ -1,0 +1,245 @@
+//! Sync: who else holds this node's flows, and what is on its way to them.
+//!
+//! Each slot has two owners, and a flow is to be known to both. What the other owner is to hear of is drafted
+//! into one message for each node and sent at the end of the call, so that a batch of new flows costs one
+//! packet. When slots move, `walk` sends all their flows to whoever has not got them, a little at a time, and
+//! goes round from then on so that replicas do not run out.
+//!
+//! Derived from a route table when it is applied; what is under way goes on.
+
+mod drafts;
+mod slots;
+mod walk;
+
+use std::sync::Arc;
+
+use anyedge_ccn::exits::{Exit, Exits};
+use anyedge_net::flow::Address;
+use anyedge_net::id::{NodeId, RegionId};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::route_table::{Mechanisms, RouteTable};
+use anyedge_net::slot::SlotMap;
+use anyedge_net::time::Instant;
+use hashbrown::HashTable;
+
+use super::entries::Item;
+use super::pop_tags::PopTags;
+use drafts::Drafts;
+use slots::{Missing, MovedLately};
+pub(super) use walk::Walk;
+
+pub use drafts::MESSAGE_LEN_MAX;
+pub use walk::{
+    ENTRIES_PER_STEP_MAX, REFRESH_EVERY, REFRESHES_PER_TIMEOUT, STEP_EVERY, VISITS_PER_STEP_MAX,
+};
+
+/// What a node told the others, and what it took from them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SyncCounts {
+    /// Messages sent.
+    pub messages: u64,
+    /// Entries sent.
+    pub entries: u64,
+    /// States sent.
+    pub states: u64,
+    /// Bytes of entries and states sent, without the headers around them.
+    pub bytes: u64,
+    /// Entries and states that were not sent, for want of a path or a packet slot.
+    pub unsent: u64,
+    /// Entries and states taken in.
+    pub taken: u64,
+    /// Entries whose VIP, target or slot the routes do not have, and states of flows not known.
+    pub unknown: u64,
+    /// Entries that an own flow stands against.
+    pub refused: u64,
+    /// Entries beyond the share of the table that replicas may fill.
+    pub full: u64,
+    /// Messages that do not parse.
+    pub malformed: u64,
+    /// Packets sent on to the slot's other owner.
+    pub hops: u64,
+}
+
+/// What a node knows of the other nodes of its region.
+pub(super) struct Sync {
+    own: NodeId,
+    slots: Option<Arc<SlotMap>>,
+    mechanisms: Mechanisms,
+    pub(super) pops: PopTags,
+    hosts: HashTable<(Address, u16, NodeId)>,
+    drafts: Drafts,
+    missing: Missing,
+    moved: MovedLately,
+    pub(super) walk: Walk,
+    pub(super) counts: SyncCounts,
+}
+
+impl Sync {
+    /// A node that knows of no other.
+    pub(super) fn new() -> Sync {
+        Sync {
+            own: NodeId::UNKNOWN,
+            slots: None,
+            mechanisms: Mechanisms::ALL,
+            pops: PopTags::default(),
+            hosts: HashTable::new(),
+            drafts: Drafts::default(),
+            missing: Missing::default(),
+            moved: MovedLately::default(),
+            walk: Walk::default(),
+            counts: SyncCounts::default(),
+        }
+    }
+
+    /// Takes the routes of `table` for node `own`, which knew those of `old` before.
+    pub(super) fn apply(
+        &mut self,
+        now: Instant,
+        old: &RouteTable,
+        table: &RouteTable,
+        (own, region): (NodeId, Option<RegionId>),
+    ) {
+        self.own = own;
+        self.mechanisms = table.mechanisms;
+        self.pops = PopTags::of(table);
+        self.hosts = hosts(table, region);
+        let region = region.and_then(|region| table.regions.get(region.index()));
+        let Some(region) = region else {
+            self.slots = None;
+            self.missing = Missing::default();
+            self.moved = MovedLately::default();
+            self.walk.stop();
+            return;
+        };
+        let others = region.clb_nodes.iter().copied();
+        self.drafts.renew(others.filter(|node| *node != own));
+        let before = slots::Before::of(old, table, &region.name);
+        self.moved
+            .apply(now, &before, &region.slots, (own, table.revision));
+        let misses = self.missing.apply(&before, &region.slots, own);
+        self.slots = Some(Arc::clone(&region.slots));
+        if misses && self.mechanisms.bulk_sync {
+            self.walk.begin(now);
+        }
+        let refreshes = self.mechanisms.replication && self.mechanisms.bulk_sync;
+        self.walk
+            .refresh(now, refreshes && region.clb_nodes.len() > 1);
+    }
+
+    /// Whether entries are sent with a flow's first packet.
+    #[inline]
+    pub(super) const fn replicates(&self) -> bool {
+        self.mechanisms.replication
+    }
+
+    /// Whether misses are answered with a RST.
+    pub(super) const fn resets(&self) -> bool {
+        self.mechanisms.reset_on_miss
+    }
+
+    /// Who is to hold a slot's flows beside this node: its secondary for the primary, the primary for all
+    /// others.
+    #[inline]
+    pub(super) fn other_owner(&self, slot: u16) -> Option<NodeId> {
+        let owners = self.slots.as_ref()?.owners(slot);
+        let other = if owners.primary == self.own {
+            owners.secondary
+        } else {
+            owners.primary
+        };
+        (other != NodeId::UNKNOWN && other != self.own).then_some(other)
+    }
+
+    /// Whether `node` is the primary of a slot.
+    pub(super) fn is_primary(&self, slot: u16, node: NodeId) -> bool {
+        let slots = self.slots.as_ref();
+        slots.is_some_and(|slots| slots.owners(slot).primary == node)
+    }
+
+    /// The owners of a slot that may not have its flows yet, this node being the one to send them.
+    pub(super) fn missing(&self, slot: u16) -> [Option<NodeId>; 2] {
+        let Some(slots) = &self.slots else {
+            return [None; 2];
+        };
+        let owners = slots.owners(slot);
+        let [primary, secondary] = self.missing.of(slot);
+        [
+            primary.then_some(owners.primary),
+            secondary.then_some(owners.secondary),
+        ]
+    }
+
+    /// The bulk sync is over: nobody misses anything.
+    pub(super) fn end_bulk(&mut self) {
+        self.missing.clear();
+        self.walk.bulk = None;
+    }
+
+    /// The host of a target of this region.
+    pub(super) fn host_of(&self, target: &Address, port: u16) -> Option<NodeId> {
+        let is_it =
+            |(address, number, _): &(Address, u16, NodeId)| (address, *number) == (target, port);
+        self.hosts
+            .find(spread(target, port), is_it)
+            .map(|(_, _, host)| *host)
+    }
+
+    /// The way of a packet that missed to the slot's other owner, if it may have one.
+    pub(super) fn second_chance(&self, slot: u16, exits: &Exits) -> Option<Exit> {
+        if !self.mechanisms.second_chance {
+            return None;
+        }
+        straight_to(exits, self.other_owner(slot)?)
+    }
+
+    /// Whether the slot came to this node so lately that a flow without handshake may be older.
+    pub(super) fn has_moved(&self, now: Instant, slot: u16) -> bool {
+        self.moved.has_moved(now, slot)
+    }
+
+    /// Drafts an item for node `to`.
+    pub(super) fn draft(&mut self, to: NodeId, item: &Item, exits: &Exits, out: &mut Outbox) {
+        self.drafts.add(to, item, exits, &mut self.counts, out);
+    }
+
+    /// Sends all drafts.
+    #[inline]
+    pub(super) fn send(&mut self, exits: &Exits, out: &mut Outbox) {
+        if !self.drafts.is_empty() {
+            self.drafts.send(exits, &mut self.counts, out);
+        }
+    }
+}
+
+/// The way to a CLB node of the region that takes the packet out of the tunnel itself.
+fn straight_to(exits: &Exits, node: NodeId) -> Option<Exit> {
+    exits.to(node).filter(|exit| exit.peer == node)
+}
+
+/// The targets of a region and their hosts.
+fn hosts(table: &RouteTable, region: Option<RegionId>) -> HashTable<(Address, u16, NodeId)> {
+    let mut hosts = HashTable::new();
+    let clbs = table.clbs.iter().filter(|clb| Some(clb.region) == region);
+    let targets = clbs
+        .flat_map(|clb| &clb.listeners)
+        .flat_map(|listener| &listener.targets);
+    for target in targets {
+        let hash = spread(&target.address, target.port);
+        let is_it = |(address, port, _): &(Address, u16, NodeId)| {
+            (*address, *port) == (target.address, target.port)
+        };
+        if hosts.find(hash, is_it).is_none() {
+            let place = (target.address, target.port, target.host);
+            hosts.insert_unique(hash, place, |(address, port, _)| spread(address, *port));
+        }
+    }
+    hosts
+}
+
+/// Spreads targets over a table. They are the operator's, so no secret is needed; equal on every platform.
+fn spread(address: &Address, port: u16) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let start = u64::from(port).wrapping_add(1).wrapping_mul(ODD);
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(ODD).rotate_left(23);
+    address.octets().iter().fold(start, step)
+}
