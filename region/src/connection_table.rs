@@ -85,6 +85,11 @@ impl Flow {
         &self.life
     }
 
+    /// Whether it has begun and not ended.
+    const fn is_under_way(&self) -> bool {
+        !self.life.is_half_open() && !self.life.is_over()
+    }
+
     /// Whether it is one of the node's own flows whose handshake has not completed.
     fn counts_as_half_open(&self) -> bool {
         self.role == Role::Own && self.life.is_half_open()
@@ -145,8 +150,8 @@ pub(crate) struct Closed {
     pub(crate) own: bool,
     pub(crate) hash: u64,
     pub(crate) slot: u16,
-    /// Whether the slot's other owner was told of it.
-    pub(crate) is_synced: bool,
+    /// Whether it was under way, and the slot's other owner knows of it: its replica would outlive it.
+    pub(crate) outlived: bool,
 }
 
 /// The flows of one CLB node.
@@ -379,7 +384,7 @@ impl ConnectionTable {
             own: flow.role == Role::Own,
             hash: flow.hash,
             slot: flow.slot,
-            is_synced: flow.synced_at != Instant::ZERO,
+            outlived: flow.is_under_way() && flow.synced_at != Instant::ZERO,
         }
     }
 

@@ -5,6 +5,7 @@
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
+use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::tcp;
@@ -74,8 +75,8 @@ impl ClbNode {
             pop: entrance.pop,
         });
         self.tell_opened(now, id, out);
-        if staged.hop {
-            self.serve_hopped(id, staged, out);
+        if staged.asker != NodeId::UNKNOWN {
+            self.hand_back(id, staged.asker, out);
         }
         Ok((id, exit))
     }

@@ -126,11 +126,6 @@ impl ClbNode {
         out: &mut Outbox,
     ) {
         let parsed = &staged.parsed;
-        if staged.hop {
-            self.serve_hopped(id, staged, out);
-        } else if self.connections.flow(id).role != Role::Own {
-            self.take_over(now, id, out);
-        }
         let step = self
             .connections
             .on_packet(id, now, Side::Client, parsed.tcp_flags);
@@ -139,9 +134,6 @@ impl ClbNode {
             self.gates.on_established(listener);
             out.event(Event::FlowEstablished { flow: parsed.flow });
         }
-        if step.changed {
-            self.tell_step(now, id, step, out);
-        }
         let Entrance { clb, slot, pop } = entrance;
         // The hop hides where the packet entered.
         if pop != GONE_NODE && self.connections.enter_by(id, pop, clb, slot) {
@@ -149,6 +141,9 @@ impl ClbNode {
                 flow: parsed.flow,
                 pop,
             });
+        }
+        if step.changed || staged.hop || self.connections.flow(id).role != Role::Own {
+            self.tell_packet(now, id, (step, staged), out);
         }
     }
 

@@ -10,7 +10,7 @@
 use core::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::event::{Event, FlowEnd};
+use anyedge_net::event::Event;
 use anyedge_net::flow::FlowKey;
 use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
@@ -21,11 +21,13 @@ use anyedge_net::wire::gre;
 
 use super::ClbNode;
 use super::entries::{FlowEntry, Item, Items};
+use super::staging::Staged;
 use super::sync::{
     ENTRIES_PER_STEP_MAX, REFRESH_EVERY, REFRESHES_PER_TIMEOUT, STEP_EVERY, VISITS_PER_STEP_MAX,
 };
 use crate::connection_table::{Closed, Flow, NO_LISTENER, Opening, Role, Taken, Told};
 use crate::flow_life::Step;
+use crate::tcp_state::TcpState;
 
 /// For so long a node that has handed a flow over serves it as the other's, should packets still come: two
 /// nodes whose senders do not agree would else take it from each other with every packet.
@@ -46,12 +48,30 @@ impl ClbNode {
         }
     }
 
-    /// Tells the slot's other owner where a flow stands, after a packet that changed it.
+    /// Tells whom it concerns of a packet that changed where its flow stands, came by a hop, or met a flow that
+    /// is not this node's own.
     #[cold]
-    pub(super) fn tell_step(&mut self, now: Instant, id: u32, step: Step, out: &mut Outbox) {
+    pub(super) fn tell_packet(
+        &mut self,
+        now: Instant,
+        id: u32,
+        (step, staged): (Step, &Staged),
+        out: &mut Outbox,
+    ) {
+        if staged.asker != NodeId::UNKNOWN {
+            self.hand_back(id, staged.asker, out);
+        }
+        let takes_over = !staged.hop && self.connections.flow(id).role != Role::Own;
+        if !(takes_over && self.take_over(now, id, out)) {
+            self.tell_step(now, id, step, out);
+        }
+    }
+
+    /// Tells the slot's other owner where a flow stands.
+    fn tell_step(&mut self, now: Instant, id: u32, step: Step, out: &mut Outbox) {
         let flow = self.connections.flow(id);
-        // A guest's packets are seen by no one else.
-        let is_news = step.established || step.over || flow.role != Role::Own;
+        // What a guest sees, the flow's owner does not.
+        let is_news = step.established || step.over || (step.changed && flow.role != Role::Own);
         if !self.sync.replicates() || !is_news {
             return;
         }
@@ -68,20 +88,19 @@ impl ClbNode {
         }
     }
 
-    /// A packet uses a flow that is not this node's own: it becomes that.
-    #[cold]
-    pub(super) fn take_over(&mut self, now: Instant, id: u32, out: &mut Outbox) {
+    /// Makes a flow this node's own that another served; false while this one is the other's guest.
+    fn take_over(&mut self, now: Instant, id: u32, out: &mut Outbox) -> bool {
         let flow = self.connections.flow(id);
         if flow.role == Role::HandedOver && now < flow.synced_at() + GUEST_FOR {
-            return;
+            return false;
         }
         let flow = self.connections.take_over(id);
         out.event(Event::FlowTakenOver { flow });
         self.tell_entry(now, id, out);
+        true
     }
 
     /// Gives a flow to the node that asked for it by a hop, so that its next packet needs none.
-    #[cold]
     pub(super) fn hand_back(&mut self, id: u32, asker: NodeId, out: &mut Outbox) {
         let item = self.item_of(self.connections.flow(id));
         self.sync.draft(asker, &item, &self.exits, out);
@@ -175,14 +194,14 @@ impl ClbNode {
                 slot: entry.slot,
                 listener,
             },
-            tcp: entry.tcp,
+            tcp: entry.tcp.map(seen_elsewhere),
             isn: entry.isn,
             claimed: entry.claimed,
             by_primary: self.sync.is_primary(entry.slot, from),
         })
     }
 
-    fn take_state(&mut self, now: Instant, hash: u64, stand: Option<crate::tcp_state::TcpState>) {
+    fn take_state(&mut self, now: Instant, hash: u64, stand: Option<TcpState>) {
         let found = self.connections.find_hash(hash);
         let Some(id) = found.filter(|id| self.connections.is_alive(*id, now)) else {
             self.sync.counts.unknown += 1;
@@ -204,8 +223,7 @@ impl ClbNode {
         let (sync, exits) = (&mut self.sync, &self.exits);
         self.connections.expire(now, |over| {
             tell_closed(over, out);
-            let fell_silent = matches!(over.end, FlowEnd::IdleTimeout | FlowEnd::Finished);
-            if !(over.own && over.is_synced && fell_silent && sync.replicates()) {
+            if !(over.own && over.outlived && sync.replicates()) {
                 return;
             }
             if let Some(other) = sync.other_owner(over.slot) {
@@ -288,6 +306,14 @@ impl ClbNode {
         let is_on = now < life.deadline() && !life.is_over();
         let waits = life.is_half_open() && !self.replicates_half_open(flow.listener);
         (is_on && !waits).then(|| (flow.slot, self.item_of(flow)))
+    }
+}
+
+/// Where a flow may stand by now that another node told of: the target's SYN-ACK may have passed there.
+const fn seen_elsewhere(told: TcpState) -> TcpState {
+    match told {
+        TcpState::SynSent => TcpState::SynReceived,
+        told => told,
     }
 }
 

@@ -95,15 +95,10 @@ impl ClbNode {
 
     #[inline]
     fn count_target_packet(&mut self, now: Instant, id: u32, staged: &Staged, out: &mut Outbox) {
-        if staged.hop {
-            self.serve_hopped(id, staged, out);
-        } else if self.connections.flow(id).role != Role::Own {
-            self.take_over(now, id, out);
-        }
         let flags = staged.parsed.tcp_flags;
         let step = self.connections.on_packet(id, now, Side::Target, flags);
-        if step.changed {
-            self.tell_step(now, id, step, out);
+        if step.changed || staged.hop || self.connections.flow(id).role != Role::Own {
+            self.tell_packet(now, id, (step, staged), out);
         }
     }
 

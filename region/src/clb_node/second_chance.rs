@@ -11,7 +11,6 @@
 use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::time::Instant;
@@ -56,14 +55,6 @@ impl ClbNode {
                 out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos);
             }
             Err(reason) => out.drop_packet(packet, reason),
-        }
-    }
-
-    /// A packet came by a hop and its flow is here: the node that asked gets the flow.
-    #[cold]
-    pub(super) fn serve_hopped(&mut self, id: u32, staged: &Staged, out: &mut Outbox) {
-        if staged.asker != NodeId::UNKNOWN {
-            self.hand_back(id, staged.asker, out);
         }
     }
 

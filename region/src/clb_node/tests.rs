@@ -7,6 +7,7 @@ mod peers;
 mod replies;
 mod resets;
 mod routes;
+mod survival;
 mod syn_gate;
 mod targets;
 
@@ -22,7 +23,7 @@ use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{RouteTable, Scheduler};
 use anyedge_net::slot;
-use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::{self, tcp, udp};
 
 use crate::testbed::stage::{Outcome, Stage};
