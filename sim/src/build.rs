@@ -4,6 +4,7 @@
 //! events. Link names carry their direction: `client.osaka>pop.tokyo`, `pop.tokyo>region.guangzhou`,
 //! `region.guangzhou>host.web-1`.
 
+mod faults;
 mod hosts;
 mod links;
 mod ranks;
@@ -12,6 +13,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use anyedge_ccn::author::error::AuthorError;
+use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::HashKey;
 use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::ledger::Ledger;
@@ -19,15 +21,15 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_region::Limits;
-use anyedge_topologies::{Fault, FaultVerb, Kind, Topology};
+use anyedge_topologies::{Kind, Topology};
 
 use crate::digest::TraceDigest;
 use crate::executor::Handle;
-use crate::internet::SiteId;
-use crate::node::{AnyForwarder, Node};
+use crate::internet::{Internet, SiteId};
+use crate::node::{AnyForwarder, Node, TableShare};
 use crate::order::SOURCES_MAX;
 use crate::run::Options;
-use crate::scenario::{Struck, acts_of};
+use crate::steward::Steward;
 use crate::world::World;
 
 pub(crate) use hosts::{BackendHost, LoadHost, home};
@@ -42,8 +44,6 @@ pub enum BuildError {
     TooManySources(usize),
     /// It has more regions than direct twins of clients have addresses for.
     TooManyRegions(usize),
-    /// A fault, by its name, that the simulator cannot play.
-    Fault(String),
 }
 
 impl fmt::Display for BuildError {
@@ -62,9 +62,6 @@ impl fmt::Display for BuildError {
                     "{count} regions; direct paths can be simulated to {}",
                     hosts::TWIN_REGIONS_MAX
                 )
-            }
-            BuildError::Fault(name) => {
-                write!(f, "`{name}`: the simulator cannot play this fault yet")
             }
         }
     }
@@ -97,7 +94,17 @@ pub(crate) fn build(
     seed.stream("route-table", "hash key").fill(&mut key);
     let mut author =
         anyedge_topologies::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
-    let table = author.publish(Instant::ZERO).map_err(BuildError::Table)?;
+    author.set_mechanisms(options.mechanisms);
+    author.set_probing(topology.probing);
+    author.set_slot_settle(topology.slot_settle);
+    let mut steward = Steward::new(
+        author,
+        topology.publish_after,
+        topology.table_delay,
+        faults::absent(topology),
+    )
+    .map_err(BuildError::Table)?;
+    let table = steward.publish(Instant::ZERO).map_err(BuildError::Table)?;
     let ranks = Ranks::of(topology, &table);
     if ranks.len() > SOURCES_MAX {
         return Err(BuildError::TooManySources(ranks.len()));
@@ -112,6 +119,8 @@ pub(crate) fn build(
         ranks.source(ranks::DIRECTOR),
         tasks,
     );
+    world.internet = Internet::new(seed, topology.convergence.clone());
+    world.steward = Some(Box::new(steward));
     let sites = add_sites(topology, &mut world);
     add_vips(topology, &sites, &mut world);
     add_nodes(topology, &table, &sites, &ranks, &mut world);
@@ -119,7 +128,7 @@ pub(crate) fn build(
     let backends = hosts::add_backends(topology, &table, &ranks, &mut world);
     let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
     world.apply(table.clone());
-    add_scenario(topology, &table, &sites, &mut world)?;
+    faults::add_scenario(topology, &table, &sites, &mut world);
     let site_names = sites
         .pops
         .iter()
@@ -143,12 +152,18 @@ fn add_sites(topology: &Topology, world: &mut World) -> Sites {
     let pops = topology
         .pops
         .keys()
-        .map(|name| (name.clone(), world.internet.add_site()))
+        .map(|name| {
+            let site = world.internet.add_site(&Kind::Pop.object(name));
+            (name.clone(), site)
+        })
         .collect();
     let regions = topology
         .regions
         .keys()
-        .map(|name| (name.clone(), world.internet.add_site()))
+        .map(|name| {
+            let site = world.internet.add_site(&Kind::Region.object(name));
+            (name.clone(), site)
+        })
         .collect();
     Sites { pops, regions }
 }
@@ -172,6 +187,7 @@ fn add_nodes(
     let limits = Limits {
         flows_max: topology.defaults.flows_max as usize,
     };
+    let absent = faults::absent_nodes(topology, table);
     for (node, id) in table.nodes.iter().zip(0u16..) {
         let name = node.name.as_str();
         let site = match node.kind {
@@ -187,7 +203,12 @@ fn add_nodes(
             forwarder: AnyForwarder::fresh(node.kind, name, limits, world.seed()),
             ledger: Ledger::default(),
             source: ranks.source(name),
-            down: None,
+            down: absent
+                .contains(&NodeId(id))
+                .then_some(DropReason::ClbNodeDown),
+            stale: false,
+            revision: None,
+            table_share: TableShare::draw(world.seed(), name),
             limits,
             timer_at: None,
             tunnels: vec![None; table.paths.len()],
@@ -195,71 +216,6 @@ fn add_nodes(
             backend: None,
         });
     }
-}
-
-fn add_scenario(
-    topology: &Topology,
-    table: &RouteTable,
-    sites: &Sites,
-    world: &mut World,
-) -> Result<(), BuildError> {
-    for fault in &topology.faults {
-        let struck = playable(fault).then(|| struck(fault, topology, table, sites, world));
-        let Some(struck) = struck.flatten() else {
-            return Err(BuildError::Fault(fault.to_string()));
-        };
-        for (at, act) in acts_of(fault, &struck, &topology.convergence) {
-            world.schedule_act(at, act);
-        }
-    }
-    Ok(())
-}
-
-/// Whether the simulator has acts for what the fault's verb says.
-fn playable(fault: &Fault) -> bool {
-    match &fault.verb {
-        FaultVerb::Down => true,
-        FaultVerb::Degrade(degrade) => {
-            let shares = [
-                degrade.reorder_ppm,
-                degrade.duplicate_ppm,
-                degrade.corrupt_ppm,
-            ];
-            shares.iter().all(Option::is_none) && degrade.mtu_bytes.is_none()
-        }
-        FaultVerb::Hang
-        | FaultVerb::Drain
-        | FaultVerb::Withdraw
-        | FaultVerb::Add
-        | FaultVerb::Weight(_)
-        | FaultVerb::Stale => false,
-    }
-}
-
-/// What the object of `fault` is in the world, unless the fault cannot be played at it.
-fn struck(
-    fault: &Fault,
-    topology: &Topology,
-    table: &RouteTable,
-    sites: &Sites,
-    world: &World,
-) -> Option<Struck> {
-    const RESOLVED: &str = "the file's reader resolved the object";
-    let (kind, name) = fault.object.split_once('.').expect(RESOLVED);
-    if kind == Kind::Link.word() {
-        let link = &topology.links[name];
-        return Some(Struck::Link(links::directions(fault, link, world)));
-    }
-    let node = table.node_named(&fault.object)?;
-    let struck = match world.nodes[node.index()].backend {
-        Some(host) => Struck::Host { node, host },
-        None => Struck::Pop {
-            node,
-            site: *sites.pops.get(name)?,
-        },
-    };
-    let plain = fault.verb == FaultVerb::Down;
-    plain.then_some(struck)
 }
 
 fn region_name(table: &RouteTable, region: RegionId) -> &str {

@@ -3,13 +3,14 @@
 //! Tasks lie in a slab and run when they were woken, first in first out. The [`Handle`] (ready queue, new
 //! tasks, timers) stands apart from the world: a waker may fire while the world is locked, and a future is
 //! polled and dropped while it is not. The executor knows no time; the world calls [`Handle::fire`] when a
-//! timer that it was asked to keep is due.
+//! timer that it was asked to keep is due. A host may hang: its tasks are then kept aside when their turn comes.
 //!
 //! Invariant: a task is in the ready queue at most once, and a waker of an ended task wakes nothing.
 
 mod ready;
 mod timers;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,6 +98,9 @@ pub struct Executor {
     free: Vec<u32>,
     batch: Vec<TaskId>,
     fresh: Vec<(HostId, Task)>,
+    /// Hosts whose tasks do not run, and those of their tasks that were woken meanwhile.
+    hanging: BTreeSet<HostId>,
+    kept_aside: Vec<TaskId>,
     alive: usize,
     polls: u64,
 }
@@ -149,6 +153,7 @@ impl Executor {
             .collect();
         let mut killed = spawned.len();
         drop(spawned);
+        self.release_host(host);
         for index in 0..self.slots.len() {
             if self.slots[index].host == host && self.slots[index].task.is_some() {
                 self.end(index as u32);
@@ -156,6 +161,23 @@ impl Executor {
             }
         }
         killed
+    }
+
+    /// From here on the tasks of `host` do not run, though they may be woken and new ones spawned.
+    pub fn hang_host(&mut self, host: HostId) {
+        self.hanging.insert(host);
+    }
+
+    /// The tasks of `host` run again: those that were woken meanwhile queue up in that order.
+    pub fn release_host(&mut self, host: HostId) {
+        self.hanging.remove(&host);
+        for id in std::mem::take(&mut self.kept_aside) {
+            if self.slots[id.index as usize].host == host {
+                self.handle.0.ready.push(id);
+            } else {
+                self.kept_aside.push(id);
+            }
+        }
     }
 
     /// Drops every task, those included that are spawned by dropping others.
@@ -231,6 +253,10 @@ impl Executor {
         let slot = &mut self.slots[id.index as usize];
         if slot.wake.id() != id {
             return;
+        }
+        if self.hanging.contains(&slot.host) {
+            // It still counts as queued, so that no wake-up queues it a second time.
+            return self.kept_aside.push(id);
         }
         // From here on a wake-up queues the task again, also one that comes during the poll.
         slot.wake.dequeued();

@@ -52,7 +52,7 @@ pub(crate) fn report(
         clients,
         links: links(world),
         assumed_links: assumed_links(topology),
-        faults: faults(topology, now),
+        faults: faults(world, now),
         slos: slos(topology, &sums),
         flows: flows(world),
         drops: causes(&world.drops()),
@@ -205,24 +205,23 @@ fn assumed_links(topology: &Topology) -> Vec<AssumedLink> {
         .collect()
 }
 
-fn faults(topology: &Topology, now: Instant) -> Vec<FaultReport> {
-    let mut faults: Vec<FaultReport> = Vec::new();
-    for fault in &topology.faults {
-        let mut add = |at: core::time::Duration, what: String| {
-            if Instant::ZERO + at <= now {
-                faults.push(FaultReport {
-                    at_s: at.as_secs_f64(),
-                    what,
-                });
+/// What came of each fault's beginning and end, as far as the run got to it.
+fn faults(world: &World, now: Instant) -> Vec<FaultReport> {
+    let entries = world.budget.entries().iter();
+    let happened = entries.filter(|entry| entry.at <= now);
+    happened
+        .map(|entry| {
+            let after = |sign: Option<Instant>| Some(sign?.since(entry.at).as_secs_f64());
+            FaultReport {
+                at_s: entry.at.as_secs_f64(),
+                what: entry.what.clone(),
+                detected_s: after(entry.detected),
+                withdrawn_s: after(entry.withdrawn),
+                moved_s: after(entry.moved),
+                refused: entry.refused.clone(),
             }
-        };
-        add(fault.at, fault.to_string());
-        if let Some(end) = fault.end() {
-            add(end, fault.end_name());
-        }
-    }
-    faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
-    faults
+        })
+        .collect()
 }
 
 fn slos(topology: &Topology, sums: &Sums) -> Vec<crate::report::SloReport> {
@@ -253,6 +252,8 @@ fn flows(world: &World) -> FlowReport {
         opened: tally.opened,
         established: tally.established,
         moved: tally.moved,
+        taken_over: tally.taken_over,
+        lost: tally.lost,
         closed: tally
             .closed
             .iter()
@@ -263,7 +264,7 @@ fn flows(world: &World) -> FlowReport {
     // A flow that changes hands is taken over by one node and ends as handed over at the other.
     assert_eq!(
         flows.opened + tally.taken_over,
-        tally.closed_total() + flows.still_open,
+        tally.closed_total() + tally.lost + flows.still_open,
         "conservation of flows"
     );
     flows

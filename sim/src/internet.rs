@@ -2,18 +2,25 @@
 //!
 //! A site is a place where the provider meets the Internet: a POP, or a region's own edge. Each client
 //! population has one public path (two links) to each site that its file names an RTT for. The catchment
-//! is ideal: lowest RTT among the publishers that the Internet believes announced; it learns of a POP's
-//! loss and return `convergence` later, and packets meanwhile still go where it last believed.
+//! is ideal: lowest RTT among the publishers that the population has heard of; it hears of a change some time
+//! after, and its packets meanwhile still go where it last believed.
+
+mod announcements;
 
 use core::hash::BuildHasherDefault;
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyedge_net::flow::Address;
+use anyedge_net::rng::Seed;
+use anyedge_topologies::Convergence;
 use siphasher::sip::SipHasher13;
 
 use crate::executor::HostId;
 use crate::world::LinkId;
+
+pub(crate) use announcements::{Change, News};
+use announcements::{Hearing, Site};
 
 /// A place where the provider meets the Internet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -38,6 +45,9 @@ pub(crate) struct Population {
     pub(crate) paths: BTreeMap<SiteId, PublicPath>,
     /// Pinned to one site: the direct path of the comparison. `None`: anycast.
     pub(crate) pinned: Option<SiteId>,
+    hearing: BTreeMap<SiteId, Hearing>,
+    /// VIPs that a site announces no longer, as far as this population has heard.
+    unheard: BTreeSet<(usize, SiteId)>,
     /// The site that each VIP's packets enter now, by VIP number.
     catchment: Vec<Option<SiteId>>,
 }
@@ -50,23 +60,35 @@ struct AnycastVip {
 type AddressMap<T> = HashMap<Address, T, BuildHasherDefault<SipHasher13>>;
 
 /// Routing between clients and sites.
-#[derive(Default)]
 pub(crate) struct Internet {
+    seed: Seed,
+    convergence: Convergence,
     populations: Vec<Population>,
     hosts: AddressMap<(HostId, PopulationId)>,
     vips: AddressMap<usize>,
     anycast: Vec<AnycastVip>,
-    /// Whether the Internet believes the site announces, by site.
-    announced: Vec<bool>,
+    sites: Vec<Site>,
 }
 
 impl Internet {
-    pub(crate) fn add_site(&mut self) -> SiteId {
-        self.announced.push(true);
-        SiteId(
-            u16::try_from(self.announced.len() - 1)
-                .expect("the builder bounds the number of sites"),
-        )
+    /// An Internet of nobody, where news travel as `convergence` says.
+    pub(crate) fn new(seed: Seed, convergence: Convergence) -> Internet {
+        Internet {
+            seed,
+            convergence,
+            populations: Vec::new(),
+            hosts: AddressMap::default(),
+            vips: AddressMap::default(),
+            anycast: Vec::new(),
+            sites: Vec::new(),
+        }
+    }
+
+    /// Adds a site, which announces what it publishes from the beginning on.
+    pub(crate) fn add_site(&mut self, name: &str) -> SiteId {
+        let id = u16::try_from(self.sites.len()).expect("the builder bounds the number of sites");
+        self.sites.push(Site::named(name));
+        SiteId(id)
     }
 
     pub(crate) fn add_vip(
@@ -89,13 +111,22 @@ impl Internet {
     ) -> PopulationId {
         let id = u16::try_from(self.populations.len())
             .expect("the builder bounds the number of populations");
+        let hears = |site: &SiteId| {
+            let of = &self.sites[usize::from(site.0)].name;
+            Hearing::draw(&self.convergence, self.seed, &name, of)
+        };
+        let hearing = paths.keys().map(|site| (*site, hears(site))).collect();
         let mut population = Population {
             name,
             paths,
             pinned,
+            hearing,
+            unheard: BTreeSet::new(),
             catchment: Vec::new(),
         };
-        population.route(&self.anycast, &self.announced);
+        population.catchment = (0..self.anycast.len())
+            .map(|vip| population.entry(vip, &self.anycast[vip]))
+            .collect();
         self.populations.push(population);
         PopulationId(id)
     }
@@ -104,12 +135,51 @@ impl Internet {
         self.hosts.insert(address, (host, population));
     }
 
-    /// The Internet learns whether `site` announces.
-    pub(crate) fn announce(&mut self, site: SiteId, announced: bool) {
-        self.announced[usize::from(site.0)] = announced;
-        for population in &mut self.populations {
-            population.route(&self.anycast, &self.announced);
+    /// The number of the VIP with that address.
+    pub(crate) fn vip(&self, address: Address) -> Option<usize> {
+        self.vips.get(&address).copied()
+    }
+
+    /// Something changed at `site`: who hears what of it, and how much later.
+    pub(crate) fn change(&mut self, site: SiteId, change: Change) -> Vec<(Duration, News)> {
+        let published = |(_, vip): &(usize, &AnycastVip)| vip.publishers.contains(&site);
+        let vips = self.anycast.iter().enumerate().filter(published);
+        let vips: Vec<usize> = vips.map(|(number, _)| number).collect();
+        let changed = self.sites[usize::from(site.0)].change(change, &vips);
+        let mut news = Vec::new();
+        for (vip, announced, edition) in changed {
+            for (population, id) in self.populations.iter().zip((0..).map(PopulationId)) {
+                let Some(hearing) = population.hearing.get(&site) else {
+                    continue;
+                };
+                if population.pinned.is_none() {
+                    let heard = News {
+                        population: id,
+                        site,
+                        announced,
+                        vip,
+                        edition,
+                    };
+                    news.push((hearing.of(announced), heard));
+                }
+            }
         }
+        news
+    }
+
+    /// A population hears `news`; whether its packets enter elsewhere from now on.
+    pub(crate) fn hear(&mut self, news: &News) -> bool {
+        if !self.sites[usize::from(news.site.0)].is_latest(news) {
+            return false;
+        }
+        let population = &mut self.populations[usize::from(news.population.0)];
+        if news.announced {
+            population.unheard.remove(&(news.vip, news.site));
+        } else {
+            population.unheard.insert((news.vip, news.site));
+        }
+        let entry = population.entry(news.vip, &self.anycast[news.vip]);
+        core::mem::replace(&mut population.catchment[news.vip], entry) != entry
     }
 
     /// The link that a client's packet to `destination` takes; `None` when no site announces it.
@@ -140,18 +210,14 @@ impl Internet {
 }
 
 impl Population {
-    fn route(&mut self, anycast: &[AnycastVip], announced: &[bool]) {
-        self.catchment = anycast
+    /// The site that packets to the VIP of that number enter by.
+    fn entry(&self, number: usize, vip: &AnycastVip) -> Option<SiteId> {
+        vip.publishers
             .iter()
-            .map(|vip| {
-                vip.publishers
-                    .iter()
-                    .filter(|site| announced[usize::from(site.0)])
-                    .filter_map(|site| self.paths.get(site).map(|path| (path.rtt, *site)))
-                    .min()
-                    .map(|(_, site)| site)
-            })
-            .collect();
+            .filter(|site| !self.unheard.contains(&(number, **site)))
+            .filter_map(|site| self.paths.get(site).map(|path| (path.rtt, *site)))
+            .min()
+            .map(|(_, site)| site)
     }
 }
 
@@ -169,10 +235,18 @@ mod tests {
 
     const VIP: Address = Address::v4([203, 0, 113, 10]);
 
+    fn hear_all(internet: &mut Internet, site: SiteId, change: Change) {
+        for (_, news) in internet.change(site, change) {
+            internet.hear(&news);
+        }
+    }
+
     #[test]
     fn clients_enter_by_the_lowest_rtt_that_is_believed_announced() {
-        let mut internet = Internet::default();
-        let [tokyo, seoul, unpublished] = [0; 3].map(|_| internet.add_site());
+        let at_once = Convergence::fixed(Duration::ZERO);
+        let mut internet = Internet::new(Seed(1), at_once);
+        let [tokyo, seoul, unpublished] =
+            ["tokyo", "seoul", "unpublished"].map(|name| internet.add_site(name));
         internet.add_vip([VIP].into_iter(), vec![tokyo, seoul]);
         let paths = BTreeMap::from([
             (tokyo, path(9, 10)),
@@ -183,17 +257,82 @@ mod tests {
         let direct =
             internet.add_population("client.osaka/direct".into(), paths, Some(unpublished));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
-        internet.announce(tokyo, false);
+        hear_all(&mut internet, tokyo, Change::Present(false));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(20)));
-        internet.announce(seoul, false);
+        hear_all(&mut internet, seoul, Change::Withheld(true));
         assert_eq!(
             internet.towards(osaka, VIP),
             None,
             "a VIP without publishers is unreachable"
         );
         assert_eq!(internet.towards(direct, VIP), Some(LinkId(30)));
-        internet.announce(tokyo, true);
+        hear_all(&mut internet, tokyo, Change::Present(true));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
         assert_eq!(internet.towards(osaka, Address::v4([192, 0, 2, 1])), None);
+    }
+
+    #[test]
+    fn each_population_hears_after_a_time_of_its_own_and_later_news_overtake() {
+        let mut internet = Internet::new(Seed(7), Convergence::default());
+        let tokyo = internet.add_site("pop.tokyo");
+        let seoul = internet.add_site("pop.seoul");
+        internet.add_vip([VIP].into_iter(), vec![tokyo, seoul]);
+        let paths = BTreeMap::from([(tokyo, path(9, 10)), (seoul, path(30, 20))]);
+        let names = (0..400).map(|number| format!("client.{number}"));
+        let all: Vec<PopulationId> = names
+            .map(|name| internet.add_population(name, paths.clone(), None))
+            .collect();
+        let withdrawn = internet.change(tokyo, Change::Present(false));
+        assert_eq!(withdrawn.len(), all.len());
+        let by = |seconds| {
+            let limit = Duration::from_secs(seconds);
+            withdrawn
+                .iter()
+                .filter(|(after, _)| *after <= limit)
+                .count()
+        };
+        assert!((300..340).contains(&by(10)), "80 % within 10 s: {}", by(10));
+        assert!(
+            (345..375).contains(&by(120)),
+            "90 % within 120 s: {}",
+            by(120)
+        );
+        let (first, news) = (all[0], withdrawn[0].1);
+        assert!(internet.hear(&news));
+        assert_eq!(internet.towards(first, VIP), Some(LinkId(20)));
+        let back = internet.change(tokyo, Change::Present(true));
+        assert!(!internet.hear(&withdrawn[1].1), "it has been overtaken");
+        assert_eq!(internet.towards(all[1], VIP), Some(LinkId(10)));
+        assert!(internet.hear(&back[0].1));
+        assert_eq!(internet.towards(first, VIP), Some(LinkId(10)));
+        let times = |internet: &mut Internet| {
+            let again = internet.change(tokyo, Change::Wants(0, false));
+            again.iter().map(|(after, _)| *after).collect::<Vec<_>>()
+        };
+        let first_times: Vec<Duration> = withdrawn.iter().map(|(after, _)| *after).collect();
+        assert_eq!(times(&mut internet), first_times, "drawn once for all");
+    }
+
+    #[test]
+    fn a_site_announces_only_what_nobody_has_a_reason_to_withhold() {
+        let mut internet = Internet::new(Seed(7), Convergence::fixed(Duration::from_secs(3)));
+        let tokyo = internet.add_site("pop.tokyo");
+        internet.add_vip([VIP].into_iter(), vec![tokyo]);
+        let paths = BTreeMap::from([(tokyo, path(9, 10))]);
+        internet.add_population("client.osaka".into(), paths, None);
+        let vip = internet.vip(VIP).expect("it was added");
+        let news = internet.change(tokyo, Change::Withheld(true));
+        assert_eq!(news.len(), 1);
+        assert_eq!(news[0].0, Duration::from_secs(3));
+        for change in [
+            Change::Wants(vip, false),
+            Change::Present(false),
+            Change::Present(true),
+            Change::Withheld(false),
+        ] {
+            assert_eq!(internet.change(tokyo, change), [], "{change:?}");
+        }
+        let news = internet.change(tokyo, Change::Wants(vip, true));
+        assert!(news[0].1.announced);
     }
 }

@@ -6,6 +6,7 @@
 //! link says when it arrives, a node's forwarder says where it goes next, until a host takes it or somebody
 //! drops it for a counted reason.
 
+mod budget;
 mod build;
 pub mod digest;
 pub mod executor;
@@ -22,6 +23,7 @@ pub mod report;
 pub mod run;
 mod scenario;
 pub mod stack;
+mod steward;
 mod tally;
 mod underlay;
 mod verdict;

@@ -10,9 +10,10 @@
 //!
 //! A link may go down: what is on the wire then is lost, and so is what is sent meanwhile (`LinkDown`). Each
 //! outage has a number, which every packet on the wire carries, so that a packet sent before it never
-//! arrives after it. A link may also get worse for a time and be restored.
+//! arrives after it. A link may also get worse for a time and be restored; then it may also let packets
+//! overtake each other, double them and damage them.
 //!
-//! Invariant: offered = delivered + dropped + on the wire.
+//! Invariant: offered = delivered + dropped + on the wire, doubles included.
 
 use core::time::Duration;
 
@@ -24,8 +25,10 @@ use anyedge_topologies::{Degrade, Loss};
 use crate::order::Source;
 
 mod loss;
+mod wear;
 
 use loss::Losses;
+pub(crate) use wear::Wear;
 
 /// What a link is made of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +47,8 @@ pub(crate) struct LinkSpec {
     pub(crate) queue_bytes_max: u64,
     /// Largest packet in bytes, outer headers included.
     pub(crate) mtu: usize,
+    /// What it does to packets beside losing them.
+    pub(crate) wear: Wear,
 }
 
 /// One direction of a link.
@@ -54,6 +59,8 @@ pub(crate) struct Link {
     pub(crate) dropped: DropCounts,
     /// Outages so far: what was sent before the latest does not arrive.
     pub(crate) outages: u16,
+    /// Packets that the link made of others.
+    pub(crate) doubled: u64,
     up: bool,
     /// What it was before it got worse.
     sound: Option<Box<LinkSpec>>,
@@ -63,6 +70,9 @@ pub(crate) struct Link {
     last_arrival: Instant,
     losses: Losses,
     jitter: Rng,
+    /// There once the link was worn.
+    draws: Option<Box<wear::Draws>>,
+    seed: Seed,
 }
 
 impl Link {
@@ -75,6 +85,7 @@ impl Link {
             delivered: 0,
             dropped: DropCounts::default(),
             outages: 0,
+            doubled: 0,
             up: true,
             sound: None,
             on_wire: 0,
@@ -83,6 +94,8 @@ impl Link {
             last_arrival: Instant::ZERO,
             losses,
             jitter,
+            draws: None,
+            seed,
         }
     }
 
@@ -119,8 +132,46 @@ impl Link {
         if !self.spec.jitter.is_zero() {
             arrival += self.jitter.up_to(self.spec.jitter);
         }
-        self.last_arrival = arrival.max(self.last_arrival);
-        Ok(self.last_arrival)
+        let arrival = arrival.max(self.last_arrival);
+        let wear = self.spec.wear;
+        if wear.reorder_ppm > 0
+            && let Some(longer) = self.draws().held_back(wear)
+        {
+            // Those behind it do not wait for it.
+            return Ok(arrival + longer);
+        }
+        self.last_arrival = arrival;
+        Ok(arrival)
+    }
+
+    /// Whether packets that were sent arrive as they were, once.
+    #[inline]
+    pub(crate) fn is_faithful(&self) -> bool {
+        self.spec.wear.duplicate_ppm == 0 && self.spec.wear.corrupt_ppm == 0
+    }
+
+    /// Damages the packet just sent, if it is to be.
+    pub(crate) fn corrupt(&mut self, bytes: &mut [u8]) {
+        let wear = self.spec.wear;
+        self.draws().corrupt(wear, bytes);
+    }
+
+    /// Whether the packet just sent arrives a second time. The double is the caller's to make, and counted.
+    pub(crate) fn doubles(&mut self) -> bool {
+        let wear = self.spec.wear;
+        let doubles = self.draws().doubles(wear);
+        if doubles {
+            self.offered += 1;
+            self.on_wire += 1;
+            self.doubled += 1;
+        }
+        doubles
+    }
+
+    fn draws(&mut self) -> &mut wear::Draws {
+        let (name, seed) = (&self.spec.name, self.seed);
+        self.draws
+            .get_or_insert_with(|| Box::new(wear::Draws::new(name, seed)))
     }
 
     /// A packet arrived at the far end.
@@ -158,6 +209,8 @@ impl Link {
             delay: sound.delay + change.delay.unwrap_or_default(),
             jitter: change.jitter.unwrap_or(sound.jitter),
             loss: change.loss.unwrap_or(sound.loss),
+            mtu: change.mtu_bytes.map_or(sound.mtu, |mtu| mtu as usize),
+            wear: sound.wear.worse(change),
             ..LinkSpec::clone(sound)
         };
         self.become_like(now, worse);
@@ -216,6 +269,7 @@ mod tests {
             loss: Loss::NONE,
             queue_bytes_max: 3_000,
             mtu: 1_500,
+            wear: Wear::NONE,
         }
     }
 
@@ -332,5 +386,78 @@ mod tests {
         // 125 bytes wait, 1 us at the rate that holds again; the wire stays in order.
         assert_eq!(link.send(at(0), 1_500), Ok(at(16_000_000)));
         assert_eq!(link.send(at(20_000_000), 125), Ok(at(30_001_000)));
+    }
+
+    #[test]
+    fn held_back_packets_are_overtaken_within_the_bound_and_nobody_waits_for_them() {
+        let mut link = link(LinkSpec {
+            rate_bps: 0,
+            ..spec()
+        });
+        let reorder_ppm = Some(200_000);
+        link.degrade(
+            at(0),
+            &Degrade {
+                reorder_ppm,
+                ..Degrade::default()
+            },
+        );
+        let delay = 10_000_000;
+        let late: Vec<u64> = (0..10_000)
+            .map(|n| {
+                let arrival = link.send(at(n * 1_000), 100).expect("nothing is lost");
+                arrival.as_nanos() - n * 1_000 - delay
+            })
+            .filter(|late| *late > 0)
+            .collect();
+        assert!((1_800..2_200).contains(&late.len()), "{}", late.len());
+        let most = nanos(wear::HELD_BACK_MAX);
+        assert!(late.iter().all(|late| *late <= most));
+        assert!(late.iter().any(|late| *late > most * 9 / 10));
+    }
+
+    #[test]
+    fn doubles_are_offered_like_any_packet_and_balance() {
+        let mut link = link(LinkSpec {
+            rate_bps: 0,
+            ..spec()
+        });
+        assert!(link.is_faithful());
+        link.degrade(
+            at(0),
+            &Degrade {
+                duplicate_ppm: Some(500_000),
+                ..Degrade::default()
+            },
+        );
+        assert!(!link.is_faithful());
+        for n in 0..1_000 {
+            assert!(link.send(at(n), 100).is_ok());
+            if link.doubles() {
+                link.cut_off(DropReason::RunEnded);
+            }
+            link.arrived();
+        }
+        link.assert_conserved();
+        assert!((400..600).contains(&link.doubled), "{}", link.doubled);
+        assert_eq!(link.dropped.total(), link.doubled);
+        link.restore(at(1_000));
+        assert!(link.is_faithful());
+    }
+
+    #[test]
+    fn a_smaller_mtu_holds_until_the_link_is_restored() {
+        let mut link = link(spec());
+        link.degrade(
+            at(0),
+            &Degrade {
+                mtu_bytes: Some(1_280),
+                ..Degrade::default()
+            },
+        );
+        assert_eq!(link.send(at(0), 1_281), Err(DropReason::LinkMtu));
+        assert!(link.send(at(0), 1_280).is_ok());
+        link.restore(at(0));
+        assert!(link.send(at(0), 1_500).is_ok());
     }
 }

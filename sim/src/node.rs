@@ -3,11 +3,12 @@
 //! The forwarder is the one that runs live; only its driver is here. A node takes packets one at a time,
 //! in event order, and asks for at most one timer event at a time.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::forwarder::{Forwarder, LocalEvent};
-use anyedge_net::id::{NodeId, PathId};
+use anyedge_net::id::{NodeId, PathId, Revision};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
@@ -75,6 +76,26 @@ impl Forwarder for AnyForwarder {
     }
 }
 
+/// How far a node is from who writes the tables: a share, in millionths, of the longest way there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TableShare(u32);
+
+impl TableShare {
+    const WHOLE: u32 = 1_000_000;
+
+    /// That of the node of that name: between half of the longest way and all of it.
+    pub(crate) fn draw(seed: Seed, node: &str) -> TableShare {
+        let half = u64::from(Self::WHOLE / 2);
+        let more = seed.stream(node, "way of tables").below(half + 1);
+        TableShare((half + more) as u32)
+    }
+
+    /// Its part of `longest`.
+    pub(crate) fn of(self, longest: Duration) -> Duration {
+        longest * self.0 / Self::WHOLE
+    }
+}
+
 /// A forwarder and its place in the world.
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -83,6 +104,12 @@ pub(crate) struct Node {
     pub(crate) source: Source,
     /// `None` while it runs; else what packets to it are lost as.
     pub(crate) down: Option<DropReason>,
+    /// Cut off from who writes the tables.
+    pub(crate) stale: bool,
+    /// Of the table in force.
+    pub(crate) revision: Option<Revision>,
+    /// What share of the longest way of a table its own is.
+    pub(crate) table_share: TableShare,
     pub(crate) limits: Limits,
     /// The earliest timer event that is pending for this node.
     pub(crate) timer_at: Option<Instant>,

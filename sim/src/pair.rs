@@ -19,7 +19,7 @@ use crate::digest::{Cover, TraceDigest};
 use crate::executor::{Executor, HostId};
 use crate::host::{Shared, SimHost};
 use crate::internet::{PublicPath, SiteId};
-use crate::link::{Link, LinkSpec};
+use crate::link::{Link, LinkSpec, Wear};
 use crate::order::Source;
 use crate::stack::{HostConfig, HostStack};
 use crate::world::{Attachment, HostEntry, LinkEnd, LinkId, World};
@@ -117,7 +117,7 @@ fn build(seed: Seed, wire: Wire, executor: &Executor) -> World {
     });
     // Each host is a population of its own that knows one site: where the other one is.
     let [site_a, site_b] = [HOST_A, HOST_B].map(|(_, addresses)| {
-        let site = world.internet.add_site();
+        let site = world.internet.add_site("wire");
         let own = addresses.into_iter().map(Into::into);
         world.internet.add_vip(own, vec![site]);
         site
@@ -136,6 +136,7 @@ fn spec(name: &str, wire: Wire) -> LinkSpec {
         loss: Loss::Share(wire.loss_ppm),
         queue_bytes_max: 1 << 20,
         mtu: 1_500,
+        wear: Wear::NONE,
     }
 }
 

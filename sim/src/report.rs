@@ -185,6 +185,15 @@ pub struct FaultReport {
     pub at_s: f64,
     /// `<verb> <object>`, such as `down pop.tokyo`.
     pub what: String,
+    /// Seconds until a node noticed; `None` when none did, or nothing was to be noticed.
+    pub detected_s: Option<f64>,
+    /// Seconds until the last population whose packets went elsewhere by it had heard of a withdrawal.
+    pub withdrawn_s: Option<f64>,
+    /// Seconds until the last flow had moved to another POP or CLB node.
+    pub moved_s: Option<f64>,
+    /// Why what it asked for was refused; absent when it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// A service level.
@@ -200,7 +209,7 @@ pub struct SloReport {
     pub kept: bool,
 }
 
-/// What became of the flows: `opened = sum(closed) + still_open`.
+/// What became of the flows: `opened + taken_over = sum(closed) + lost + still_open`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct FlowReport {
     /// Given to a target.
@@ -209,6 +218,10 @@ pub struct FlowReport {
     pub established: u64,
     /// Changes of a flow's POP.
     pub moved: u64,
+    /// Flows of another CLB node that one went on with.
+    pub taken_over: u64,
+    /// In the connection table of a CLB node that crashed.
+    pub lost: u64,
     /// Left the connection tables, by cause.
     pub closed: BTreeMap<String, u64>,
     /// In a connection table when the run ended.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::rng::Seed;
+use anyedge_net::route_table::Mechanisms;
 use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
 use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
@@ -39,6 +40,8 @@ pub struct Options {
     pub cover: Cover,
     /// Events between two calls of the progress callback; 0: the default.
     pub progress_every: u64,
+    /// What of the forwarders' mechanisms is on: all of it, except in tests that show what each is for.
+    pub mechanisms: Mechanisms,
     /// For tests of the digest.
     #[doc(hidden)]
     pub perturbation: Option<Perturbation>,
@@ -132,7 +135,8 @@ fn serve(shared: &Arc<Shared>, served: &BackendHost) {
     backend::serve(&host, config, Arc::new(Unobserved)).expect("a fresh host has every port free");
 }
 
-/// Ends the services of machines that stopped, and starts those of machines that came back.
+/// Ends the services of machines that stopped, starts those of machines that came back, and lets machines
+/// hang or go on.
 fn follow_power(executor: &mut Executor, shared: &Arc<Shared>, backends: &[BackendHost]) {
     let changes = shared.world().take_power();
     for (host, power) in changes {
@@ -144,6 +148,8 @@ fn follow_power(executor: &mut Executor, shared: &Arc<Shared>, backends: &[Backe
                 let served = backends.iter().find(|served| served.host == host);
                 serve(shared, served.expect("only backends' machines stop"));
             }
+            Power::Hangs => executor.hang_host(host),
+            Power::GoesOn => executor.release_host(host),
         }
     }
 }

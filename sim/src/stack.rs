@@ -142,13 +142,13 @@ impl HostStack {
         match parsed.flow.protocol {
             wire::udp::PROTOCOL => {
                 if !transport_is_sound(packet.bytes(), &parsed) {
-                    return drop_packet(packet, DropReason::Malformed, io);
+                    return drop_packet(packet, DropReason::BadChecksum, io);
                 }
                 self.on_datagram(packet, &parsed, io)
             }
             wire::tcp::PROTOCOL => {
                 if !transport_is_sound(packet.bytes(), &parsed) {
-                    return drop_packet(packet, DropReason::Malformed, io);
+                    return drop_packet(packet, DropReason::BadChecksum, io);
                 }
                 let outcome = self
                     .tcp
@@ -207,7 +207,7 @@ impl HostStack {
             return drop_packet(packet, DropReason::UnsupportedProtocol, io);
         }
         if !transport_is_sound(packet.bytes(), parsed) {
-            return drop_packet(packet, DropReason::Malformed, io);
+            return drop_packet(packet, DropReason::BadChecksum, io);
         }
         if !self.local.has(parsed.flow.dst) {
             return drop_packet(packet, DropReason::NotForHost, io);

@@ -17,6 +17,8 @@ pub(crate) struct EventTally {
     pub(crate) moved: u64,
     /// Flows that left the connection tables, by cause.
     pub(crate) closed: BTreeMap<FlowEnd, u64>,
+    /// Flows in the tables of nodes that crashed.
+    pub(crate) lost: u64,
     /// Route tables put in force.
     pub(crate) applied: u64,
 }
@@ -28,6 +30,7 @@ impl EventTally {
             Event::FlowEstablished { .. } => self.established += 1,
             Event::FlowMoved { .. } => self.moved += 1,
             Event::FlowClosed { end, .. } => *self.closed.entry(*end).or_default() += 1,
+            Event::FlowTakenOver { .. } => self.taken_over += 1,
             Event::TableApplied(_) => self.applied += 1,
             Event::PathState { .. }
             | Event::PeerState { .. }
@@ -37,7 +40,6 @@ impl EventTally {
             | Event::AllTargetsAbnormal { .. }
             | Event::SynGate { .. }
             | Event::SlotsResynced { .. } => {}
-            Event::FlowTakenOver { .. } => self.taken_over += 1,
         }
     }
 

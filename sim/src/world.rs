@@ -10,7 +10,9 @@
 mod conservation;
 mod fate;
 mod outside;
+mod steering;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::{DropCounts, DropReason};
@@ -26,7 +28,9 @@ use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire;
 use anyedge_net::wire::ip::destination;
+use anyedge_topologies::Convergence;
 
+use crate::budget::Budget;
 use crate::digest::TraceDigest;
 use crate::executor::{Handle, HostId, TimerId};
 use crate::internet::{Internet, PopulationId};
@@ -36,6 +40,7 @@ use crate::order::{Kind, Source};
 use crate::queue::EventQueue;
 use crate::scenario::Act;
 use crate::stack::{FlowTimer, HostStack, Io, Outcome};
+use crate::steward::Steward;
 use crate::tally::EventTally;
 use crate::underlay::{self, Neighbours};
 
@@ -147,6 +152,9 @@ pub(crate) struct World {
     recorder: Option<Box<Recorder>>,
     /// Machines that stopped or started, for the executor to follow.
     power: Vec<(HostId, Power)>,
+    /// Who writes the route tables; nobody in worlds of a single table.
+    pub(crate) steward: Option<Box<Steward>>,
+    pub(crate) budget: Budget,
 }
 
 impl World {
@@ -172,7 +180,7 @@ impl World {
             links: Vec::new(),
             ends: Vec::new(),
             hosts: Vec::new(),
-            internet: Internet::default(),
+            internet: Internet::new(seed, Convergence::fixed(Duration::ZERO)),
             lost: DropCounts::default(),
             digest,
             tally: EventTally::default(),
@@ -181,6 +189,8 @@ impl World {
             steps: 0,
             recorder: None,
             power: Vec::new(),
+            steward: None,
+            budget: Budget::default(),
         }
     }
 
@@ -288,14 +298,7 @@ impl World {
         self.neighbours = Neighbours::of(&table);
         self.table = Arc::clone(&table);
         for index in 0..self.nodes.len() {
-            let node = &mut self.nodes[index];
-            node.ledger.apply(
-                &mut node.forwarder,
-                self.now,
-                Arc::clone(&table),
-                &mut self.out,
-            );
-            self.after_node(index);
+            self.table_reaches(self.nodes[index].id, Arc::clone(&table));
         }
     }
 
@@ -337,9 +340,16 @@ impl World {
         let parsed = wire::parse(bytes).map_err(|_| DropReason::Malformed)?;
         let region = &self.table.regions[region.index()];
         let slot = slot::of_hash(parsed.flow.hash(&self.table.hash_key));
-        match region.slots.owners(slot).primary {
-            NodeId::UNKNOWN => Err(DropReason::NoSlotOwner),
-            node => Ok(node),
+        let owners = region.slots.owners(slot);
+        let is_up = |node: &&NodeId| {
+            let node = self.nodes.get(node.index());
+            node.is_some_and(|node| node.down.is_none())
+        };
+        match [owners.primary, owners.secondary].iter().find(is_up) {
+            Some(node) => Ok(*node),
+            None if owners.primary == NodeId::UNKNOWN => Err(DropReason::NoSlotOwner),
+            // It is lost there, as what that node is down for.
+            None => Ok(owners.primary),
         }
     }
 
@@ -434,6 +444,9 @@ impl World {
         for event in events.drain(..) {
             self.digest.event(self.now, rank, &event);
             self.tally.add(&event);
+            if matters_to_others(&event) {
+                self.notice(index, &event);
+            }
             if let Some(recorder) = &mut self.recorder {
                 recorder.tell(self.now, index, event);
             }
@@ -483,6 +496,11 @@ impl World {
             Ok(arrival) => {
                 let tie = entry.source.next(Kind::Delivery);
                 let outages = entry.outages;
+                let packet = if entry.is_faithful() {
+                    packet
+                } else {
+                    self.spoil(link, arrival, packet)
+                };
                 self.queue
                     .push(arrival, tie, Happening::Delivery(link, outages, packet));
             }
@@ -547,5 +565,25 @@ impl World {
     fn lose(&mut self, packet: Packet, reason: DropReason) {
         self.out.pool_mut().take_back(packet);
         self.lost.add(reason);
+    }
+}
+
+/// Whether an event concerns more than the node that tells it.
+fn matters_to_others(event: &Event) -> bool {
+    match event {
+        Event::PeerState { .. }
+        | Event::PathGrey { .. }
+        | Event::Announcement { .. }
+        | Event::TargetHealth { .. }
+        | Event::FlowTakenOver { .. }
+        | Event::FlowMoved { .. } => true,
+        Event::TableApplied(_)
+        | Event::PathState { .. }
+        | Event::AllTargetsAbnormal { .. }
+        | Event::SynGate { .. }
+        | Event::SlotsResynced { .. }
+        | Event::FlowOpened { .. }
+        | Event::FlowEstablished { .. }
+        | Event::FlowClosed { .. } => false,
     }
 }

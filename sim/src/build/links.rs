@@ -7,7 +7,7 @@ use anyedge_net::route_table::{Path, PathEnds, RouteTable};
 use anyedge_topologies::{Client, Fault, FaultVerb, Kind, Line, Topology};
 
 use super::ranks::Ranks;
-use crate::link::{Link, LinkSpec};
+use crate::link::{Link, LinkSpec, Wear};
 use crate::world::{LinkEnd, LinkId, World};
 
 /// The name of the direct twin of a population: the same clients, straight to `region`.
@@ -115,21 +115,21 @@ fn figures(topology: &Topology, path: &Path, near: &str) -> (Duration, Line) {
     }
 }
 
-/// The directions of `link` that `fault` concerns.
+/// The directions that `fault` concerns of the link under the path of that name, between two ends.
 pub(super) fn directions(
     fault: &Fault,
-    link: &anyedge_topologies::Link,
+    path: &str,
+    [near, far]: &[String; 2],
     world: &World,
 ) -> Vec<LinkId> {
-    let [near, far] = link.ends.objects();
     let from = match &fault.verb {
         FaultVerb::Degrade(degrade) => degrade.from.as_ref(),
         _ => None,
     };
     let mut paths = world.table.paths.iter();
-    let path = paths.find(|path| path.name == link.name);
+    let path = paths.find(|own| own.name == path);
     let path = path.expect("the table has a path for every link of the file");
-    let ways = ways(&world.table, path).into_iter().zip([&near, &far]);
+    let ways = ways(&world.table, path).into_iter().zip([near, far]);
     let concerned = ways.filter(|(_, end)| from.is_none_or(|from| from == *end));
     let links = concerned.map(|(name, _)| {
         let found = (0..)
@@ -173,6 +173,7 @@ pub(super) fn add(
         loss: line.loss,
         queue_bytes_max: line.queue_bytes_max,
         mtu: line.mtu_bytes as usize,
+        wear: Wear::NONE,
     };
     let link = Link::new(spec, ranks.source(name), world.seed());
     world.add_link(link, end)

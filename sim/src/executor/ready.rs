@@ -23,7 +23,8 @@ pub(super) struct ReadyQueue {
 }
 
 impl ReadyQueue {
-    fn push(&self, id: TaskId) {
+    /// Queues a task that does not stand in the queue.
+    pub(super) fn push(&self, id: TaskId) {
         self.woken
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -202,3 +202,41 @@ fn finishing_drops_tasks_that_are_spawned_by_dropping_others() {
     assert_eq!(count.load(Ordering::Relaxed), 0);
     assert!(executor.alive() == 0 && executor.handle().is_idle());
 }
+
+#[test]
+fn a_host_that_hangs_keeps_its_tasks_and_goes_on_where_it_stood() {
+    let mut executor = Executor::new();
+    let log = Log::default();
+    for (host, name) in [(HOST, "hangs"), (HostId(1), "runs")] {
+        let log = log.clone();
+        executor.handle().spawn(host, async move {
+            log.add(name);
+            yield_times(1).await;
+            log.add(name);
+        });
+    }
+    executor.hang_host(HOST);
+    executor.run_ready();
+    executor.run_ready();
+    assert_eq!(log.text(), "runs runs");
+    assert!(
+        executor.handle().is_idle(),
+        "nothing waits for a host that hangs"
+    );
+    executor.release_host(HOST);
+    executor.run_ready();
+    assert_eq!(log.text(), "runs runs hangs hangs");
+    executor.hang_host(HOST);
+    let log_after = log.clone();
+    executor
+        .handle()
+        .spawn(HOST, async move { log_after.add("late") });
+    executor.run_ready();
+    assert_eq!(
+        executor.kill_host(HOST),
+        1,
+        "a machine that hangs may crash"
+    );
+    executor.run_ready();
+    assert_eq!(log.text(), "runs runs hangs hangs");
+}

@@ -18,7 +18,7 @@ use super::*;
 use crate::digest::{Cover, TraceDigest};
 use crate::executor::Executor;
 use crate::internet::PublicPath;
-use crate::link::{Link, LinkSpec};
+use crate::link::{Link, LinkSpec, Wear};
 use crate::order::Source;
 use crate::stack::HostConfig;
 use crate::world::{Attachment, HostEntry, LinkEnd};
@@ -67,6 +67,7 @@ impl Lab {
             loss: Loss::Share(loss_ppm),
             queue_bytes_max: 1 << 20,
             mtu: 1_500,
+            wear: Wear::NONE,
         };
         let [out, back] = ["out", "back"].map(|name| {
             let link = Link::new(
@@ -78,18 +79,17 @@ impl Lab {
         });
         let addresses: [IpAddr; 2] =
             ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().expect("a literal"));
-        let site = world.internet.add_site();
+        let site = world.internet.add_site("wire");
         world.internet.add_vip(
             addresses.iter().map(|address| (*address).into()),
             vec![site],
         );
-        let rtt = Duration::from_millis(20);
         let mut hosts = Vec::new();
         for (position, (name, to_site)) in
             [("client", out), ("server", back)].into_iter().enumerate()
         {
             let path = PublicPath {
-                rtt,
+                rtt: Duration::from_millis(20),
                 to_site,
                 to_clients: to_site,
             };

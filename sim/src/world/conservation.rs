@@ -53,6 +53,7 @@ impl World {
                 .iter()
                 .map(|node| node.ledger.originated)
                 .sum::<u64>();
+        let doubled: u64 = self.links.iter().map(|link| link.doubled).sum();
         let delivered: u64 = self.hosts.iter().map(|host| host.received).sum();
         let (entered, left) = self
             .recorder
@@ -60,7 +61,7 @@ impl World {
             .map_or((0, 0), |recorder| (recorder.entered, recorder.left));
         let dropped = self.drops().total();
         assert_eq!(
-            originated + entered,
+            originated + doubled + entered,
             delivered + left + dropped,
             "conservation of packets over the whole run"
         );

@@ -5,34 +5,50 @@
 
 use std::sync::Arc;
 
-use super::World;
+use super::{Happening, LinkId, World};
 use crate::executor::HostId;
+use crate::internet::Change;
 use crate::node::AnyForwarder;
+use crate::order::Kind;
 use crate::scenario::Act;
+use anyedge_net::drop_reason::DropReason;
 use anyedge_net::id::NodeId;
+use anyedge_net::packet::Packet;
+use anyedge_net::time::Instant;
 
 /// What became of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Power {
     Off,
     On,
+    /// Its services stand still.
+    Hangs,
+    /// They go on.
+    GoesOn,
 }
 
 impl World {
     pub(super) fn act(&mut self, act: Act) {
         match act {
-            Act::NodeDown(node, reason) => self.nodes[node.index()].down = Some(reason),
+            Act::NodeDown(node, reason) => self.stop_node(node, reason),
             Act::NodeUp(node) => self.start_node(node),
-            Act::Announce(site, announced) => self.internet.announce(site, announced),
             Act::HostDown(host) => {
                 self.hosts[host.index()].stack.crash(self.out.pool_mut());
                 self.power.push((host, Power::Off));
             }
             Act::HostUp(host) => self.power.push((host, Power::On)),
+            Act::Hang(host) => self.power.push((host, Power::Hangs)),
+            Act::Release(host) => self.power.push((host, Power::GoesOn)),
             Act::LinkDown(link) => self.links[link.index()].go_down(),
             Act::LinkUp(link) => self.links[link.index()].come_up(),
             Act::Degrade(link, change) => self.links[link.index()].degrade(self.now, &change),
             Act::Restore(link) => self.links[link.index()].restore(self.now),
+            Act::Withhold(site, withheld) => self.change_site(site, Change::Withheld(withheld)),
+            Act::Stale(node, stale) => self.set_stale(node, stale),
+            Act::Order(object, order) => self.order(&object, &order),
+            Act::Hear(news) => self.hear(&news),
+            Act::Look => self.look(),
+            Act::Table(node, table) => self.table_reaches(node, table),
         }
     }
 
@@ -46,16 +62,42 @@ impl World {
         std::mem::take(&mut self.power)
     }
 
-    /// The node starts: what it knew when it crashed is gone.
+    /// The node stops: what it knew is gone at once.
+    fn stop_node(&mut self, node: NodeId, lost_as: DropReason) {
+        let entry = &mut self.nodes[node.index()];
+        if let AnyForwarder::ClbNode(clb_node) = &entry.forwarder {
+            self.tally.lost += clb_node.flows() as u64;
+        }
+        entry.down = Some(lost_as);
+        let own = &self.table.nodes[node.index()];
+        entry.forwarder = AnyForwarder::fresh(own.kind, &own.name, entry.limits, self.seed);
+        self.set_present(node, false);
+    }
+
+    /// The node starts, with the newest table and nothing else.
     fn start_node(&mut self, node: NodeId) {
         let entry = &mut self.nodes[node.index()];
-        let own = &self.table.nodes[node.index()];
         entry.down = None;
-        entry.forwarder = AnyForwarder::fresh(own.kind, &own.name, entry.limits, self.seed);
-        let table = Arc::clone(&self.table);
-        entry
-            .ledger
-            .apply(&mut entry.forwarder, self.now, table, &mut self.out);
-        self.after_node(node.index());
+        entry.revision = None;
+        self.table_reaches(node, Arc::clone(&self.table));
+        self.set_present(node, true);
+    }
+
+    /// A worn link damages the packet that it has just taken, or makes a second one of it.
+    pub(super) fn spoil(&mut self, link: LinkId, arrival: Instant, mut packet: Packet) -> Packet {
+        let entry = &mut self.links[link.index()];
+        entry.corrupt(packet.bytes_mut());
+        if entry.doubles() {
+            match self.out.pool_mut().lend_copy(packet.bytes(), packet.meta) {
+                Some(double) => {
+                    let tie = entry.source.next(Kind::Delivery);
+                    let outages = entry.outages;
+                    self.queue
+                        .push(arrival, tie, Happening::Delivery(link, outages, double));
+                }
+                None => entry.cut_off(DropReason::PoolEmpty),
+            }
+        }
+        packet
     }
 }

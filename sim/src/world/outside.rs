@@ -13,6 +13,7 @@ use anyedge_topologies::Loss;
 
 use super::{LinkEnd, LinkId, World};
 use crate::executor::HostId;
+use crate::link::Wear;
 
 /// Why a packet of a trace always finds room.
 const SLOT_FREE: &str = "one packet at a time is far below the pool's bound";
@@ -54,6 +55,7 @@ impl World {
             link.spec.delay = core::time::Duration::ZERO;
             link.spec.jitter = core::time::Duration::ZERO;
             link.spec.loss = Loss::NONE;
+            link.spec.wear = Wear::NONE;
         }
         let leaving = self.nodes[node.index()].tunnels.iter().flatten();
         let leaving: Vec<LinkId> = leaving.copied().collect();

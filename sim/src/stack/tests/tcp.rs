@@ -466,7 +466,7 @@ fn damaged_and_misdirected_segments_are_dropped_by_cause() {
     };
     let mut damaged = syn.clone();
     damaged[30] ^= 1;
-    assert_eq!(send(&damaged), Some(DropReason::Malformed));
+    assert_eq!(send(&damaged), Some(DropReason::BadChecksum));
     assert_eq!(send(&syn[..30]), Some(DropReason::Malformed));
     let mut elsewhere = syn.clone();
     let parsed = wire::parse(&syn).expect("hosts send sound packets");

@@ -1,0 +1,141 @@
+//! What follows of what nodes find out: another route table, another way into the network.
+//!
+//! Nodes tell by events. The steward hears which CLB nodes are found dead or alive, the Internet which VIPs a
+//! POP wants announced; both act in their own time, by acts that are put on the calendar here.
+
+use std::sync::Arc;
+
+use anyedge_net::event::Event;
+use anyedge_net::id::NodeId;
+use anyedge_net::route_table::{NodeKind, RouteTable};
+
+use super::World;
+use crate::internet::{Change, News, SiteId};
+use crate::scenario::Act;
+use crate::steward::{Order, Steward};
+
+impl World {
+    /// The node at `index` told something that concerns more than itself.
+    pub(super) fn notice(&mut self, index: usize, event: &Event) {
+        let here = self.nodes[index].id;
+        self.budget.note(self.now, here, event);
+        match *event {
+            Event::PeerState { path, peer, up } => {
+                if let Some(steward) = &mut self.steward {
+                    steward.hear(self.now, &self.table, (here, peer), path, up);
+                    self.set_alarm();
+                }
+            }
+            Event::Announcement { vip, announced } => {
+                let vip = self.internet.vip(vip);
+                if let Some((site, vip)) = self.nodes[index].site.zip(vip) {
+                    self.change_site(site, Change::Wants(vip, announced));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The node is there again, or no longer.
+    pub(super) fn set_present(&mut self, node: NodeId, present: bool) {
+        if !present && let Some(steward) = &mut self.steward {
+            steward.forget(&self.table, node);
+            self.set_alarm();
+        }
+        let is_pop = self.table.nodes[node.index()].kind == NodeKind::Pop;
+        if let Some(site) = self.nodes[node.index()].site.filter(|_| is_pop) {
+            self.change_site(site, Change::Present(present));
+        }
+    }
+
+    /// Something changed at `site`, which the Internet hears bit by bit.
+    pub(super) fn change_site(&mut self, site: SiteId, change: Change) {
+        for (after, news) in self.internet.change(site, change) {
+            self.schedule_act(self.now + after, Act::Hear(news));
+        }
+    }
+
+    /// A population hears `news`.
+    pub(super) fn hear(&mut self, news: &News) {
+        if self.internet.hear(news) && !news.announced {
+            self.budget.withdrawn(self.now, news.site);
+        }
+    }
+
+    /// The scenario wants something of the next table.
+    pub(super) fn order(&mut self, object: &str, order: &Order) {
+        let Some(steward) = &mut self.steward else {
+            return;
+        };
+        let refused = match steward.obey(order) {
+            Ok(()) => self.publish().err(),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = refused {
+            self.budget.refused(self.now, object, &why);
+        }
+    }
+
+    /// The steward looks what it believes by now.
+    pub(super) fn look(&mut self) {
+        let now = self.now;
+        if self
+            .steward
+            .as_mut()
+            .is_some_and(|steward| steward.look(now))
+        {
+            // Without a valid table the last one stays, and nodes fall back on their own.
+            let _refused = self.publish();
+        }
+        self.set_alarm();
+    }
+
+    /// The table reaches a node, unless it is down or cut off, or has a later one.
+    pub(super) fn table_reaches(&mut self, node: NodeId, table: Arc<RouteTable>) {
+        let entry = &mut self.nodes[node.index()];
+        if entry.down.is_some() || entry.stale || entry.revision >= Some(table.revision) {
+            return;
+        }
+        entry.revision = Some(table.revision);
+        let forwarder = &mut entry.forwarder;
+        entry
+            .ledger
+            .apply(forwarder, self.now, table, &mut self.out);
+        self.after_node(node.index());
+    }
+
+    /// The node is cut off from the steward, or gets the newest table again.
+    pub(super) fn set_stale(&mut self, node: NodeId, stale: bool) {
+        self.nodes[node.index()].stale = stale;
+        if !stale {
+            self.table_reaches(node, Arc::clone(&self.table));
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), String> {
+        let now = self.now;
+        let Some(steward) = &mut self.steward else {
+            return Ok(());
+        };
+        let table = steward.publish(now).map_err(|error| error.to_string())?;
+        let delay = steward.table_delay();
+        self.table = Arc::clone(&table);
+        for index in 0..self.nodes.len() {
+            let node = self.nodes[index].id;
+            let after = self.nodes[index].table_share.of(delay);
+            self.schedule_act(now + after, Act::Table(node, Arc::clone(&table)));
+        }
+        Ok(())
+    }
+
+    fn set_alarm(&mut self) {
+        let now = self.now;
+        let due = self
+            .steward
+            .as_mut()
+            .and_then(|steward: &mut Box<Steward>| steward.next_alarm(now));
+        if let Some(at) = due {
+            self.schedule_act(at, Act::Look);
+        }
+    }
+}
