@@ -248,7 +248,9 @@ impl TableAuthor {
         let last = self.last.as_deref();
         let mut ground = Ground::lay(self)?;
         let (clbs, vips) = balancers::balance(self, &ground)?;
-        let slot_books = self.slot_books.next(&mut ground, self, now);
+        let mut slot_books = core::mem::take(&mut self.slot_books);
+        slot_books.advance(&mut ground, self, now);
+        self.slot_books = slot_books;
         let table = Arc::new(RouteTable {
             revision: Revision(last.map_or(0, |table| table.revision.0) + 1),
             hash_key: self.hash_key,
@@ -261,8 +263,13 @@ impl TableAuthor {
             mechanisms: self.mechanisms,
         });
         self.last = Some(Arc::clone(&table));
-        self.slot_books = slot_books;
         Ok(table)
+    }
+
+    /// When the author would like to publish again, because slots settle that are wanted elsewhere or have an
+    /// old primary as their secondary. `None` when nothing waits.
+    pub fn settles_at(&self) -> Option<Instant> {
+        self.slot_books.settles_at()
     }
 
     fn check_clb_node(&self, clb_node: &str, by: &str) -> Result<(), AuthorError> {

@@ -74,6 +74,47 @@ impl Maglev {
         Self { table }
     }
 
+    /// Who comes second at each place: of the members that do not have it, the one whose walk comes to it first,
+    /// at a pace that follows its weight. When the first goes, a table of the others gives the place to just
+    /// that member as a rule: always with two members, in 99 of 100 places with ten. `members` are those that
+    /// the table was built of. Those of weight 0 come second only where no other can. `None` with fewer than
+    /// two members.
+    pub fn seconds(&self, members: &[Member<'_>]) -> Vec<Option<u16>> {
+        let size = self.table.len() as u32;
+        let mut members = members.to_vec();
+        if members.iter().filter(|member| member.weight > 0).count() < 2 {
+            members.iter_mut().for_each(|member| member.weight = 1);
+        }
+        let walks = if size == 0 {
+            Vec::new()
+        } else {
+            walks(&members, size)
+        };
+        let weight_max = walks.iter().map(|walk| walk.weight).max().unwrap_or(1);
+        let equal = walks.iter().all(|walk| walk.weight == weight_max);
+        let arrivals = if equal { Vec::new() } else { arrivals(size) };
+        let mut seconds = vec![(u64::MAX, None); self.table.len()];
+        for walk in walks {
+            // Places in order are a constant number of steps of the walk apart.
+            let stride = inverse(walk.skip, size);
+            let to_zero = u64::from(size - walk.next) * stride % u64::from(size);
+            let pace = (weight_max << 16) / walk.weight;
+            let mut steps = to_zero;
+            for (first, second) in self.table.iter().zip(&mut seconds) {
+                let arrival = arrivals.get(steps as usize).copied().unwrap_or(steps);
+                let time = arrival.saturating_mul(pace);
+                if time < second.0 && *first != walk.id {
+                    *second = (time, Some(walk.id));
+                }
+                steps += stride;
+                if steps >= u64::from(size) {
+                    steps -= u64::from(size);
+                }
+            }
+        }
+        seconds.into_iter().map(|(_, second)| second).collect()
+    }
+
     /// The member that owns `hash`, `None` if there is no member.
     #[inline]
     pub fn lookup(&self, hash: u64) -> Option<u16> {
@@ -124,6 +165,32 @@ fn walks(members: &[Member<'_>], size: u32) -> Vec<Walk> {
         skip: (SKIP_KEY.hash_bytes(member.name.as_bytes()) % (size - 1).max(1) + 1) as u32,
     };
     members.into_iter().map(walk).collect()
+}
+
+/// When a walk of weight 1 comes to the place that is so many steps ahead, in units of no meaning.
+///
+/// All free places lie in the part of its walk that a member has not seen, so the more it has seen, the greater
+/// are its strides: after `s` of `n` places at a time in proportion to `-ln(1 - s / n)`.
+fn arrivals(size: u32) -> Vec<u64> {
+    let arrival = |steps: u32| {
+        let unseen = f64::from(size - steps) / f64::from(size);
+        (-libm::log(unseen) * f64::from(u32::MAX)) as u64
+    };
+    (0..size).map(arrival).collect()
+}
+
+/// What `n` is multiplied with to give 1 modulo the prime `size`: `n` to the power of `size - 2` (Fermat).
+fn inverse(n: u32, size: u32) -> u64 {
+    let size = u64::from(size);
+    let (mut result, mut factor, mut power) = (1, u64::from(n) % size, size - 2);
+    while power > 0 {
+        if power % 2 == 1 {
+            result = result * factor % size;
+        }
+        factor = factor * factor % size;
+        power /= 2;
+    }
+    result
 }
 
 /// Whether `n` is a prime, by trial division.
@@ -275,6 +342,79 @@ mod tests {
         let table = build(&entries, size as u32);
         let places: Vec<_> = table.places().iter().copied().map(Some).collect();
         assert_eq!(places, expected);
+    }
+
+    /// How often the one that comes second is whom a table without the first gives the place to.
+    fn successions(entries: &[(u16, String, u32)]) -> f64 {
+        let table = build(entries, SIZE);
+        let members: Vec<Member<'_>> = entries
+            .iter()
+            .map(|(id, name, weight)| Member {
+                id: *id,
+                name,
+                weight: *weight,
+            })
+            .collect();
+        let seconds = table.seconds(&members);
+        let mut same = 0;
+        for lost in 0..entries.len() as u16 {
+            let rest: Vec<_> = entries
+                .iter()
+                .filter(|entry| entry.0 != lost)
+                .cloned()
+                .collect();
+            let after = build(&rest, SIZE);
+            let places = table.places().iter().zip(&seconds).zip(after.places());
+            same += places
+                .filter(|((first, second), after)| **first == lost && **second == Some(**after))
+                .count();
+        }
+        same as f64 / f64::from(SIZE)
+    }
+
+    #[test]
+    fn whoever_comes_second_is_the_successor_as_a_rule() {
+        for (count, weights, least) in [
+            (2, &[1][..], 1.0),
+            (3, &[1], 0.999),
+            (10, &[1], 0.985),
+            (10, &[1, 2, 5], 0.96),
+        ] {
+            let share = successions(&named(&nodes(count), weights));
+            assert!(share >= least, "{share} of {count} with {weights:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_comes_second_to_itself_and_weight_zero_only_for_want_of_others() {
+        let seconds = |weights: &[u32]| {
+            let names = nodes(weights.len());
+            let members: Vec<Member<'_>> = (0..)
+                .zip(names.iter().zip(weights))
+                .map(|(id, (name, weight))| Member {
+                    id,
+                    name,
+                    weight: *weight,
+                })
+                .collect();
+            let table = Maglev::build(&members, 1_009);
+            let seconds = table.seconds(&members);
+            let pairs = table.places().iter().zip(&seconds);
+            assert!(pairs.clone().all(|(first, second)| Some(*first) != *second));
+            seconds
+        };
+        assert!(
+            seconds(&[3, 0, 4])
+                .iter()
+                .all(|second| matches!(second, Some(0 | 2)))
+        );
+        assert!(
+            seconds(&[3, 0, 0])
+                .iter()
+                .all(|second| matches!(second, Some(1 | 2)))
+        );
+        assert!(seconds(&[3]).iter().all(Option::is_none));
+        assert!(seconds(&[]).is_empty() && seconds(&[0, 0]).is_empty());
     }
 
     #[test]

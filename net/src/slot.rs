@@ -24,6 +24,14 @@ pub struct Owners {
     pub secondary: NodeId,
 }
 
+impl Owners {
+    /// Nobody at all.
+    pub const NOBODY: Owners = Owners {
+        primary: NodeId::UNKNOWN,
+        secondary: NodeId::UNKNOWN,
+    };
+}
+
 /// A CLB node that takes part in the slots of its region.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SlotMember<'a> {
@@ -50,51 +58,43 @@ impl SlotMap {
         SlotMap::fill_weighted(&members.iter().map(equal).collect::<Vec<_>>())
     }
 
-    /// Fills the slots by Maglev over `members`. The secondary of a slot is its owner in the table that the
-    /// other members would make without the primary. With no positive weight at all, all weigh the same.
+    /// Fills the slots by Maglev over `members`. The secondary of a slot is who comes second there: the owner,
+    /// as a rule, in the table that the others would make without the primary. With no positive weight at all,
+    /// all weigh the same.
     pub fn fill_weighted(members: &[SlotMember<'_>]) -> SlotMap {
-        let table = |without: Option<NodeId>| {
-            let rest = members.iter().filter(|member| Some(member.node) != without);
-            let weightless = rest.clone().all(|member| member.weight == 0);
-            let rest: Vec<Member<'_>> = rest
-                .map(|member| Member {
-                    id: member.node.0,
-                    name: member.name,
-                    weight: u32::from(member.weight) + u32::from(weightless),
-                })
-                .collect();
-            Maglev::build(&rest, SLOTS)
-        };
-        let owner = |table: &Maglev, slot: u32| {
-            table
-                .lookup(u64::from(slot))
-                .map_or(NodeId::UNKNOWN, NodeId)
-        };
-        let primaries = table(None);
-        let mut owners: Vec<Owners> = (0..SLOTS)
-            .map(|slot| Owners {
-                primary: owner(&primaries, slot),
-                secondary: NodeId::UNKNOWN,
+        let weightless = members.iter().all(|member| member.weight == 0);
+        let members: Vec<Member<'_>> = members
+            .iter()
+            .map(|member| Member {
+                id: member.node.0,
+                name: member.name,
+                weight: u32::from(member.weight) + u32::from(weightless),
             })
             .collect();
-        for SlotMember { node: lost, .. } in members {
-            let seconds = table(Some(*lost));
-            for (slot, entry) in owners.iter_mut().enumerate() {
-                if entry.primary == *lost {
-                    entry.secondary = owner(&seconds, slot as u32);
-                }
+        let primaries = Maglev::build(&members, SLOTS);
+        let secondaries = primaries.seconds(&members);
+        SlotMap::from_fn(|slot| {
+            let slot = usize::from(slot);
+            let secondary = secondaries.get(slot).copied().flatten();
+            Owners {
+                primary: primaries
+                    .places()
+                    .get(slot)
+                    .map_or(NodeId::UNKNOWN, |id| NodeId(*id)),
+                secondary: secondary.map_or(NodeId::UNKNOWN, NodeId),
             }
-        }
-        SlotMap(owners.into_boxed_slice())
+        })
+    }
+
+    /// The map that gives each slot the owners that `owners` says.
+    pub fn from_fn(owners: impl FnMut(u16) -> Owners) -> SlotMap {
+        SlotMap((0..SLOTS as u16).map(owners).collect())
     }
 
     /// The owners of `slot`; nobody for a number that is no slot, which only a forged key can hold.
     pub fn owners(&self, slot: u16) -> Owners {
-        const NOBODY: Owners = Owners {
-            primary: NodeId::UNKNOWN,
-            secondary: NodeId::UNKNOWN,
-        };
-        self.0.get(usize::from(slot)).copied().unwrap_or(NOBODY)
+        let owners = self.0.get(usize::from(slot));
+        owners.copied().unwrap_or(Owners::NOBODY)
     }
 }
 
