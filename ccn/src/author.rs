@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use anyedge_net::flow::{Address, HashKey};
 use anyedge_net::id::Revision;
-use anyedge_net::route_table::{Mechanisms, Probing, RouteTable};
+use anyedge_net::route_table::{Announcing, Mechanisms, Probing, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 
@@ -75,6 +75,7 @@ struct Plans {
 pub struct TableAuthor {
     hash_key: HashKey,
     probing: Option<Probing>,
+    announcing: Announcing,
     mechanisms: Mechanisms,
     plans: Plans,
     parts: Parts,
@@ -91,6 +92,7 @@ impl TableAuthor {
         TableAuthor {
             hash_key,
             probing: None,
+            announcing: Announcing::default(),
             mechanisms: Mechanisms::ALL,
             plans: Plans::default(),
             parts: Parts::default(),
@@ -105,6 +107,11 @@ impl TableAuthor {
     /// Lets nodes watch their paths from the next publication on; they do not until told to.
     pub fn set_probing(&mut self, probing: Option<Probing>) {
         self.probing = probing;
+    }
+
+    /// Tells POPs when to announce their VIPs, from the next publication on.
+    pub fn set_announcing(&mut self, announcing: Announcing) {
+        self.announcing = announcing;
     }
 
     /// Turns mechanisms off, for tests that show what each is for.
@@ -260,6 +267,7 @@ impl TableAuthor {
             clbs,
             vips,
             probing: self.probing,
+            announcing: self.announcing,
             mechanisms: self.mechanisms,
         });
         self.last = Some(Arc::clone(&table));

@@ -1,9 +1,13 @@
 //! The backbone (CCN): how packets are wrapped on it, which path they take, and who writes the routes.
 //!
 //! POP, CLB node and vSwitch share this crate and otherwise know nothing of each other. [`tunnel`] wraps a
-//! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it;
-//! [`author`] turns plans into the immutable route table that all of them act upon.
+//! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it, [`probe`]
+//! watches those paths; [`author`] turns plans into the immutable route table that all of them act upon.
 
 pub mod author;
 pub mod exits;
+pub mod probe;
 pub mod tunnel;
+
+#[cfg(test)]
+mod testbed;

@@ -90,17 +90,16 @@ pub fn run(args: &NodeArgs) -> Result<()> {
     let flows_max = usize::try_from(topology.defaults.flows_max)
         .context("more flows than memory has addresses")?;
     let limits = Limits { flows_max };
+    let seed = Seed(topology.seed);
     let place = Place {
         topology: &topology,
         table,
         own,
     };
     match place.table.nodes[own.index()].kind {
-        NodeKind::Pop => place.run(Pop::new(&args.name), args),
-        NodeKind::ClbNode(_) => {
-            place.run(ClbNode::new(&args.name, limits, Seed(topology.seed)), args)
-        }
-        NodeKind::Host(_) => place.run(VSwitch::new(&args.name, limits), args),
+        NodeKind::Pop => place.run(Pop::new(&args.name, seed), args),
+        NodeKind::ClbNode(_) => place.run(ClbNode::new(&args.name, limits, seed), args),
+        NodeKind::Host(_) => place.run(VSwitch::new(&args.name, limits, seed), args),
     }
 }
 

@@ -38,6 +38,8 @@ pub struct RouteTable {
     pub vips: BTreeMap<Address, Arc<Vip>>,
     /// How nodes watch their paths; `None`: a path is up until a service says otherwise.
     pub probing: Option<Probing>,
+    /// When a POP announces the VIPs that it publishes.
+    pub announcing: Announcing,
     /// What of the forwarders' mechanisms is on: all of it, except in tests that show what each is for.
     pub mechanisms: Mechanisms,
 }
@@ -59,6 +61,27 @@ impl Default for Probing {
             interval: Duration::from_millis(100),
             multiplier: 3,
             grey_loss_ppm: 50_000,
+        }
+    }
+}
+
+/// When a POP announces the VIPs that it publishes, and when it withdraws them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Announcing {
+    /// How long no live path leads to a VIP's region before the POP withdraws it.
+    pub withdraw_after: Duration,
+    /// How long one leads there again before the POP announces it again.
+    pub readvertise_after: Duration,
+    /// A POP announces on although no path leads on: the fault is kept, for study.
+    pub blackhole: bool,
+}
+
+impl Default for Announcing {
+    fn default() -> Announcing {
+        Announcing {
+            withdraw_after: Duration::from_secs(1),
+            readvertise_after: Duration::from_secs(5),
+            blackhole: false,
         }
     }
 }
@@ -306,6 +329,7 @@ impl RouteTable {
             clbs: Vec::new(),
             vips: BTreeMap::new(),
             probing: None,
+            announcing: Announcing::default(),
             mechanisms: Mechanisms::ALL,
         }
     }

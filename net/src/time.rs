@@ -90,6 +90,14 @@ pub struct Deadline {
     pub reason: &'static str,
 }
 
+impl Deadline {
+    /// The earlier of two, if there is one; of equal ones the first.
+    pub fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
+        let both = one.into_iter().chain(other);
+        both.min_by_key(|deadline| deadline.at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

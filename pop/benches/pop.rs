@@ -18,6 +18,7 @@ use anyedge_net::id::PathId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
+use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -188,7 +189,7 @@ impl Rig {
             Meta::plain(PortId::PUBLIC)
         };
         let mut out = Outbox::new(Pool::new(ROUND));
-        let mut pop = Pop::new("pop.tokyo");
+        let mut pop = Pop::new("pop.tokyo", Seed(7));
         pop.apply(Instant::ZERO, table.into(), &mut out);
         Rig {
             pop,

@@ -5,7 +5,7 @@
 //! back has a reason to refuse. An echo and its reply are one packet to the ledger, an error is originated beside
 //! a packet that is dropped. docs/icmp.md has the choices. References: RFC 792, RFC 4443, RFC 1812 §4.3, RFC 5508.
 
-use anyedge_ccn::tunnel;
+use anyedge_ccn::{probe, tunnel};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
@@ -75,7 +75,8 @@ impl Pop {
         }
     }
 
-    /// Ends a tunnelled packet that egress refused: an ICMP error from a VIP goes on to the client.
+    /// Ends a tunnelled packet that egress refused: a probe is taken in, an ICMP error from a VIP goes on to
+    /// the client.
     #[cold]
     pub(crate) fn refuse_answer(
         &mut self,
@@ -84,6 +85,10 @@ impl Pop {
         reason: DropReason,
         out: &mut Outbox,
     ) {
+        // What is refused as no IP packet in a tunnel has not been changed.
+        if reason == DropReason::BadGre && probe::is_probe(packet.bytes()) {
+            return self.prober.take(now, packet, &mut self.exits, out);
+        }
         if !matches!(
             reason,
             DropReason::UnsupportedProtocol | DropReason::TtlExpired

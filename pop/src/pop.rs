@@ -1,12 +1,13 @@
 //! The POP's forwarder: what it keeps of a route table, and which way a packet goes through it.
 //!
 //! Packets from the Internet take `ingress`, packets from tunnels `egress`. All state is derived from the
-//! table and from path states when those change, into a few dense arrays; there is no state of any flow,
-//! no timer and nothing held, so each packet that comes in leaves or is dropped within the same call.
+//! table and from path states when those change, into a few dense arrays; there is no state of any flow
+//! and nothing held, so each packet that comes in leaves or is dropped within the same call.
 
 use std::sync::Arc;
 
 use anyedge_ccn::exits::Exits;
+use anyedge_ccn::probe::Prober;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::forwarder::{Forwarder, LocalEvent};
@@ -14,6 +15,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::PortKind;
+use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{Mechanisms, NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 
@@ -27,6 +29,7 @@ pub struct Pop {
     pub(crate) vips: VipTable,
     pub(crate) chooser: Chooser,
     pub(crate) exits: Exits,
+    pub(crate) prober: Prober,
     /// Which nodes are CLB nodes, by [`NodeId`].
     pub(crate) clb_nodes: Vec<bool>,
     pub(crate) icmp: Limits,
@@ -34,14 +37,16 @@ pub struct Pop {
 }
 
 impl Pop {
-    /// The POP of that full name, such as `pop.tokyo`. It drops all until a table is applied.
-    pub fn new(own_name: &str) -> Pop {
+    /// The POP of that full name, such as `pop.tokyo`. It drops all until a table is applied. `seed` gives the
+    /// jitter of its probes.
+    pub fn new(own_name: &str, seed: Seed) -> Pop {
         let table = RouteTable::empty();
         Pop {
             name: own_name.to_owned(),
             vips: VipTable::new(&table, NodeId::UNKNOWN),
             chooser: Chooser::new(&table),
             exits: Exits::default(),
+            prober: Prober::new(own_name, seed),
             clb_nodes: Vec::new(),
             icmp: Limits::new(),
             mechanisms: Mechanisms::ALL,
@@ -67,17 +72,20 @@ impl Forwarder for Pop {
         }
     }
 
-    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outbox) {}
-
-    fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
-        self.exits.handle_event(event, out);
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.prober.handle_timeout(now, &mut self.exits, out);
     }
 
-    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+    fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
+        self.exits.handle_event(now, event, out);
+    }
+
+    fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
         let own = table.node_named(&self.name).unwrap_or(NodeId::UNKNOWN);
         self.vips = VipTable::new(&table, own);
         self.chooser = Chooser::new(&table);
-        self.exits = self.exits.renewed(&table, own);
+        self.exits = self.exits.renewed(now, &table, own);
+        self.prober.renew(now, &table, &mut self.exits);
         let is_clb_node = |kind: NodeKind| matches!(kind, NodeKind::ClbNode(_));
         self.clb_nodes = table
             .nodes
@@ -89,7 +97,7 @@ impl Forwarder for Pop {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        None
+        self.prober.poll_timeout(&self.exits)
     }
 
     fn held(&self) -> usize {

@@ -18,6 +18,7 @@ use anyedge_net::ledger::Ledger;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
+use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -234,7 +235,7 @@ impl Rig {
     fn new() -> Rig {
         let table = table();
         let mut rig = Rig {
-            pop: Pop::new("pop.tokyo"),
+            pop: Pop::new("pop.tokyo", Seed(7)),
             out: Outbox::new(Pool::new(2 * BATCH_MAX)),
             batch: Vec::with_capacity(BATCH_MAX),
             ledger: Ledger::default(),

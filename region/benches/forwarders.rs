@@ -196,7 +196,7 @@ fn clb(c: &mut Criterion) {
 
 /// A vSwitch with all tuples known, and the packets of both directions.
 fn switch(family: Family) -> (Rig<VSwitch>, Arrivals, Arrivals) {
-    let mut rig = Rig::new(VSwitch::new(WEB_1_NAME, Limits::default()));
+    let mut rig = Rig::new(VSwitch::new(WEB_1_NAME, Limits::default(), Seed(7)));
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for number in 0..FLOWS {
         let client = client_flow(family, tcp::PROTOCOL, 8_080, number);

@@ -28,6 +28,7 @@ mod sync;
 use std::sync::Arc;
 
 use anyedge_ccn::exits::Exits;
+use anyedge_ccn::probe::Prober;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
@@ -68,6 +69,7 @@ pub struct ClbNode {
     own: NodeId,
     region: Option<RegionId>,
     exits: Exits,
+    prober: Prober,
     served: Served,
     connections: ConnectionTable,
     sync: Sync,
@@ -79,7 +81,7 @@ pub struct ClbNode {
 
 impl ClbNode {
     /// A node without routes: it drops everything until the first [`Forwarder::apply`]. `own_name` is its full
-    /// name in the routes; `seed` gives the places where its round robins start.
+    /// name in the routes; `seed` gives the places where its round robins start and the jitter of its probes.
     pub fn new(own_name: &str, limits: Limits, seed: Seed) -> ClbNode {
         let routes = RouteTable::empty();
         ClbNode {
@@ -88,6 +90,7 @@ impl ClbNode {
             own: NodeId::UNKNOWN,
             region: None,
             exits: Exits::new(&routes, NodeId::UNKNOWN),
+            prober: Prober::new(own_name, seed),
             served: Served::default(),
             connections: ConnectionTable::new(limits.flows_max),
             sync: Sync::new(),
@@ -173,6 +176,7 @@ impl Forwarder for ClbNode {
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.prober.handle_timeout(now, &mut self.exits, out);
         self.expire(now, out);
         self.step_bulk(now, out);
         self.step_refresh(now, out);
@@ -180,8 +184,8 @@ impl Forwarder for ClbNode {
         self.open_gates(now, out);
     }
 
-    fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
-        self.exits.handle_event(event, out);
+    fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
+        self.exits.handle_event(now, event, out);
     }
 
     fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
@@ -190,7 +194,8 @@ impl Forwarder for ClbNode {
             Some(NodeKind::ClbNode(region)) => Some(region),
             Some(NodeKind::Pop | NodeKind::Host(_)) | None => None,
         };
-        self.exits = self.exits.renewed(&table, self.own);
+        self.exits = self.exits.renewed(now, &table, self.own);
+        self.prober.renew(now, &table, &mut self.exits);
         let (seed, own_name) = (self.seed, &self.own_name);
         self.served =
             core::mem::take(&mut self.served).renewed(&table, self.region, |clb, listener| {
@@ -216,6 +221,7 @@ impl Forwarder for ClbNode {
             due(self.gates.wake_at(), "a SYN gate is looked at"),
             due(self.sync.walk.bulk_at(), "flows are sent to another node"),
             due(refresh, "flows are told again"),
+            self.prober.poll_timeout(&self.exits),
         ];
         deadlines.into_iter().flatten().min_by_key(|due| due.at)
     }

@@ -18,8 +18,8 @@ use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
-    Clb, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable, Scheduler,
-    Target, Vip,
+    Announcing, Clb, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable,
+    Scheduler, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -106,6 +106,7 @@ pub(crate) fn answer_flow(flow: &FlowKey, target: Address, target_port: u16) -> 
 pub(crate) fn routes() -> RouteTable {
     RouteTable {
         probing: None,
+        announcing: Announcing::default(),
         mechanisms: Mechanisms::ALL,
         revision: Revision(1),
         hash_key: HASH_KEY,

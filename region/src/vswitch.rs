@@ -15,6 +15,7 @@ mod tuple_table;
 use std::sync::Arc;
 
 use anyedge_ccn::exits::Exits;
+use anyedge_ccn::probe::Prober;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
@@ -22,6 +23,7 @@ use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::PortKind;
+use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 use anyedge_net::token_bucket::TokenBucket;
@@ -39,6 +41,7 @@ pub struct VSwitch {
     routes: Arc<RouteTable>,
     region: Option<RegionId>,
     exits: Exits,
+    prober: Prober,
     tuples: TupleTable,
     errors: TokenBucket,
     staged: Vec<Staged>,
@@ -66,13 +69,14 @@ enum Way {
 
 impl VSwitch {
     /// A vSwitch without routes: it drops everything until the first [`Forwarder::apply`]. `own_name` is the
-    /// full name of its host in the routes.
-    pub fn new(own_name: &str, limits: Limits) -> VSwitch {
+    /// full name of its host in the routes; `seed` gives the jitter of its probes.
+    pub fn new(own_name: &str, limits: Limits, seed: Seed) -> VSwitch {
         let routes = RouteTable::empty();
         VSwitch {
             own_name: own_name.to_owned(),
             region: None,
             exits: Exits::new(&routes, NodeId::UNKNOWN),
+            prober: Prober::new(own_name, seed),
             tuples: TupleTable::new(limits.flows_max),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             staged: Vec::with_capacity(BATCH_MAX),
@@ -148,21 +152,23 @@ impl Forwarder for VSwitch {
         self.staged = staged;
     }
 
-    fn handle_timeout(&mut self, now: Instant, _out: &mut Outbox) {
+    fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
+        self.prober.handle_timeout(now, &mut self.exits, out);
         self.tuples.expire(now);
     }
 
-    fn handle_event(&mut self, _now: Instant, event: LocalEvent, out: &mut Outbox) {
-        self.exits.handle_event(event, out);
+    fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
+        self.exits.handle_event(now, event, out);
     }
 
-    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+    fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
         let own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
         self.region = match peer::kind_of(&table, own) {
             Some(NodeKind::Host(region)) => Some(region),
             Some(NodeKind::Pop | NodeKind::ClbNode(_)) | None => None,
         };
-        self.exits = self.exits.renewed(&table, own);
+        self.exits = self.exits.renewed(now, &table, own);
+        self.prober.renew(now, &table, &mut self.exits);
         if self.routes.hash_key != table.hash_key {
             self.tuples.rekey(&table.hash_key);
         }
@@ -171,11 +177,9 @@ impl Forwarder for VSwitch {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let at = self.tuples.wake_at()?;
-        Some(Deadline {
-            at,
-            reason: "tuples expire",
-        })
+        let reason = "tuples expire";
+        let tuples = self.tuples.wake_at().map(|at| Deadline { at, reason });
+        Deadline::earlier(tuples, self.prober.poll_timeout(&self.exits))
     }
 
     fn held(&self) -> usize {

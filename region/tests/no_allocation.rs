@@ -52,7 +52,7 @@ impl Chain {
         let limits = Limits { flows_max: 8_192 };
         let mut chain = Chain {
             clb_node: ClbNode::new(CLB_NODE_NAME, limits, Seed(7)),
-            vswitch: VSwitch::new(WEB_1_NAME, limits),
+            vswitch: VSwitch::new(WEB_1_NAME, limits, Seed(7)),
             out: Outbox::new(Pool::new(256)),
             batch: Vec::with_capacity(BATCH_MAX),
             ledgers: [Ledger::default(), Ledger::default()],

@@ -36,11 +36,11 @@ impl AnyForwarder {
     /// A forwarder that knows nothing but its name.
     pub(crate) fn fresh(kind: NodeKind, name: &str, limits: Limits, seed: Seed) -> AnyForwarder {
         match kind {
-            NodeKind::Pop => AnyForwarder::Pop(Box::new(Pop::new(name))),
+            NodeKind::Pop => AnyForwarder::Pop(Box::new(Pop::new(name, seed))),
             NodeKind::ClbNode(_) => {
                 AnyForwarder::ClbNode(Box::new(ClbNode::new(name, limits, seed)))
             }
-            NodeKind::Host(_) => AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits))),
+            NodeKind::Host(_) => AnyForwarder::VSwitch(Box::new(VSwitch::new(name, limits, seed))),
         }
     }
 }

@@ -1,95 +1,11 @@
-//! A POP, two regions of CLB nodes and a host, joined by paths of different cost.
-//!
-//! The table is written by hand, without the author, so that ids in the tests are plain numbers: the order of
-//! its paths is on purpose not the order of their names.
+//! Which way is taken, as paths come and go.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
-
-use anyedge_net::flow::Family;
-use anyedge_net::id::RegionId;
 use anyedge_net::port::PortId;
-use anyedge_net::route_table::{Mechanisms, Node, NodeKind, Path, PathEnds, Region};
-use anyedge_net::slot::SlotMap;
-use anyedge_net::wire::outer::Encap;
 
 use super::*;
+use crate::testbed::*;
 
-const POP: NodeId = NodeId(0);
-const CLB_1: NodeId = NodeId(1);
-const CLB_2: NodeId = NodeId(2);
-const HOST: NodeId = NodeId(3);
-const OTHER_CLB: NodeId = NodeId(4);
-const GZ: RegionId = RegionId(0);
-const FRA: RegionId = RegionId(1);
-
-fn node(name: &str, kind: NodeKind) -> Node {
-    Node {
-        name: name.to_owned(),
-        kind,
-        underlay_v4: Ipv4Addr::UNSPECIFIED,
-        underlay_v6: Ipv6Addr::UNSPECIFIED,
-        draining: false,
-    }
-}
-
-fn path(name: &str, ends: PathEnds, rtt_ms: u64, mtu: u16) -> Path {
-    let rtt = Duration::from_millis(rtt_ms);
-    Path {
-        name: name.to_owned(),
-        ends,
-        encap: Encap::Gre,
-        underlay: Family::V4,
-        mtu,
-        rtt,
-        draining: false,
-    }
-}
-
-fn ccn(name: &str, region: RegionId, rtt_ms: u64, mtu: u16) -> Path {
-    path(name, PathEnds::Ccn { pop: POP, region }, rtt_ms, mtu)
-}
-
-/// `slow`, `fast-b`, `fast-a` join the POP and guangzhou; `fra` the POP and frankfurt; `rack` the host.
-fn table() -> RouteTable {
-    let slots = Arc::new(SlotMap::fill(&[]));
-    let region = |name: &str, clb_nodes: &[NodeId]| Region {
-        name: name.to_owned(),
-        clb_nodes: clb_nodes.to_vec(),
-        slots: Arc::clone(&slots),
-    };
-    RouteTable {
-        probing: None,
-        mechanisms: Mechanisms::ALL,
-        nodes: vec![
-            node("pop.tokyo", NodeKind::Pop),
-            node("region.guangzhou.clb-1", NodeKind::ClbNode(GZ)),
-            node("region.guangzhou.clb-2", NodeKind::ClbNode(GZ)),
-            node("host.web-1", NodeKind::Host(GZ)),
-            node("region.frankfurt.clb-1", NodeKind::ClbNode(FRA)),
-        ],
-        regions: vec![
-            region("guangzhou", &[CLB_1, CLB_2]),
-            region("frankfurt", &[OTHER_CLB]),
-        ],
-        paths: vec![
-            ccn("slow", GZ, 90, 1_500),
-            ccn("fast-b", GZ, 52, 1_400),
-            ccn("fast-a", GZ, 52, 1_500),
-            ccn("fra", FRA, 220, 9_000),
-            path(
-                "rack",
-                PathEnds::Fabric {
-                    region: GZ,
-                    host: HOST,
-                },
-                1,
-                1_600,
-            ),
-        ],
-        ..RouteTable::empty()
-    }
-}
+const NOW: Instant = Instant::ZERO;
 
 fn by(peer: NodeId, path: u16, inner_mtu: u16) -> Option<Exit> {
     Some(Exit {
@@ -138,11 +54,11 @@ fn a_vswitch_reaches_the_clb_nodes_of_its_region_and_nobody_else() {
 #[test]
 fn a_path_that_is_down_is_gone_round_until_it_returns() {
     let mut exits = Exits::new(&table(), POP);
-    assert!(exits.set_state(PathId(2), false));
+    assert!(exits.set_state(NOW, PathId(2), false));
     assert_eq!(exits.to(CLB_1), by(CLB_1, 1, 1_372));
-    assert!(exits.set_state(PathId(1), false));
+    assert!(exits.set_state(NOW, PathId(1), false));
     assert_eq!(exits.to(CLB_2), by(CLB_2, 0, 1_472));
-    assert!(exits.set_state(PathId(0), false));
+    assert!(exits.set_state(NOW, PathId(0), false));
     assert_eq!(exits.to(CLB_1), None);
     assert_eq!(exits.rtt(CLB_1), None);
     assert_eq!(
@@ -150,25 +66,25 @@ fn a_path_that_is_down_is_gone_round_until_it_returns() {
         by(OTHER_CLB, 3, 8_972),
         "other peers keep their exits"
     );
-    assert!(exits.set_state(PathId(2), true));
+    assert!(exits.set_state(NOW, PathId(2), true));
     assert_eq!(exits.to(CLB_1), by(CLB_1, 2, 1_472));
 }
 
 #[test]
 fn a_known_state_or_a_path_of_others_is_no_news() {
     let mut exits = Exits::new(&table(), POP);
-    assert!(!exits.set_state(PathId(2), true));
-    assert!(!exits.set_state(PathId(4), false));
-    assert!(!exits.set_state(PathId(999), false));
+    assert!(!exits.set_state(NOW, PathId(2), true));
+    assert!(!exits.set_state(NOW, PathId(4), false));
+    assert!(!exits.set_state(NOW, PathId(999), false));
 }
 
 #[test]
 fn a_path_stays_down_by_its_name_when_the_table_changes() {
     let mut exits = Exits::new(&table(), POP);
-    exits.set_state(PathId(2), false);
+    exits.set_state(NOW, PathId(2), false);
     let mut next = table();
     next.paths.remove(0);
-    let exits = exits.renewed(&next, POP);
+    let exits = exits.renewed(NOW, &next, POP);
     assert_eq!(
         exits.to(CLB_1),
         by(CLB_1, 0, 1_372),
@@ -190,10 +106,10 @@ fn the_cheapest_of_several_peers_is_the_nearest_that_is_reached() {
     };
     assert_eq!(cheapest(&exits), Some(CLB_1), "equal cost: the lower id");
     for path in 0..3 {
-        exits.set_state(PathId(path), false);
+        exits.set_state(NOW, PathId(path), false);
     }
     assert_eq!(cheapest(&exits), Some(OTHER_CLB));
-    exits.set_state(PathId(3), false);
+    exits.set_state(NOW, PathId(3), false);
     assert_eq!(cheapest(&exits), None);
 }
 
@@ -202,4 +118,21 @@ fn a_node_that_is_in_no_table_has_no_exits() {
     let exits = Exits::new(&table(), NodeId::UNKNOWN);
     assert!(exits.paths().next().is_none());
     assert_eq!(exits.to(CLB_1), None);
+}
+
+#[test]
+fn a_draining_path_is_used_only_where_nothing_else_leads() {
+    let mut exits = Exits::new(&table(), POP);
+    let mut drained = table();
+    drained.paths[FAST_A.index()].draining = true;
+    exits = exits.renewed(NOW, &drained, POP);
+    assert_eq!(exits.to(CLB_1), by(CLB_1, 1, 1_372));
+    assert!(!exits.is_poor(CLB_1));
+    for path in [FAST_B, SLOW] {
+        exits.set_state(NOW, path, false);
+    }
+    assert_eq!(exits.to(CLB_1), by(CLB_1, 2, 1_472));
+    assert!(exits.is_poor(CLB_1));
+    let exits = exits.renewed(NOW, &table(), POP);
+    assert!(!exits.is_poor(CLB_1), "it drains no longer");
 }

@@ -22,7 +22,7 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 #[test]
 fn a_pop_without_a_table_drops_all() {
     let mut world = World::tokyo();
-    world.pop = Pop::new("pop.tokyo");
+    world.pop = Pop::new("pop.tokyo", Seed(7));
     let tick = Shape::tick(Family::V4);
     assert_eq!(
         world.client_sends(&tick.bytes()),

@@ -7,7 +7,7 @@
 //! References: RFC 5508 §4 (quotes, and why an error is no activity), RFC 1812 §4.3.2.8 (limit).
 
 use anyedge_ccn::exits::Exit;
-use anyedge_ccn::tunnel;
+use anyedge_ccn::{probe, tunnel};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::FlowKey;
 use anyedge_net::id::NodeId;
@@ -40,7 +40,7 @@ struct NextHop {
 }
 
 impl ClbNode {
-    /// Ends a packet that staging refused: relayed, or dropped with word to its sender.
+    /// Ends a packet that staging refused: a probe taken in, an error relayed, or dropped with word to its sender.
     #[cold]
     pub(super) fn refuse(
         &mut self,
@@ -49,6 +49,12 @@ impl ClbNode {
         reason: DropReason,
         out: &mut Outbox,
     ) {
+        // What is refused for its peer, or as no IP packet in a tunnel, has not been changed.
+        if matches!(reason, DropReason::BadGre | DropReason::UnknownPeer)
+            && probe::is_probe(packet.bytes())
+        {
+            return self.prober.take(now, packet, &mut self.exits, out);
+        }
         if !matches!(
             reason,
             DropReason::TtlExpired | DropReason::UnsupportedProtocol

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use anyedge_ccn::exits::Exit;
-use anyedge_ccn::tunnel;
+use anyedge_ccn::{probe, tunnel};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::outbox::Outbox;
@@ -22,15 +22,19 @@ use super::{Staged, VSwitch};
 use crate::clb_node::quoted_flow;
 
 impl VSwitch {
-    /// Ends a packet that staging refused: an ICMP error about a flow that is known goes on.
+    /// Ends a packet that staging refused: a probe is taken in, an ICMP error about a flow that is known goes on.
     #[cold]
     pub(super) fn refuse(
-        &self,
+        &mut self,
         now: Instant,
         mut packet: Packet,
         reason: DropReason,
         out: &mut Outbox,
     ) {
+        // What is refused as no IP packet in a tunnel has not been changed.
+        if reason == DropReason::BadGre && probe::is_probe(packet.bytes()) {
+            return self.prober.take(now, packet, &mut self.exits, out);
+        }
         if reason != DropReason::UnsupportedProtocol {
             return out.drop_packet(packet, reason);
         }

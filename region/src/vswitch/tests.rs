@@ -18,7 +18,10 @@ use anyedge_net::flow::FlowKey;
 const KEY: GreKey = GreKey::new(1, false, 4_711);
 
 fn vswitch_with(table: RouteTable) -> Stage<VSwitch> {
-    Stage::new(VSwitch::new(WEB_1_NAME, Limits { flows_max: 8 }), table)
+    Stage::new(
+        VSwitch::new(WEB_1_NAME, Limits { flows_max: 8 }, Seed(7)),
+        table,
+    )
 }
 
 fn vswitch() -> Stage<VSwitch> {
@@ -146,7 +149,7 @@ fn only_clb_nodes_of_the_region_may_send() {
 #[test]
 fn a_vswitch_not_in_the_routes_serves_nobody() {
     let mut stranger = Stage::new(
-        VSwitch::new("host.web-9", Limits { flows_max: 8 }),
+        VSwitch::new("host.web-9", Limits { flows_max: 8 }, Seed(7)),
         routes(),
     );
     assert_eq!(

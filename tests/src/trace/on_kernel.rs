@@ -84,14 +84,19 @@ pub fn play(trace: &Trace) -> Result<(Transcript, Crossed)> {
     };
     let lone = LoneNamespace::new(trace.node)?;
     lone.0.run(|| match table.nodes[own.index()].kind {
-        NodeKind::Pop => Player::new(trace, Pop::new(trace.node), bare)?.play(trace),
+        NodeKind::Pop => {
+            Player::new(trace, Pop::new(trace.node, Seed(topology.seed)), bare)?.play(trace)
+        }
         NodeKind::ClbNode(_) => {
             let forwarder = ClbNode::new(trace.node, limits, Seed(topology.seed));
             Player::new(trace, forwarder, bare)?.play(trace)
         }
-        NodeKind::Host(_) => {
-            Player::new(trace, VSwitch::new(trace.node, limits), bare)?.play(trace)
-        }
+        NodeKind::Host(_) => Player::new(
+            trace,
+            VSwitch::new(trace.node, limits, Seed(topology.seed)),
+            bare,
+        )?
+        .play(trace),
     })
 }
 

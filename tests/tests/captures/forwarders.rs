@@ -164,7 +164,7 @@ fn feed_all<F: Forwarder>(forwarder: F) -> Option<usize> {
 
 #[test]
 fn no_capture_breaks_a_pop() {
-    if let Some(forwarded) = feed_all(Pop::new("pop.tokyo")) {
+    if let Some(forwarded) = feed_all(Pop::new("pop.tokyo", Seed(1))) {
         assert!(
             forwarded > 100,
             "only {forwarded} packets got through: the test tries nothing"
@@ -184,7 +184,7 @@ fn no_capture_breaks_a_clb_node() {
 
 #[test]
 fn no_capture_breaks_a_vswitch() {
-    if let Some(forwarded) = feed_all(VSwitch::new("host.web-1", LIMITS)) {
+    if let Some(forwarded) = feed_all(VSwitch::new("host.web-1", LIMITS, Seed(1))) {
         assert!(
             forwarded > 10,
             "only {forwarded} packets got through: the test tries nothing"

@@ -298,7 +298,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn at(pop: &str, setup: &Setup) -> World {
         let mut world = World {
-            pop: Pop::new(pop),
+            pop: Pop::new(pop, Seed(7)),
             table: setup.table(),
             ledger: Ledger::default(),
             out: Outbox::new(Pool::new(64)),

@@ -1,0 +1,234 @@
+//! Prober: watches the node's own paths in band, one session for each path and peer.
+//!
+//! Probes take the tunnels that packets take, so they meet what packets meet. What sessions find goes into
+//! [`Exits`], which chooses paths by it, and out as events. A probe counts as originated where it is made and as
+//! dropped for [`DropReason::Probe`] where it is taken in; a tunnel's peer is known by its underlay address, and
+//! only the far end of a session's own path is listened to.
+//!
+//! Invariant: sessions are those of `Exits::links`, in the same order. Reference: RFC 5880 (BFD, asynchronous mode).
+
+pub mod message;
+
+mod heard;
+mod session;
+
+use std::collections::BTreeMap;
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::event::Event;
+use anyedge_net::id::NodeId;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::port::PortId;
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::time::{Deadline, Instant};
+use anyedge_net::wire::gre::{self, GreKey};
+
+use crate::exits::{Exits, LinkName};
+use message::Message;
+use session::Session;
+
+pub use session::Standing;
+
+/// Outer DSCP of probes: CS6, network control (RFC 4594 §3.2).
+const TOS: u8 = 0xc0;
+
+/// The GRE key of a probe: no load balancer's, so it is never looked up.
+const KEY: GreKey = GreKey(0);
+
+/// A node's sessions.
+pub struct Prober {
+    own_name: String,
+    seed: Seed,
+    revision: u32,
+    sessions: Vec<Watched>,
+    /// No session is due before.
+    wake_at: Option<Instant>,
+}
+
+/// A session and what was told of it.
+struct Watched {
+    name: LinkName,
+    session: Session,
+    told_up: Option<bool>,
+    told_grey: bool,
+    /// Whom the peer said that it reaches, and by which revision's numbers.
+    reaches: Option<(u32, u128)>,
+}
+
+/// Whether a packet from a tunnel says that it is a probe.
+#[inline]
+pub fn is_probe(bytes: &[u8]) -> bool {
+    bytes.get(2..4) == Some(&gre::PROTOCOL_PROBE.to_be_bytes())
+}
+
+impl Prober {
+    /// The prober of the node of that full name: without sessions until [`Prober::renew`].
+    pub fn new(own_name: &str, seed: Seed) -> Prober {
+        Prober {
+            own_name: own_name.to_owned(),
+            seed,
+            revision: 0,
+            sessions: Vec::new(),
+            wake_at: None,
+        }
+    }
+
+    /// Takes over the links of `exits`, which were made of `table`: sessions go on by the names of their path
+    /// and peer. Without probing in the table there are none, and every link is up.
+    pub fn renew(&mut self, now: Instant, table: &RouteTable, exits: &mut Exits) {
+        self.revision = table.revision.0 as u32;
+        let mut before: BTreeMap<LinkName, Watched> = self
+            .sessions
+            .drain(..)
+            .map(|watched| (watched.name.clone(), watched))
+            .collect();
+        let grey_allowed = table.mechanisms.grey;
+        if let Some(probing) = table.probing {
+            for link in exits.links() {
+                let mut watched = before.remove(&link.name).unwrap_or_else(|| {
+                    let purpose = format!("probe {} {}", link.name.path, link.name.peer);
+                    let rng = self.seed.stream(&self.own_name, &purpose);
+                    Watched {
+                        name: link.name.clone(),
+                        session: Session::begin(now, rng, probing, link.rtt),
+                        told_up: None,
+                        told_grey: false,
+                        reaches: None,
+                    }
+                });
+                watched.session.retune(probing, grey_allowed);
+                self.sessions.push(watched);
+            }
+        }
+        for index in 0..exits.links().len() {
+            let watched = self.sessions.get(index);
+            let standing = watched.map_or(Standing::Up, |watched| watched.session.standing());
+            let reaches = watched.and_then(|watched| self.reaches(watched));
+            exits.set_standing(index, standing, reaches);
+        }
+        exits.refresh(now);
+        self.plan();
+    }
+
+    /// Takes a probe in, whatever it says: the packet ends here.
+    #[cold]
+    pub fn take(&mut self, now: Instant, packet: Packet, exits: &mut Exits, out: &mut Outbox) {
+        let heard = self.hear(now, &packet, exits);
+        let reason = heard.err().unwrap_or(DropReason::Probe);
+        out.drop_packet(packet, reason);
+        if let Ok(index) = heard {
+            self.settle(now, index, exits, out);
+            exits.refresh(now);
+            let due = self.sessions[index].session.due_at();
+            self.wake_at = Some(self.wake_at.map_or(due, |at| at.min(due)));
+        }
+    }
+
+    /// Sends the probes that are due, and notes who was silent for too long.
+    pub fn handle_timeout(&mut self, now: Instant, exits: &mut Exits, out: &mut Outbox) {
+        if self.wake_at.is_some_and(|at| at <= now) {
+            for index in 0..self.sessions.len() {
+                if self.sessions[index].session.due_at() <= now {
+                    self.sessions[index].session.on_time(now);
+                    self.settle(now, index, exits, out);
+                }
+            }
+            self.plan();
+        }
+        exits.refresh(now);
+    }
+
+    /// When to call [`Prober::handle_timeout`] next, for the sessions or for the choice among paths.
+    pub fn poll_timeout(&self, exits: &Exits) -> Option<Deadline> {
+        let reason = "paths are probed";
+        let probes = self.wake_at.map(|at| Deadline { at, reason });
+        Deadline::earlier(probes, exits.poll_timeout())
+    }
+
+    /// Finds the session of a probe and lets it hear.
+    fn hear(&mut self, now: Instant, packet: &Packet, exits: &Exits) -> Result<usize, DropReason> {
+        let header = gre::parse(packet.bytes()).map_err(|_| DropReason::BadGre)?;
+        if header.protocol != gre::PROTOCOL_PROBE || header.key != Some(KEY) {
+            return Err(DropReason::BadGre);
+        }
+        let body = packet.bytes().get(header.header_len..).unwrap_or_default();
+        let message = message::parse(body).map_err(|_| DropReason::Malformed)?;
+        let path = packet.meta.port.path().ok_or(DropReason::WrongPort)?;
+        let index = exits.link(path, packet.meta.peer);
+        let index = index.ok_or(DropReason::UnknownPeer)?;
+        let watched = self.sessions.get_mut(index);
+        let watched = watched.ok_or(DropReason::UnknownPeer)?;
+        if !watched.session.on_message(now, &message) {
+            return Err(DropReason::Malformed);
+        }
+        watched.reaches = Some((message.revision, message.reaches));
+        Ok(index)
+    }
+
+    /// Acts upon what a session knows: tells of it, and sends its probe if that is due.
+    fn settle(&mut self, now: Instant, index: usize, exits: &mut Exits, out: &mut Outbox) {
+        let reaches = self.reaches(&self.sessions[index]);
+        let Watched {
+            session,
+            told_up,
+            told_grey,
+            ..
+        } = &mut self.sessions[index];
+        let standing = session.standing();
+        exits.set_standing(index, standing, reaches);
+        let link = &exits.links()[index];
+        let (path, peer) = (link.path, link.peer);
+        let grey = matches!(standing, Standing::Grey { .. });
+        if grey != *told_grey {
+            *told_grey = grey;
+            out.event(Event::PathGrey { path, peer, grey });
+        }
+        let proven = session.proven();
+        if proven != *told_up {
+            *told_up = proven;
+            let up = proven == Some(true);
+            if up {
+                exits.set_proven(index);
+            }
+            out.event(Event::PeerState { path, peer, up });
+        }
+        if session.send_at <= now {
+            let message = Message {
+                revision: self.revision,
+                reaches: exits.tells(index),
+                ..session.message()
+            };
+            let is_sent = send(&message, PortId::tunnel(path), peer, out);
+            session.sent(now, is_sent);
+        }
+    }
+
+    /// Whom the peer of a session reaches, in the numbers of this revision; `None` when it did not say.
+    fn reaches(&self, watched: &Watched) -> Option<u128> {
+        let (revision, reaches) = watched.reaches?;
+        (revision == self.revision).then_some(reaches)
+    }
+
+    fn plan(&mut self) {
+        let due = self.sessions.iter().map(|watched| watched.session.due_at());
+        self.wake_at = due.min();
+    }
+}
+
+/// Sends a probe; false when no packet slot is free.
+fn send(message: &Message, port: PortId, peer: NodeId, out: &mut Outbox) -> bool {
+    let Some(mut packet) = out.originate(gre::HEADER_LEN + message::LEN) else {
+        return false;
+    };
+    let bytes = packet.bytes_mut();
+    gre::write(bytes, gre::PROTOCOL_PROBE, KEY);
+    bytes[gre::HEADER_LEN..].copy_from_slice(&message.write());
+    let entropy = message.my_discriminator as u16;
+    out.transmit_tunnel(packet, port, peer, entropy, TOS);
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! A probe on the wire: a BFD control packet, and behind it what it does not say.
+//!
+//! The first 24 bytes are those of RFC 5880 §4.1, without authentication, demand mode, poll or echo. Then follow
+//! 36 bytes of our own: the number of this probe; the highest number heard from the other end with the 63 before
+//! it as a bitmap, so that both ends know the loss in each direction; and whom the sender reaches directly, for
+//! detours. All of it is in network byte order. docs/paths.md has the layout as a table.
+//!
+//! Invariant: what [`parse`] accepts passes the checks of RFC 5880 §6.8.6 that need no session.
+
+/// A probe in bytes, behind its GRE header.
+pub const LEN: usize = CONTROL_LEN + 36;
+
+/// The BFD control packet in it.
+const CONTROL_LEN: usize = 24;
+const VERSION: u8 = 1;
+const AUTHENTICATED: u8 = 0x04;
+const MULTIPOINT: u8 = 0x01;
+
+/// A session's state (RFC 5880 §4.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum State {
+    /// Held down by an operator. We never are; a peer may say so.
+    AdminDown,
+    /// The other end is not heard.
+    Down,
+    /// The other end is heard, but does not yet hear us.
+    Init,
+    /// Both hear each other.
+    Up,
+}
+
+/// Why a session was last left down (RFC 5880 §4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Diagnostic {
+    /// It never was.
+    None,
+    /// The other end was silent for the detection time.
+    DetectionTimeExpired,
+    /// The other end said that it is down.
+    NeighborSignaledDown,
+    /// A reason that we never give.
+    Other(u8),
+}
+
+impl Diagnostic {
+    const fn code(self) -> u8 {
+        match self {
+            Diagnostic::None => 0,
+            Diagnostic::DetectionTimeExpired => 1,
+            Diagnostic::NeighborSignaledDown => 3,
+            Diagnostic::Other(code) => code & 0x1f,
+        }
+    }
+
+    const fn of_code(code: u8) -> Diagnostic {
+        match code {
+            0 => Diagnostic::None,
+            1 => Diagnostic::DetectionTimeExpired,
+            3 => Diagnostic::NeighborSignaledDown,
+            code => Diagnostic::Other(code),
+        }
+    }
+}
+
+/// A probe, understood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// Why the sender's session was last left down.
+    pub diagnostic: Diagnostic,
+    /// The sender's state.
+    pub state: State,
+    /// Intervals of silence after which the other end is to give the sender up: 1-255.
+    pub multiplier: u8,
+    /// The sender's name for its session: not 0.
+    pub my_discriminator: u32,
+    /// The receiver's name for its session; 0 while the sender does not know it.
+    pub your_discriminator: u32,
+    /// The sender's interval, in microseconds: not 0.
+    pub desired_min_tx_us: u32,
+    /// The shortest interval that the sender takes, in microseconds: not 0.
+    pub required_min_rx_us: u32,
+    /// The number of this probe.
+    pub sequence: u32,
+    /// The highest number heard from the receiver.
+    pub heard_highest: u32,
+    /// Bit `i`: whether the probe numbered `heard_highest - i` was heard.
+    pub heard: u64,
+    /// The low half of the revision that `reaches` is numbered by.
+    pub revision: u32,
+    /// To a POP, by region; to a CLB node of another region, by the place of a POP among the POPs: whether
+    /// the sender has a live path of its own there.
+    pub reaches: u128,
+}
+
+/// Why bytes are no probe.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ProbeError {
+    /// Shorter than [`LEN`].
+    Truncated,
+    /// A version of BFD other than 1.
+    BadVersion,
+    /// A length other than 24, or authentication that we do not speak.
+    BadLength,
+    /// A point-to-multipoint session.
+    Multipoint,
+    /// A detection multiplier of 0.
+    ZeroMultiplier,
+    /// The sender's discriminator is 0, or the receiver's is 0 in a state that has heard it.
+    ZeroDiscriminator,
+    /// An interval of 0.
+    ZeroInterval,
+}
+
+/// Reads a probe at the start of `bytes`, which begin behind the GRE header.
+///
+/// # Errors
+/// The first [`ProbeError`] found.
+pub fn parse(bytes: &[u8]) -> Result<Message, ProbeError> {
+    let bytes = bytes.first_chunk::<LEN>().ok_or(ProbeError::Truncated)?;
+    let [first, second, multiplier, length] = [bytes[0], bytes[1], bytes[2], bytes[3]];
+    if first >> 5 != VERSION {
+        return Err(ProbeError::BadVersion);
+    }
+    if usize::from(length) != CONTROL_LEN || second & AUTHENTICATED != 0 {
+        return Err(ProbeError::BadLength);
+    }
+    if multiplier == 0 {
+        return Err(ProbeError::ZeroMultiplier);
+    }
+    if second & MULTIPOINT != 0 {
+        return Err(ProbeError::Multipoint);
+    }
+    let state = match second >> 6 {
+        0 => State::AdminDown,
+        1 => State::Down,
+        2 => State::Init,
+        _ => State::Up,
+    };
+    let message = Message {
+        diagnostic: Diagnostic::of_code(first & 0x1f),
+        state,
+        multiplier,
+        my_discriminator: u32_at(bytes, 4),
+        your_discriminator: u32_at(bytes, 8),
+        desired_min_tx_us: u32_at(bytes, 12),
+        required_min_rx_us: u32_at(bytes, 16),
+        sequence: u32_at(bytes, 24),
+        heard_highest: u32_at(bytes, 28),
+        heard: u64::from(u32_at(bytes, 32)) << 32 | u64::from(u32_at(bytes, 36)),
+        revision: u32_at(bytes, 40),
+        reaches: (0..4).fold(0, |reaches, word| {
+            reaches << 32 | u128::from(u32_at(bytes, 44 + 4 * word))
+        }),
+    };
+    let unheard = message.your_discriminator == 0 && matches!(state, State::Init | State::Up);
+    if message.my_discriminator == 0 || unheard {
+        return Err(ProbeError::ZeroDiscriminator);
+    }
+    if message.desired_min_tx_us == 0 || message.required_min_rx_us == 0 {
+        return Err(ProbeError::ZeroInterval);
+    }
+    Ok(message)
+}
+
+impl Message {
+    /// The probe's bytes.
+    pub fn write(&self) -> [u8; LEN] {
+        let mut out = [0; LEN];
+        let state = match self.state {
+            State::AdminDown => 0,
+            State::Down => 1,
+            State::Init => 2,
+            State::Up => 3,
+        };
+        out[0] = VERSION << 5 | self.diagnostic.code();
+        out[1] = state << 6;
+        out[2] = self.multiplier;
+        out[3] = CONTROL_LEN as u8;
+        let words = [
+            self.my_discriminator,
+            self.your_discriminator,
+            self.desired_min_tx_us,
+            self.required_min_rx_us,
+            0, // no echo function
+            self.sequence,
+            self.heard_highest,
+        ];
+        for (word, chunk) in words.iter().zip(out[4..].chunks_exact_mut(4)) {
+            chunk.copy_from_slice(&word.to_be_bytes());
+        }
+        out[32..40].copy_from_slice(&self.heard.to_be_bytes());
+        out[40..44].copy_from_slice(&self.revision.to_be_bytes());
+        out[44..60].copy_from_slice(&self.reaches.to_be_bytes());
+        out
+    }
+}
+
+/// The word at `at`, which is inside.
+fn u32_at(bytes: &[u8; LEN], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MESSAGE: Message = Message {
+        diagnostic: Diagnostic::DetectionTimeExpired,
+        state: State::Init,
+        multiplier: 3,
+        my_discriminator: 0x0102_0304,
+        your_discriminator: 0x0506_0708,
+        desired_min_tx_us: 100_000,
+        required_min_rx_us: 50_000,
+        sequence: 9,
+        heard_highest: 8,
+        heard: u64::MAX - 1,
+        revision: 7,
+        reaches: 1 << 127 | 5,
+    };
+
+    #[test]
+    fn the_first_24_bytes_are_those_of_rfc_5880() {
+        let expected = [
+            0x21, 0x80, 3, 24, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0x86, 0xa0, 0, 0, 0xc3, 0x50, 0, 0, 0,
+            0,
+        ];
+        assert_eq!(MESSAGE.write()[..24], expected);
+    }
+
+    #[test]
+    fn what_rfc_5880_discards_is_refused_with_its_reason() {
+        let cases: [(usize, u8, ProbeError); 10] = [
+            (0, 0x01, ProbeError::BadVersion),
+            (0, 0x41, ProbeError::BadVersion),
+            (1, 0x84, ProbeError::BadLength),
+            (1, 0x81, ProbeError::Multipoint),
+            (2, 0, ProbeError::ZeroMultiplier),
+            (3, 23, ProbeError::BadLength),
+            (3, 25, ProbeError::BadLength),
+            (7, 0, ProbeError::ZeroDiscriminator),
+            (11, 0, ProbeError::ZeroDiscriminator),
+            (15, 0, ProbeError::ZeroInterval),
+        ];
+        let small = Message {
+            my_discriminator: 1,
+            your_discriminator: 1,
+            desired_min_tx_us: 1,
+            ..MESSAGE
+        };
+        for (at, value, error) in cases {
+            let mut bytes = small.write();
+            bytes[at] = value;
+            assert_eq!(parse(&bytes), Err(error), "byte {at} = {value}");
+        }
+        let deaf = Message {
+            required_min_rx_us: 0,
+            ..MESSAGE
+        };
+        assert_eq!(parse(&deaf.write()), Err(ProbeError::ZeroInterval));
+        for len in 0..LEN {
+            assert_eq!(parse(&MESSAGE.write()[..len]), Err(ProbeError::Truncated));
+        }
+    }
+
+    #[test]
+    fn only_a_session_that_is_down_may_not_know_the_other_end() {
+        for state in [State::AdminDown, State::Down, State::Init, State::Up] {
+            let message = Message {
+                state,
+                your_discriminator: 0,
+                ..MESSAGE
+            };
+            let is_refused = matches!(state, State::Init | State::Up);
+            assert_eq!(parse(&message.write()).is_err(), is_refused, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_after_a_probe_are_ignored() {
+        let mut bytes = MESSAGE.write().to_vec();
+        bytes.extend([0xee; 9]);
+        assert_eq!(parse(&bytes), Ok(MESSAGE));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_and_what_is_read_is_written_again(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..80),
+            is_ours: bool,
+        ) {
+            if is_ours && bytes.len() >= 4 {
+                bytes[..4].copy_from_slice(&[0x20, 0xc0, 3, 24]);
+            }
+            if let Ok(message) = parse(&bytes) {
+                prop_assert_eq!(parse(&message.write()), Ok(message));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(words: [u32; 4], numbers: [u32; 3], heard: u64, reaches: u128) {
+            let message = Message {
+                my_discriminator: words[0].max(1),
+                your_discriminator: words[1].max(1),
+                desired_min_tx_us: words[2].max(1),
+                required_min_rx_us: words[3].max(1),
+                sequence: numbers[0],
+                heard_highest: numbers[1],
+                revision: numbers[2],
+                heard,
+                reaches,
+                ..MESSAGE
+            };
+            prop_assert_eq!(parse(&message.write()), Ok(message));
+        }
+    }
+}
