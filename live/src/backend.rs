@@ -89,6 +89,7 @@ fn log_request(seen: &Seen<'_>) {
             request_bytes,
             answer_bytes,
         } => format!("exchange {request_bytes} B for {answer_bytes} B"),
+        What::LongFlow { course, bytes } => format!("{course:?} {bytes} B"),
         What::Tick { bytes } => format!("tick {bytes} B"),
     };
     // A log that cannot be written must not stop the service.

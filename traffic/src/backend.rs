@@ -1,7 +1,7 @@
 //! The demo backend: the server end of every flow.
 //!
 //! On each of its addresses it listens with TCP and UDP. A TCP connection that starts with the magic byte is
-//! a raw [`exchange`](crate::exchange), any other is HTTP/1.1; a datagram is echoed. It stores nothing and
+//! a raw [`exchange`](crate::exchange) or a [`long_flow`](crate::long_flow), any other is HTTP/1.1; a datagram is echoed. It stores nothing and
 //! trusts nobody: the number of connections, the time for a request's head and the time without progress
 //! are bounded. Every accepted connection ends in exactly one [`Ending`].
 //!
@@ -12,6 +12,7 @@ mod answer;
 mod connection;
 mod echo;
 mod hyper_io;
+mod long;
 mod observer;
 mod patience;
 mod stats;

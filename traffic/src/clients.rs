@@ -5,8 +5,10 @@
 //! wait, and then its intended latency grows and its timeout runs all the same. When the load's `stop` has
 //! passed and everything has an outcome, the tasks end by themselves.
 
+mod deadline;
 mod pacer;
 mod request_load;
+mod talk;
 mod tick_load;
 mod tick_window;
 
@@ -27,7 +29,14 @@ pub fn start<H: Host>(host: &H, load: &Load, share: Share, stats: &SharedStats) 
     let pacer = Pacer::new(Schedule::on(host, load, share), load.timeout);
     match load.kind {
         LoadKind::Request => {
-            host.spawn(request_load::run(host.clone(), load, pacer, stats.clone()))
+            host.spawn(request_load::run(host.clone(), load, pacer, stats.clone()));
+        }
+        LoadKind::Download { .. }
+        | LoadKind::Upload { .. }
+        | LoadKind::Idle { .. }
+        | LoadKind::HalfClosed { .. } => {
+            stats.lock().judge_gaps_within_flows();
+            host.spawn(request_load::run(host.clone(), load, pacer, stats.clone()));
         }
         LoadKind::Tick => host.spawn(tick_load::run(host.clone(), load, pacer, stats.clone())?),
     }

@@ -20,19 +20,22 @@ pub enum Failure {
     ClosedEarly,
     /// The answer is not the one that was asked for.
     WrongAnswer,
+    /// Another backend than before answers the flow, which so has lost its place.
+    OtherTarget,
     /// The run was over first.
     RunEnded,
 }
 
 impl Failure {
     /// Every cause, in the order in which reports name them.
-    pub const ALL: [Failure; 7] = [
+    pub const ALL: [Failure; 8] = [
         Failure::Refused,
         Failure::Reset,
         Failure::Timeout,
         Failure::Unreachable,
         Failure::ClosedEarly,
         Failure::WrongAnswer,
+        Failure::OtherTarget,
         Failure::RunEnded,
     ];
 
@@ -45,6 +48,7 @@ impl Failure {
             Failure::Unreachable => "unreachable",
             Failure::ClosedEarly => "closed_early",
             Failure::WrongAnswer => "wrong_answer",
+            Failure::OtherTarget => "other_target",
             Failure::RunEnded => "run_ended",
         }
     }
@@ -67,7 +71,7 @@ impl Failure {
     /// Whether an established connection that ends for this cause was broken by somebody else.
     pub const fn breaks_flow(self) -> bool {
         match self {
-            Failure::Reset | Failure::Timeout | Failure::ClosedEarly => true,
+            Failure::Reset | Failure::Timeout | Failure::ClosedEarly | Failure::OtherTarget => true,
             Failure::Refused | Failure::Unreachable | Failure::WrongAnswer | Failure::RunEnded => {
                 false
             }

@@ -5,15 +5,19 @@
 //! send, and when, is settled by [`schedule`] before the first answer arrives, so a slow network cannot
 //! make its own load lighter. Whatever is sent ends in exactly one outcome of [`stats`].
 //!
-//! What travels between them: the raw sized [`exchange`] over TCP, the echoed [`tick`] over UDP, and
-//! HTTP/1.1 for people and their tools. The [`backend`] tells the first and the last apart by one byte.
+//! What travels between them: the raw sized [`exchange`] and the [`long_flow`] over TCP, the echoed [`tick`]
+//! over UDP, and HTTP/1.1 for people and their tools. The [`backend`] tells the raw ones from the last by one
+//! byte.
 
 pub mod backend;
 pub mod clients;
 pub mod exchange;
 pub mod failure;
 pub mod load;
+pub mod long_flow;
+pub mod pace;
 pub mod pattern;
+pub mod receipt;
 pub mod schedule;
 mod scratch;
 pub mod stats;

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use anyedge_net::time::Instant;
 
-use crate::{exchange, tick};
+use crate::long_flow::{self, Course};
+use crate::{exchange, pace, tick};
 
 /// What a population of clients does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,13 +24,14 @@ pub struct Load {
     pub rate: Rate,
     /// How the arrivals lie in time.
     pub arrivals: Arrivals,
-    /// Bytes of an answer. A tick is echoed, so its datagram has this size too.
+    /// Bytes of an answer. A tick is echoed, so its datagram has this size too; of an upload, what is sent.
     pub size: u64,
-    /// Bytes of a request with its header; a tick does not look at it.
+    /// Bytes of a request with its header; only [`LoadKind::Request`] looks at it.
     pub request_size: u32,
     /// Where to: a VIP and port, or a backend.
     pub to: SocketAddr,
-    /// What is not answered this long after its intended time has failed, whether or not its turn came.
+    /// What is not answered this long after its intended time has failed, whether or not its turn came. A
+    /// long flow must be established by then, and has failed when it makes no progress for so long.
     pub timeout: Duration,
     /// Arrivals start here.
     pub start: Instant,
@@ -47,6 +49,47 @@ pub enum LoadKind {
     Request,
     /// A UDP [`tick`].
     Tick,
+    /// A [`long_flow`]: asks once, then takes `size` bytes at the server's pace.
+    Download {
+        /// Bytes per second; 0: as fast as TCP goes.
+        pace: u64,
+    },
+    /// A [`long_flow`]: sends `size` bytes at its own pace and takes a receipt.
+    Upload {
+        /// Bytes per second; 0: as fast as TCP goes.
+        pace: u64,
+    },
+    /// A [`long_flow`]: asks for `size` bytes, is silent, asks for as many again.
+    Idle {
+        /// How long it is silent.
+        silence: Duration,
+    },
+    /// A [`long_flow`]: a download that it asks for with the last byte it ever sends.
+    HalfClosed {
+        /// Bytes per second; 0: as fast as TCP goes.
+        pace: u64,
+    },
+}
+
+impl LoadKind {
+    /// How its long flow opens, with `bytes` to carry; `None` for requests and ticks.
+    pub(crate) fn long_flow(self, bytes: u64) -> Option<long_flow::Header> {
+        let (course, measure) = match self {
+            LoadKind::Request | LoadKind::Tick => return None,
+            LoadKind::Download { pace } => (Course::Download, pace),
+            LoadKind::Upload { pace } => (Course::Upload, pace),
+            LoadKind::HalfClosed { pace } => (Course::HalfClosed, pace),
+            LoadKind::Idle { silence } => {
+                let millis = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+                (Course::Idle, millis)
+            }
+        };
+        Some(long_flow::Header {
+            course,
+            bytes,
+            measure,
+        })
+    }
 }
 
 /// `count` per `per`: an exact rate.
@@ -92,6 +135,8 @@ pub enum LoadError {
     RequestSize,
     /// `in_flight_max` is zero: nothing could ever be sent.
     InFlight,
+    /// A pace or a silence is out of range.
+    Measure,
 }
 
 impl fmt::Display for LoadError {
@@ -113,6 +158,12 @@ impl fmt::Display for LoadError {
                     exchange::REQUEST_BYTES_MAX
                 )
             }
+            LoadError::Measure => write!(
+                f,
+                "a pace is at most {} bytes per second, a silence at most {} s",
+                pace::PACE_MAX,
+                long_flow::SILENCE_MAX.as_secs()
+            ),
             LoadError::InFlight => write!(f, "at least one must be allowed in flight"),
         }
     }
@@ -144,6 +195,18 @@ impl Load {
                 {
                     return Err(LoadError::RequestSize);
                 }
+            }
+            LoadKind::Download { .. }
+            | LoadKind::Upload { .. }
+            | LoadKind::Idle { .. }
+            | LoadKind::HalfClosed { .. } => {
+                let header = self.kind.long_flow(self.size);
+                let header = header.expect("these kinds are long flows");
+                return match long_flow::Header::parse(&header.encode()) {
+                    Ok(_) => Ok(()),
+                    Err(long_flow::ParseError::Length) => Err(LoadError::Size),
+                    Err(_) => Err(LoadError::Measure),
+                };
             }
         }
         Ok(())

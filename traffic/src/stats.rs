@@ -4,6 +4,8 @@
 //! the time at which it was. They differ when the client could not keep up, and the difference is what
 //! closed-loop tools hide ("coordinated omission", G. Tene). Only answered requests have a latency.
 //!
+//! Flows are judged one by one: [`mark`] says what became of those that a moment found established.
+//!
 //! Invariant: `sent = ok + failed + in flight` always, and `in flight = 0` once closed.
 
 use core::time::Duration;
@@ -13,6 +15,13 @@ use anyedge_net::time::{Instant, nanos};
 use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
+
+mod flow_watch;
+mod mark;
+
+pub(crate) use flow_watch::FlowWatch;
+use mark::Marks;
+pub use mark::{MARKS_MAX, Mark};
 
 /// The shortest latency told apart from others, in ns.
 pub const LATENCY_NANOS_MIN: u64 = 1_000;
@@ -33,6 +42,8 @@ pub struct Stats {
     actual: Histogram<u64>,
     silent_since: Option<Instant>,
     longest_gap: Duration,
+    gaps_within_flows: bool,
+    marks: Marks,
     closed: bool,
 }
 
@@ -50,6 +61,8 @@ impl Default for Stats {
             actual: histogram,
             silent_since: None,
             longest_gap: Duration::ZERO,
+            gaps_within_flows: false,
+            marks: Marks::default(),
             closed: false,
         }
     }
@@ -81,7 +94,8 @@ impl Stats {
         self.sent - self.ok - self.failed_total()
     }
 
-    /// Requests whose connection was established and then died before the answer was complete.
+    /// Flows that were established and then cut: connections that died before the answer was complete, and
+    /// ticks of one socket that another backend began to answer or that nobody answered any more.
     pub const fn broken_flows(&self) -> u64 {
         self.broken_flows
     }
@@ -97,16 +111,70 @@ impl Stats {
     }
 
     /// The longest time without an answer: between two answers, from the last one to the end of the load,
-    /// or, when none ever came, from the first request on.
+    /// or, when none ever came, from the first request on. Of long flows, the longest time that one of them
+    /// wanted bytes and got none; what the run cuts off is not in it.
     pub const fn longest_gap(&self) -> Duration {
         self.longest_gap
+    }
+
+    /// What became of the flows that were established at each mark, by time; settled once closed.
+    pub fn marks(&self) -> &[Mark] {
+        self.marks.all()
+    }
+
+    /// The flows of this load are long: a gap is what one of them goes through, not the time between two.
+    pub(crate) const fn judge_gaps_within_flows(&mut self) {
+        self.gaps_within_flows = true;
+    }
+
+    /// A flow begins its handshake.
+    pub(crate) fn on_connecting(&mut self, now: Instant) {
+        if !self.closed {
+            self.marks.on_connecting(now);
+        }
+    }
+
+    /// A handshake failed.
+    pub(crate) fn on_not_connected(&mut self, now: Instant) {
+        if !self.closed {
+            self.marks.on_not_connected(now);
+        }
+    }
+
+    /// A handshake is complete; the flow wants bytes from now on.
+    pub(crate) fn on_established(&mut self, now: Instant) -> FlowWatch {
+        self.marks.on_established(now)
+    }
+
+    /// A flow is over: for `cause`, or as it should be.
+    pub(crate) fn on_flow_over(
+        &mut self,
+        now: Instant,
+        mut watch: FlowWatch,
+        cause: Option<Failure>,
+    ) {
+        if self.closed {
+            return;
+        }
+        if cause.is_some() {
+            watch.on_end(now);
+        }
+        self.marks.on_over(now, &watch, cause);
+        if self.gaps_within_flows {
+            self.longest_gap = self.longest_gap.max(watch.longest());
+        }
+        if cause.is_some_and(Failure::breaks_flow) {
+            self.broken_flows += 1;
+        }
     }
 
     /// Arrivals have become due, the first of them at `first`.
     pub(crate) fn on_sent(&mut self, count: u64, first: Instant) {
         if !self.closed && count > 0 {
             self.sent += count;
-            self.silent_since.get_or_insert(first);
+            if !self.gaps_within_flows {
+                self.silent_since.get_or_insert(first);
+            }
         }
     }
 
@@ -114,7 +182,7 @@ impl Stats {
         if self.closed {
             return;
         }
-        if self.ok > 0 {
+        if self.ok > 0 || self.gaps_within_flows {
             self.end_gap(now);
         } else {
             self.silent_since = Some(now);
@@ -130,12 +198,6 @@ impl Stats {
         }
     }
 
-    pub(crate) fn on_broken_flow(&mut self) {
-        if !self.closed {
-            self.broken_flows += 1;
-        }
-    }
-
     /// Ends the account at `now`: what is unfinished failed as [`Failure::RunEnded`], and what comes later
     /// is not counted. The last gap ends here, or at `stop` (the load's) when that was earlier.
     pub fn close(&mut self, now: Instant, stop: Instant) {
@@ -144,6 +206,7 @@ impl Stats {
         }
         self.on_failed(Failure::RunEnded, self.unfinished());
         self.end_gap(now.min(stop));
+        self.marks.close(now);
         self.closed = true;
         assert_eq!(
             self.sent,
@@ -157,7 +220,8 @@ impl Stats {
         self.closed
     }
 
-    /// Adds another population's account; gaps are not added, the longer one stays.
+    /// Adds another population's account; gaps are not added, the longer one stays. Marks are added to those
+    /// at the same time.
     pub fn merge(&mut self, other: &Stats) {
         self.sent += other.sent;
         self.ok += other.ok;
@@ -172,6 +236,7 @@ impl Stats {
             .add(&other.actual)
             .expect("all histograms have the same bounds");
         self.longest_gap = self.longest_gap.max(other.longest_gap);
+        self.marks.merge(&other.marks);
     }
 
     fn end_gap(&mut self, now: Instant) {
@@ -187,6 +252,15 @@ impl Stats {
 pub struct SharedStats(Arc<Mutex<Stats>>);
 
 impl SharedStats {
+    /// An account that also judges flows at `marks`: sorted, each time once, the first [`MARKS_MAX`] of them.
+    pub fn with_marks(marks: Vec<Instant>) -> SharedStats {
+        let stats = Stats {
+            marks: Marks::at(marks),
+            ..Stats::default()
+        };
+        SharedStats(Arc::new(Mutex::new(stats)))
+    }
+
     /// The account itself. Hold it shortly: the load waits, and a second `lock` in one expression waits
     /// for ever.
     pub fn lock(&self) -> MutexGuard<'_, Stats> {
@@ -210,7 +284,9 @@ mod tests {
         stats.on_sent(5, at(0));
         stats.on_ok(at(0), at(1), at(10));
         stats.on_failed(Failure::Reset, 1);
-        stats.on_broken_flow();
+        stats.on_connecting(at(10));
+        let watch = stats.on_established(at(10));
+        stats.on_flow_over(at(20), watch, Some(Failure::Reset));
         assert_eq!(stats.unfinished(), 3);
         stats.close(at(100), at(100));
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Echoes datagrams: what answers a [`tick`](crate::tick).
 //!
-//! The answer leaves from the address that was asked. The DSCP comes back as it came; ECN does not, since a
+//! The answer leaves from the address that was asked, with the backend's mark where a tick asks for it. The DSCP comes back as it came; ECN does not, since a
 //! mark tells of the way here and not of the way back.
 
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use anyedge_net::host::{DatagramMeta, Host, UdpSocket};
 
 use super::Backend;
 use super::observer::{Seen, What};
+use crate::tick;
 
 /// Longer than any datagram.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -17,6 +18,7 @@ const DSCP_MASK: u8 = 0xFC;
 
 pub(super) async fn run<H: Host>(backend: Arc<Backend<H>>, socket: H::Udp) {
     let bound = socket.local_addr();
+    let mark = tick::mark(backend.host.name(), bound);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let Ok((length, meta)) = socket.recv(&mut buffer).await else {
@@ -43,6 +45,7 @@ pub(super) async fn run<H: Host>(backend: Arc<Backend<H>>, socket: H::Udp) {
             tos: meta.tos & DSCP_MASK,
             ..DatagramMeta::to(meta.peer)
         };
+        tick::answer(&mut buffer[..length.min(BUFFER_BYTES)], mark);
         let sent = socket.send(&buffer[..length.min(BUFFER_BYTES)], back);
         let mut stats = backend.stats.lock();
         match sent {

@@ -7,6 +7,8 @@ use core::net::SocketAddr;
 
 use anyedge_net::time::Instant;
 
+use crate::long_flow::Course;
+
 /// A request that a backend has read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Seen<'a> {
@@ -29,6 +31,13 @@ pub enum What<'a> {
         request_bytes: u32,
         /// Bytes of the answer.
         answer_bytes: u64,
+    },
+    /// A long flow.
+    LongFlow {
+        /// How it goes.
+        course: Course,
+        /// Bytes of the download, the upload or each answer.
+        bytes: u64,
     },
     /// An HTTP request.
     Http {

@@ -37,6 +37,11 @@ impl<H: Host> Patience<H> {
         self.set(self.host.now() + self.idle_timeout);
     }
 
+    /// The client announced that it will be silent for as long.
+    pub(super) fn on_announced(&self, silence: Duration) {
+        self.set(self.host.now() + silence + self.idle_timeout);
+    }
+
     /// A head is complete: an answer begins.
     pub(super) fn on_request(&self) {
         self.is_answering.store(true, Ordering::Relaxed);

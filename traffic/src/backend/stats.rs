@@ -56,6 +56,7 @@ pub struct BackendStats {
     accepted: u64,
     ended: [u64; Ending::ALL.len()],
     exchanges: u64,
+    long_flows: u64,
     http_requests: u64,
     ticks: u64,
     accept_errors: u64,
@@ -83,6 +84,11 @@ impl BackendStats {
         self.exchanges
     }
 
+    /// Long flows asked for.
+    pub const fn long_flows(&self) -> u64 {
+        self.long_flows
+    }
+
     /// HTTP requests, whatever the status.
     pub const fn http_requests(&self) -> u64 {
         self.http_requests
@@ -105,6 +111,10 @@ impl BackendStats {
 
     pub(super) const fn on_exchange(&mut self) {
         self.exchanges += 1;
+    }
+
+    pub(super) const fn on_long_flow(&mut self) {
+        self.long_flows += 1;
     }
 
     pub(super) const fn on_http_request(&mut self) {

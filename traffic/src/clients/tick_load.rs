@@ -4,6 +4,9 @@
 //! send and one receive: no task, no allocation, no timer for the timeout. Timeouts are looked at when
 //! something else wakes the task, since nothing but the count depends on them; only when ticks wait for
 //! room, or the last one is out, does the task sleep for a timeout's sake.
+//!
+//! The socket's ticks are one flow: established by the first answer, broken when another backend answers,
+//! or at its end when nobody answered the last [`UNANSWERED_MAX`].
 
 use core::future::poll_fn;
 use core::pin::pin;
@@ -17,8 +20,11 @@ use super::pacer::Pacer;
 use super::tick_window::{Tick, Window};
 use crate::failure::Failure;
 use crate::load::Load;
-use crate::stats::SharedStats;
+use crate::stats::{FlowWatch, SharedStats, Stats};
 use crate::tick;
+
+/// So many ticks without an answer at the end of a load are no accident.
+const UNANSWERED_MAX: u32 = 10;
 
 struct Client<H: Host> {
     host: H,
@@ -29,7 +35,18 @@ struct Client<H: Host> {
     /// The tick to be sent; between two of them, what an echo's padding must be.
     blank: Vec<u8>,
     echo: Vec<u8>,
+    /// What the ticks of the socket are together, from the first answer on.
+    flow: Option<Flow>,
     stats: SharedStats,
+}
+
+/// All ticks of one socket, as long as one backend answers them.
+struct Flow {
+    watch: FlowWatch,
+    /// The mark of the backend that answers, if it has one.
+    answerer: Option<[u8; 8]>,
+    /// Ticks sent since the last answer.
+    unanswered: u32,
 }
 
 /// Sends the arrivals of `pacer` from a socket that is bound at once; ends when each has its outcome.
@@ -54,12 +71,15 @@ pub(super) fn run<H: Host>(
         window: Window::new(load.in_flight_max),
         blank: tick::blank(size),
         echo: vec![0; size],
+        flow: None,
         stats,
     };
     Ok(async move {
+        client.stats.lock().on_connecting(client.host.now());
         loop {
             client.on_wake(client.host.now());
             if client.is_over() {
+                client.end_flow();
                 return;
             }
             let mut sleep = pin!(client.host.sleep_until(client.next_wake()));
@@ -114,7 +134,13 @@ impl<H: Host> Client<H> {
             .socket
             .send(&self.blank, DatagramMeta::to(self.load.to))
         {
-            Ok(()) => self.window.push(sent),
+            Ok(()) => {
+                self.window.push(sent);
+                if let Some(flow) = &mut self.flow {
+                    flow.watch.wants(sent.started);
+                    flow.unanswered += 1;
+                }
+            }
             Err(error) => self.stats.lock().on_failed(Failure::of(&error), 1),
         }
     }
@@ -162,8 +188,49 @@ impl<H: Host> Client<H> {
             stats.on_failed(Failure::Timeout, 1);
         } else if length == self.blank.len() && tick::is_echo(echo, &self.blank, sent.intended) {
             stats.on_ok(sent.intended, sent.started, now);
+            let rests = self.window.is_empty();
+            Flow::on_answer(&mut self.flow, tick::answerer(echo), rests, &mut stats, now);
         } else {
             stats.on_failed(Failure::WrongAnswer, 1);
+        }
+    }
+    /// All ticks have their outcomes: the flow was kept, unless its last ones were not answered at all.
+    fn end_flow(&mut self) {
+        let now = self.host.now();
+        let mut stats = self.stats.lock();
+        match self.flow.take() {
+            Some(flow) => {
+                let cause = (flow.unanswered >= UNANSWERED_MAX).then_some(Failure::Timeout);
+                stats.on_flow_over(now, flow.watch, cause);
+            }
+            None => stats.on_not_connected(now),
+        }
+    }
+}
+
+impl Flow {
+    /// A tick of the flow was answered by `answerer`; the flow ends if that is another than before, and a
+    /// new one begins. `rests`: no tick is outstanding.
+    fn on_answer(
+        flow: &mut Option<Flow>,
+        answerer: Option<[u8; 8]>,
+        rests: bool,
+        stats: &mut Stats,
+        now: Instant,
+    ) {
+        if let Some(gone) = flow.take_if(|flow| flow.answerer != answerer) {
+            stats.on_flow_over(now, gone.watch, Some(Failure::OtherTarget));
+            stats.on_connecting(now);
+        }
+        let flow = flow.get_or_insert_with(|| Flow {
+            watch: stats.on_established(now),
+            answerer,
+            unanswered: 0,
+        });
+        flow.watch.on_byte(now);
+        flow.unanswered = 0;
+        if rests {
+            flow.watch.rests();
         }
     }
 }

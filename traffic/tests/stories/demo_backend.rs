@@ -46,6 +46,7 @@ impl Stage {
                 } => {
                     format!("exchange {request_bytes} {answer_bytes}")
                 }
+                What::LongFlow { course, bytes } => format!("{course:?} {bytes}"),
                 What::Http {
                     method,
                     path,

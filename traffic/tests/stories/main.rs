@@ -5,6 +5,8 @@
 //! the kernel are such is shown elsewhere.
 
 mod demo_backend;
+
+mod long_flows;
 mod loopback;
 mod open_loop;
 mod talk;
