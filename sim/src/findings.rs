@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyedge_net::rng::Seed;
 use anyedge_net::time::{Instant, nanos};
-use anyedge_topologies::{Client, Kind, LoadKind, SloOf, Topology};
+use anyedge_topologies::{Client, Kind, SloOf, Topology};
 use anyedge_traffic::stats::Stats;
 
 use crate::internet::{Population, SiteId};
@@ -141,10 +141,7 @@ fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
             let direct = account(number, true).map(|account| account.stats.lock());
             Some(LoadReport {
                 to: format!("{}:{}", load.vip, load.listener),
-                kind: match load.kind {
-                    LoadKind::Request { .. } => "request",
-                    LoadKind::Tick { .. } => "tick",
-                },
+                kind: load.kind.name(),
                 service: Service::of(&stats, direct.as_deref()),
             })
         });

@@ -79,7 +79,7 @@ pub struct ClientReport {
     pub gain_assumed: bool,
     /// Connections that died after they were established.
     pub broken_flows: u64,
-    /// Longest time without an answer.
+    /// Longest time without an answer; of long flows, without a byte that one of them wanted.
     pub gap_s: f64,
     /// Each of its loads, in the file's order.
     pub loads: Vec<LoadReport>,
@@ -90,7 +90,7 @@ pub struct ClientReport {
 pub struct LoadReport {
     /// Where to: VIP and listener, such as `game:web`.
     pub to: String,
-    /// `request` or `tick`.
+    /// `request`, `tick`, `download`, `upload`, `idle` or `half-closed`.
     pub kind: &'static str,
     /// How it was served.
     #[serde(flatten)]

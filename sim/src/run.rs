@@ -264,15 +264,7 @@ fn plan(
         vip.address.v4.map(Into::into)
     }?;
     let listener = &topology.clbs[&vip.clb].listeners[&load.listener];
-    let (kind, size, request_size) = match load.kind {
-        anyedge_topologies::LoadKind::Request {
-            request_bytes,
-            answer_bytes,
-        } => (LoadKind::Request, answer_bytes, request_bytes as u32),
-        anyedge_topologies::LoadKind::Tick { payload_bytes } => {
-            (LoadKind::Tick, u64::from(payload_bytes), 0)
-        }
-    };
+    let (kind, size, request_size) = unit(load.kind);
     Some(Load {
         stream: format!("{}:{}", load.vip, load.listener),
         kind,
@@ -292,4 +284,20 @@ fn plan(
         stop: Instant::ZERO + load.stop.unwrap_or(duration).min(duration),
         in_flight_max: load.in_flight_max,
     })
+}
+
+/// One unit of a load: what it is, its bytes, and bytes of the request.
+fn unit(kind: anyedge_topologies::LoadKind) -> (LoadKind, u64, u32) {
+    use anyedge_topologies::LoadKind as FileKind;
+    match kind {
+        FileKind::Request {
+            request_bytes,
+            answer_bytes,
+        } => (LoadKind::Request, answer_bytes, request_bytes as u32),
+        FileKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
+        FileKind::Download { bytes, pace } => (LoadKind::Download { pace }, bytes, 0),
+        FileKind::Upload { bytes, pace } => (LoadKind::Upload { pace }, bytes, 0),
+        FileKind::HalfClosed { bytes, pace } => (LoadKind::HalfClosed { pace }, bytes, 0),
+        FileKind::Idle { bytes, idle } => (LoadKind::Idle { silence: idle }, bytes, 0),
+    }
 }

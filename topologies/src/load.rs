@@ -1,7 +1,7 @@
-//! What a population of clients sends: requests over TCP or ticks over UDP, in an open loop.
+//! What a population of clients sends: requests and long flows over TCP or ticks over UDP, in an open loop.
 //!
 //! The rate is that of the whole population and does not wait for answers; `in_flight_max` bounds what may
-//! be outstanding.
+//! be outstanding. Of long flows, it is the rate at which new ones begin.
 
 use std::time::Duration;
 
@@ -16,19 +16,43 @@ use crate::units::{self, Frequency};
 const TICK_BYTES_MAX: u64 = 1_200;
 /// Smallest payload of a tick: it carries its number and its time.
 const TICK_BYTES_MIN: u64 = 24;
-/// Largest request or answer.
+/// Largest request or answer, and largest transfer.
 const EXCHANGE_BYTES_MAX: u64 = 1 << 30;
+/// Fastest pace of a transfer, in bytes per second.
+const PACE_MAX: u64 = 1 << 40;
+/// Longest silence of an idle flow.
+const IDLE_MAX: Duration = Duration::from_secs(3_600);
+/// Names of the kinds.
+const KINDS: [(&str, Word); 6] = [
+    ("request", Word::Request),
+    ("tick", Word::Tick),
+    ("download", Word::Download),
+    ("upload", Word::Upload),
+    ("idle", Word::Idle),
+    ("half-closed", Word::HalfClosed),
+];
+
+/// The file's word for a kind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Request,
+    Tick,
+    Download,
+    Upload,
+    Idle,
+    HalfClosed,
+}
 
 /// What a population sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Requests or ticks, and their sizes.
+    /// Requests, ticks or long flows, and their sizes.
     pub kind: LoadKind,
     /// How often, for the whole population.
     pub rate: Frequency,
     /// How the moments of sending are spread.
     pub arrivals: Arrivals,
-    /// How long an answer may take before the request has failed.
+    /// How long an answer may take before the request has failed; how long a long flow may make no progress.
     pub timeout: Duration,
     /// Name of the VIP it goes to.
     pub vip: String,
@@ -48,7 +72,7 @@ pub struct Load {
     pub(crate) path: String,
 }
 
-/// Requests or ticks.
+/// What one unit of a load is. A pace is in bytes per second, 0: as fast as TCP goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadKind {
     /// One TCP connection each: `request_bytes` there, `answer_bytes` back.
@@ -63,6 +87,34 @@ pub enum LoadKind {
         /// Bytes of UDP payload.
         payload_bytes: u32,
     },
+    /// A TCP connection each, on which the backend sends.
+    Download {
+        /// Bytes of the transfer.
+        bytes: u64,
+        /// The backend's pace.
+        pace: u64,
+    },
+    /// A TCP connection each, on which the client sends.
+    Upload {
+        /// Bytes of the transfer.
+        bytes: u64,
+        /// The client's pace.
+        pace: u64,
+    },
+    /// A TCP connection each, which is asked twice, with a silence between.
+    Idle {
+        /// Bytes of each of the two answers.
+        bytes: u64,
+        /// How long it is silent.
+        idle: Duration,
+    },
+    /// As a download; the client closes its direction after it has asked.
+    HalfClosed {
+        /// Bytes of the transfer.
+        bytes: u64,
+        /// The backend's pace.
+        pace: u64,
+    },
 }
 
 impl LoadKind {
@@ -70,9 +122,37 @@ impl LoadKind {
     #[must_use]
     pub fn protocol(self) -> Protocol {
         match self {
-            LoadKind::Request { .. } => Protocol::Tcp,
+            LoadKind::Request { .. }
+            | LoadKind::Download { .. }
+            | LoadKind::Upload { .. }
+            | LoadKind::Idle { .. }
+            | LoadKind::HalfClosed { .. } => Protocol::Tcp,
             LoadKind::Tick { .. } => Protocol::Udp,
         }
+    }
+
+    /// The file's word for it, such as `half-closed`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LoadKind::Request { .. } => "request",
+            LoadKind::Tick { .. } => "tick",
+            LoadKind::Download { .. } => "download",
+            LoadKind::Upload { .. } => "upload",
+            LoadKind::Idle { .. } => "idle",
+            LoadKind::HalfClosed { .. } => "half-closed",
+        }
+    }
+
+    fn timeout_default(self) -> Duration {
+        Duration::from_secs(match self {
+            LoadKind::Request { .. } => 5,
+            LoadKind::Tick { .. } => 1,
+            LoadKind::Download { .. }
+            | LoadKind::Upload { .. }
+            | LoadKind::Idle { .. }
+            | LoadKind::HalfClosed { .. } => 30,
+        })
     }
 }
 
@@ -87,26 +167,14 @@ pub enum Arrivals {
 
 impl Load {
     pub(crate) fn read(mut reader: Reader<'_>, direct_wanted: Option<bool>) -> Self {
-        let is_tick = reader.need("kind", "\"request\"", |text| match text {
-            "request" => Ok(false),
-            "tick" => Ok(true),
-            _ => Err(one_of(text, "kind of load", &["request", "tick"])),
-        });
+        let word = reader.need("kind", "\"request\"", word);
         let rate = reader.need("rate", "\"200/s\"", units::frequency);
-        let kind = match is_tick {
-            Some(true) => tick(&mut reader),
-            Some(false) => request(&mut reader),
-            None => {
-                reader.text("request_size");
-                request(&mut reader)
-            }
-        };
+        let kind = kind(&mut reader, word);
         let arrivals = reader.parse("arrivals", "\"poisson\"", |text| match text {
             "poisson" => Ok(Arrivals::Poisson),
             "fixed" => Ok(Arrivals::Fixed),
             _ => Err(one_of(text, "spread of arrivals", &["poisson", "fixed"])),
         });
-        let timeout_default = Duration::from_secs(if is_tick == Some(true) { 1 } else { 5 });
         let timeout = reader.parse("timeout", "\"5s\"", units::duration_above_zero);
         let (vip, listener) = destination(&mut reader);
         let start = reader
@@ -133,7 +201,7 @@ impl Load {
                 per: Duration::from_secs(1),
             }),
             arrivals: arrivals.unwrap_or(Arrivals::Poisson),
-            timeout: timeout.unwrap_or(timeout_default),
+            timeout: timeout.unwrap_or(kind.timeout_default()),
             vip,
             listener,
             start,
@@ -144,6 +212,81 @@ impl Load {
             path,
         }
     }
+}
+
+fn word(text: &str) -> Result<Word, Wrong> {
+    let found = KINDS.into_iter().find(|(name, _)| *name == text);
+    let names = KINDS.map(|(name, _)| name);
+    found
+        .map(|(_, word)| word)
+        .ok_or_else(|| one_of(text, "kind of load", &names))
+}
+
+/// The kind with its figures. Without a known one, the figures of all are known keys.
+fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
+    match word {
+        Some(Word::Request) => request(reader),
+        Some(Word::Tick) => tick(reader),
+        Some(Word::Download) => {
+            let (bytes, pace) = transfer(reader);
+            LoadKind::Download { bytes, pace }
+        }
+        Some(Word::Upload) => {
+            let (bytes, pace) = transfer(reader);
+            LoadKind::Upload { bytes, pace }
+        }
+        Some(Word::HalfClosed) => {
+            let (bytes, pace) = transfer(reader);
+            LoadKind::HalfClosed { bytes, pace }
+        }
+        Some(Word::Idle) => idle(reader),
+        None => {
+            for key in ["request_size", "pace", "idle"] {
+                reader.text(key);
+            }
+            request(reader)
+        }
+    }
+}
+
+/// Size and pace of a transfer.
+fn transfer(reader: &mut Reader<'_>) -> (u64, u64) {
+    let bytes = reader.need("size", "\"1MiB\"", |text| size(text, 1, EXCHANGE_BYTES_MAX));
+    let pace = reader.parse("pace", "\"100KiB/s\"", pace);
+    (bytes.unwrap_or(1), pace.unwrap_or(0))
+}
+
+fn idle(reader: &mut Reader<'_>) -> LoadKind {
+    let bytes = reader.parse("size", "\"1KiB\"", |text| size(text, 1, EXCHANGE_BYTES_MAX));
+    let idle = reader.parse("idle", "\"60s\"", |text| match units::duration(text)? {
+        idle if idle > IDLE_MAX => Err(Wrong::new(
+            format!("\"{text}\" is too long a silence"),
+            "at most \"1h\"",
+        )),
+        idle if idle.subsec_nanos() % 1_000_000 > 0 => Err(Wrong::new(
+            format!("\"{text}\" is finer than a millisecond"),
+            "such as \"60s\"",
+        )),
+        idle => Ok(idle),
+    });
+    LoadKind::Idle {
+        bytes: bytes.unwrap_or(1_024),
+        idle: idle.unwrap_or(Duration::from_secs(60)),
+    }
+}
+
+/// Reads `100KiB/s` in bytes per second; `unlimited` gives 0.
+fn pace(text: &str) -> Result<u64, Wrong> {
+    if text == "unlimited" {
+        return Ok(0);
+    }
+    let Some(amount) = text.strip_suffix("/s") else {
+        return Err(Wrong::new(
+            format!("\"{text}\" is no pace"),
+            "a size per second, such as \"100KiB/s\", or \"unlimited\"",
+        ));
+    };
+    size(amount, 1, PACE_MAX)
 }
 
 fn request(reader: &mut Reader<'_>) -> LoadKind {

@@ -108,7 +108,7 @@ impl<'c> Case<'c> {
         let hint = match fitting {
             Some(other) => format!("\"{}:{}\" is {wanted}", self.load.vip, other.name),
             None => format!(
-                "\"request\" is tcp, \"tick\" is udp; clb.{} has no {wanted} listener",
+                "\"tick\" is udp, all other kinds are tcp; clb.{} has no {wanted} listener",
                 clb.name
             ),
         };
