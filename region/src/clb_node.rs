@@ -6,10 +6,11 @@
 //! (`staging`), look all flows up, then decide one after the other, so that the cache misses of the second
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
-//! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `reset`, `icmp`,
-//! `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and `second_chance` keep
-//! flows when slots change hands, by `sync`, in the format of `entries`.
+//! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
+//! `reset`, `icmp`, `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
+//! `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`.
 
+mod check_targets;
 mod choose_target;
 mod entries;
 mod icmp;
@@ -42,6 +43,7 @@ use anyedge_net::token_bucket::TokenBucket;
 
 use crate::Limits;
 use crate::connection_table::ConnectionTable;
+use crate::health::{Change, Checks};
 use crate::peer;
 pub(crate) use icmp::quoted_flow;
 use served::Served;
@@ -71,6 +73,7 @@ pub struct ClbNode {
     exits: Exits,
     prober: Prober,
     served: Served,
+    checks: Checks,
     connections: ConnectionTable,
     sync: Sync,
     resets: TokenBucket,
@@ -92,6 +95,7 @@ impl ClbNode {
             exits: Exits::new(&routes, NodeId::UNKNOWN),
             prober: Prober::new(own_name, seed),
             served: Served::default(),
+            checks: Checks::default(),
             connections: ConnectionTable::new(limits.flows_max),
             sync: Sync::new(),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
@@ -132,6 +136,26 @@ impl ClbNode {
         let over = self.connections.close(id);
         replicate::tell_closed(&over, out);
         None
+    }
+
+    /// Takes over what another version of the routes says of listeners and their targets.
+    fn renew_served(&mut self, now: Instant, table: &RouteTable, out: &mut Outbox) {
+        let (seed, own_name) = (self.seed, self.own_name.as_str());
+        let change = Change {
+            old: &self.routes,
+            new: table,
+            region: self.region,
+            own: self.own,
+            now,
+        };
+        let checks = core::mem::take(&mut self.checks);
+        self.checks = checks.renewed(&change, |check| seed.stream(own_name, check), out);
+        let shut = self.checks.shut();
+        let served = core::mem::take(&mut self.served);
+        self.served = served.renewed(table, self.region, &shut, |clb, listener| {
+            seed.stream(own_name, &format!("wrr {clb}/{listener}"))
+        });
+        self.served.tell(out);
     }
 
     /// The flow of a staged packet.
@@ -182,6 +206,7 @@ impl Forwarder for ClbNode {
         self.step_refresh(now, out);
         self.sync.send(&self.exits, out);
         self.open_gates(now, out);
+        self.check_targets(now, out);
     }
 
     fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
@@ -196,18 +221,14 @@ impl Forwarder for ClbNode {
         };
         self.exits = self.exits.renewed(now, &table, self.own);
         self.prober.renew(now, &table, &mut self.exits);
-        let (seed, own_name) = (self.seed, &self.own_name);
-        self.served =
-            core::mem::take(&mut self.served).renewed(&table, self.region, |clb, listener| {
-                seed.stream(own_name, &format!("wrr {clb}/{listener}"))
-            });
+        out.event(Event::TableApplied(table.revision));
+        self.renew_served(now, &table, out);
         renumber::renumber(&mut self.connections, &self.routes, &table);
         if self.routes.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
         }
         let place = (self.own, self.region);
         self.sync.apply(now, &self.routes, &table, place);
-        out.event(Event::TableApplied(table.revision));
         self.routes = table;
         self.renew_gates(out);
     }
@@ -222,6 +243,7 @@ impl Forwarder for ClbNode {
             due(self.sync.walk.bulk_at(), "flows are sent to another node"),
             due(refresh, "flows are told again"),
             self.prober.poll_timeout(&self.exits),
+            due(self.checks.wake_at(), "targets are checked"),
         ];
         deadlines.into_iter().flatten().min_by_key(|due| due.at)
     }

@@ -11,6 +11,7 @@ pub mod expiry;
 mod flow_index;
 pub mod flow_life;
 pub mod flow_table;
+pub mod health;
 mod peer;
 mod scheduler;
 pub mod tcp_state;

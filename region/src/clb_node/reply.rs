@@ -38,6 +38,9 @@ impl ClbNode {
         out: &mut Outbox,
     ) {
         let Some(Found { id, .. }) = self.living(now, staged.found, out) else {
+            if let Some(reason) = self.take_answer(now, &staged, out) {
+                return out.drop_packet(staged.packet, reason);
+            }
             return self.miss_of_target(now, staged, key, out);
         };
         let entropy = (staged.hash >> 48) as u16;

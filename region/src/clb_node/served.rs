@@ -6,17 +6,20 @@
 //!
 //! Invariant: `clbs` is indexed by `ClbId`; load balancers of other regions are there without listeners.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use anyedge_net::event::Event;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, RegionId};
+use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
 use anyedge_net::route_table::{Listener, RouteTable, Target};
 use anyedge_net::wire::{ip, tcp};
 use hashbrown::HashTable;
 
-use crate::scheduler::Schedule;
+use crate::health::Use;
+use crate::scheduler::{OpenTargets, Schedule};
 
 /// The load balancers of a region.
 #[derive(Default)]
@@ -39,6 +42,16 @@ struct ServedClb {
 pub(super) struct ServedListener {
     listener: Arc<Listener>,
     schedule: Schedule,
+    open: OpenTargets,
+    /// Whether it was told last that all targets are abnormal.
+    told: bool,
+    number: u16,
+}
+
+/// What of a listener outlives a version of the routes.
+struct Lasting {
+    schedule: Schedule,
+    told: bool,
     number: u16,
 }
 
@@ -50,24 +63,55 @@ impl ServedListener {
 
     /// The target of a new flow.
     pub(super) fn pick(&mut self, family: Family, hash: u64) -> Option<Target> {
-        self.schedule.pick(&self.listener, family, hash).copied()
+        self.schedule
+            .pick(&self.listener, &self.open, family, hash)
+            .copied()
+    }
+
+    /// What the next version of it goes on with.
+    fn lasting(self) -> Lasting {
+        let ServedListener {
+            schedule,
+            told,
+            number,
+            ..
+        } = self;
+        Lasting {
+            schedule,
+            told,
+            number,
+        }
+    }
+
+    /// Tells when all targets became abnormal, or no longer are.
+    fn tell(&mut self, clb: ClbId, listener: u16, out: &mut Outbox) {
+        let begins = self.open.is_all_shut();
+        if self.told != begins {
+            self.told = begins;
+            out.event(Event::AllTargetsAbnormal {
+                clb,
+                listener,
+                begins,
+            });
+        }
     }
 }
 
 impl Served {
-    /// What `table` says that `region` serves; schedules go on. `stream` gives the randomness of a listener,
-    /// named by its load balancer and itself.
+    /// What `table` says that `region` serves; schedules go on, among the targets that are not `shut`. `stream`
+    /// gives the randomness of a listener, named by its load balancer and itself.
     pub(super) fn renewed(
         self,
         table: &RouteTable,
         region: Option<RegionId>,
+        shut: &BTreeSet<Use>,
         stream: impl Fn(&str, &str) -> Rng,
     ) -> Served {
         let mut before = BTreeMap::new();
         for clb in self.clbs {
             for served in clb.listeners {
-                let key = (clb.name.clone(), served.listener.name.clone());
-                before.insert(key, (served.schedule, served.number));
+                let name = (clb.name.clone(), served.listener.name.clone());
+                before.insert(name, served.lasting());
             }
         }
         let mut fresh = Served::default();
@@ -82,17 +126,23 @@ impl Served {
                 listeners: Vec::new(),
             };
             let here = Some(clb.region) == region;
+            let fail_open = clb.fail_open && table.mechanisms.fail_open;
             for listener in clb.listeners.iter().filter(|_| here) {
                 let old = before.remove(&(clb.name.clone(), listener.name.clone()));
-                let (schedule, old_number) = old.unzip();
+                let told = old.as_ref().is_some_and(|old| old.told);
+                let (schedule, old_number) = old.map(|old| (old.schedule, old.number)).unzip();
                 let number = fresh.places.len() as u16;
                 let index = served.listeners.len() as u16;
                 fresh.places.push((id, index, old_number));
-                let schedule =
-                    Schedule::of(listener, schedule, || stream(&clb.name, &listener.name));
+                let is_open = |target: usize| !shut.contains(&Use::new(id, index, target as u16));
+                let open = OpenTargets::new(&listener.targets, fail_open, is_open);
+                let stream = || stream(&clb.name, &listener.name);
+                let schedule = Schedule::of(listener, &open, schedule, stream);
                 served.listeners.push(ServedListener {
                     listener: Arc::clone(listener),
                     schedule,
+                    open,
+                    told,
                     number,
                 });
             }
@@ -109,6 +159,30 @@ impl Served {
             }
         }
         fresh
+    }
+
+    /// A target may take new flows, or no longer, by its health.
+    pub(super) fn set_open(&mut self, place: Use, open: bool, out: &mut Outbox) {
+        let clb = self.clbs.get_mut(place.clb.index());
+        let served = clb.and_then(|clb| clb.listeners.get_mut(usize::from(place.listener)));
+        let Some(served) = served else {
+            return;
+        };
+        let at = usize::from(place.target);
+        if let Some(target) = served.listener.targets.get(at) {
+            served.open.set(at, target, open);
+            served.tell(place.clb, place.listener, out);
+        }
+    }
+
+    /// Tells of every listener whose targets all became abnormal with a new version of the routes, or of
+    /// which that no longer holds.
+    pub(super) fn tell(&mut self, out: &mut Outbox) {
+        for (clb, id) in self.clbs.iter_mut().zip(0..) {
+            for (served, place) in clb.listeners.iter_mut().zip(0..) {
+                served.tell(ClbId(id), place, out);
+            }
+        }
     }
 
     /// The load balancer behind a VIP of this region.

@@ -11,11 +11,20 @@
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::Target;
 
+use super::OpenTargets;
+
+/// Credits counted at most when a sequence begins again among other targets.
+const RESTART_STEPS_MAX: u64 = 65_536;
+
 /// The position in one family's sequence.
 #[derive(Debug)]
 pub(crate) struct SmoothWrr {
     members: Vec<Member>,
     total: i64,
+    /// Picks so far, from the drawn offset.
+    picked: u64,
+    /// Of the open targets that the members are.
+    version: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,28 +37,29 @@ struct Member {
 }
 
 impl SmoothWrr {
-    /// The sequence over the targets of `family`, `offset` picks from its start.
-    pub(crate) fn starting_at(offset: u64, targets: &[Target], family: Family) -> SmoothWrr {
+    /// The sequence over the open targets of `family`, `offset` picks from its start.
+    pub(crate) fn starting_at(
+        offset: u64,
+        targets: &[Target],
+        family: Family,
+        open: &OpenTargets,
+    ) -> SmoothWrr {
         let mut sequence = SmoothWrr {
-            members: members(targets, family),
+            members: Vec::new(),
             total: 0,
+            picked: offset,
+            version: open.version(family),
         };
+        sequence.members.extend(members(targets, family, open));
         sequence.total = sequence.members.iter().map(|member| member.weight).sum();
-        let divisor = sequence
-            .members
-            .iter()
-            .fold(0, |divisor, member| gcd(divisor, member.weight));
-        let period = sequence.total.checked_div(divisor).unwrap_or(0);
-        for _ in 0..offset.checked_rem(period as u64).unwrap_or(0) {
-            sequence.pick();
-        }
+        sequence.go_to(offset.checked_rem(sequence.period()).unwrap_or(0));
         sequence
     }
 
     /// Goes on with other targets or weights. A target that stays, by address and port, keeps its credit,
     /// within one round of the new weights; the same targets and weights go on as if nothing had happened.
-    pub(crate) fn set_targets(&mut self, targets: &[Target], family: Family) {
-        let mut fresh = members(targets, family);
+    pub(crate) fn set_targets(&mut self, targets: &[Target], family: Family, open: &OpenTargets) {
+        let mut fresh: Vec<Member> = members(targets, family, open).collect();
         let total: i64 = fresh.iter().map(|member| member.weight).sum();
         for member in &mut fresh {
             let stays = |old: &&Member| old.address == member.address && old.port == member.port;
@@ -58,6 +68,42 @@ impl SmoothWrr {
         }
         self.members = fresh;
         self.total = total;
+        self.version = open.version(family);
+    }
+
+    /// Begins anew among the open targets if others are open than before, so that every window from here on
+    /// is exact; at another place each time, or the first of the sequence would gain by each change.
+    #[inline]
+    pub(crate) fn keep_to(&mut self, targets: &[Target], family: Family, open: &OpenTargets) {
+        if self.version != open.version(family) {
+            self.version = open.version(family);
+            self.begin_anew(targets, family, open);
+        }
+    }
+
+    fn begin_anew(&mut self, targets: &[Target], family: Family, open: &OpenTargets) {
+        self.members.clear();
+        self.members.extend(members(targets, family, open));
+        self.total = self.members.iter().map(|member| member.weight).sum();
+        let steps_max = RESTART_STEPS_MAX / self.members.len().max(1) as u64;
+        let span = self.period().min(steps_max);
+        self.go_to(self.picked.checked_rem(span).unwrap_or(0));
+    }
+
+    /// After how many picks the sequence repeats.
+    fn period(&self) -> u64 {
+        let weights = self.members.iter().map(|member| member.weight);
+        let divisor = weights.fold(0, gcd);
+        self.total.checked_div(divisor).unwrap_or(0) as u64
+    }
+
+    /// Goes on by `steps` picks that nobody gets.
+    fn go_to(&mut self, steps: u64) {
+        let picked = self.picked;
+        for _ in 0..steps {
+            self.pick();
+        }
+        self.picked = picked;
     }
 
     /// The next target's index; `None` when all weights are 0.
@@ -72,23 +118,28 @@ impl SmoothWrr {
         }
         let member = &mut self.members[richest?];
         member.credit -= self.total;
+        self.picked = self.picked.wrapping_add(1);
         Some(member.index)
     }
 }
 
 /// The targets of `family` that take new flows.
-fn members(targets: &[Target], family: Family) -> Vec<Member> {
+fn members<'a>(
+    targets: &'a [Target],
+    family: Family,
+    open: &'a OpenTargets,
+) -> impl Iterator<Item = Member> + 'a {
     let numbered = targets.iter().enumerate();
-    let open =
-        numbered.filter(|(_, target)| target.weight > 0 && target.address.family() == family);
-    open.map(|(index, target)| Member {
+    let taking = numbered.filter(move |(index, target)| {
+        target.weight > 0 && target.address.family() == family && open.takes(*index, family)
+    });
+    taking.map(|(index, target)| Member {
         address: target.address,
         port: target.port,
         index: index as u16,
         weight: i64::from(target.weight),
         credit: 0,
     })
-    .collect()
 }
 
 const fn gcd(a: i64, b: i64) -> i64 {
@@ -112,6 +163,14 @@ mod tests {
         weights.iter().enumerate().map(target).collect()
     }
 
+    fn start(offset: u64, targets: &[Target], family: Family) -> SmoothWrr {
+        SmoothWrr::starting_at(offset, targets, family, &OpenTargets::all(targets))
+    }
+
+    fn set(sequence: &mut SmoothWrr, targets: &[Target]) {
+        sequence.set_targets(targets, Family::V4, &OpenTargets::all(targets));
+    }
+
     fn counts(picks: &[u16], targets: usize) -> Vec<usize> {
         (0..targets)
             .map(|index| {
@@ -132,8 +191,7 @@ mod tests {
     #[test]
     fn any_19_consecutive_picks_of_90_30_30_30_10_are_9_3_3_3_1() {
         for offset in [0, 7, u64::MAX] {
-            let mut sequence =
-                SmoothWrr::starting_at(offset, &targets(&[90, 30, 30, 30, 10]), Family::V4);
+            let mut sequence = start(offset, &targets(&[90, 30, 30, 30, 10]), Family::V4);
             for window in picks(&mut sequence, 60).windows(19) {
                 assert_eq!(counts(window, 5), [9, 3, 3, 3, 1]);
             }
@@ -142,49 +200,46 @@ mod tests {
 
     #[test]
     fn it_is_smooth() {
-        let mut sequence = SmoothWrr::starting_at(0, &targets(&[5, 1, 1]), Family::V4);
+        let mut sequence = start(0, &targets(&[5, 1, 1]), Family::V4);
         assert_eq!(picks(&mut sequence, 7), [0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
     fn the_offset_is_a_place_in_the_same_sequence() {
         let weights = targets(&[3, 2, 1]);
-        let whole = picks(&mut SmoothWrr::starting_at(0, &weights, Family::V4), 30);
-        let later = picks(
-            &mut SmoothWrr::starting_at(4 + 6 * 1_000, &weights, Family::V4),
-            20,
-        );
+        let whole = picks(&mut start(0, &weights, Family::V4), 30);
+        let later = picks(&mut start(4 + 6 * 1_000, &weights, Family::V4), 20);
         assert_eq!(later, whole[4..24]);
     }
 
     #[test]
     fn weight_0_is_never_picked_and_all_0_picks_nothing() {
-        let mut sequence = SmoothWrr::starting_at(3, &targets(&[0, 10, 0]), Family::V4);
+        let mut sequence = start(3, &targets(&[0, 10, 0]), Family::V4);
         assert_eq!(picks(&mut sequence, 5), [1; 5]);
-        sequence.set_targets(&targets(&[0, 0, 0]), Family::V4);
+        set(&mut sequence, &targets(&[0, 0, 0]));
         assert_eq!(sequence.pick(), None);
-        assert_eq!(SmoothWrr::starting_at(5, &[], Family::V6).pick(), None);
+        assert_eq!(start(5, &[], Family::V6).pick(), None);
     }
 
     #[test]
     fn a_table_that_changes_nothing_here_does_not_disturb_the_sequence() {
         let weights = targets(&[90, 30, 30, 30, 10]);
-        let undisturbed = picks(&mut SmoothWrr::starting_at(2, &weights, Family::V4), 40);
-        let mut sequence = SmoothWrr::starting_at(2, &weights, Family::V4);
+        let undisturbed = picks(&mut start(2, &weights, Family::V4), 40);
+        let mut sequence = start(2, &weights, Family::V4);
         let mut seen = Vec::new();
         for _ in 0..40 {
             seen.extend(sequence.pick());
-            sequence.set_targets(&weights, Family::V4);
+            set(&mut sequence, &weights);
         }
         assert_eq!(seen, undisturbed);
     }
 
     #[test]
     fn a_target_that_stays_keeps_its_place_in_the_round() {
-        let mut sequence = SmoothWrr::starting_at(0, &targets(&[10, 10, 10]), Family::V4);
+        let mut sequence = start(0, &targets(&[10, 10, 10]), Family::V4);
         assert_eq!(picks(&mut sequence, 2), [0, 1]);
         let moved: Vec<Target> = targets(&[10, 10, 10]).into_iter().rev().collect();
-        sequence.set_targets(&moved, Family::V4);
+        set(&mut sequence, &moved);
         assert_eq!(
             sequence.pick(),
             Some(0),
@@ -197,7 +252,7 @@ mod tests {
         fn every_window_of_a_period_is_exact(weights in proptest::collection::vec(0_u8..=20, 1..6), offset: u64) {
             let total: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
             prop_assume!(total > 0);
-            let mut sequence = SmoothWrr::starting_at(offset, &targets(&weights), Family::V4);
+            let mut sequence = start(offset, &targets(&weights), Family::V4);
             let expected: Vec<usize> = weights.iter().map(|weight| usize::from(*weight)).collect();
             for window in picks(&mut sequence, 3 * total).windows(total) {
                 prop_assert_eq!(counts(window, weights.len()), expected.clone());
@@ -206,9 +261,9 @@ mod tests {
 
         #[test]
         fn shares_settle_after_weights_change(before in proptest::collection::vec(1_u8..=100, 3), after in proptest::collection::vec(1_u8..=100, 3), picked in 0_usize..500) {
-            let mut sequence = SmoothWrr::starting_at(0, &targets(&before), Family::V4);
+            let mut sequence = start(0, &targets(&before), Family::V4);
             picks(&mut sequence, picked);
-            sequence.set_targets(&targets(&after), Family::V4);
+            set(&mut sequence, &targets(&after));
             let total: usize = after.iter().map(|weight| usize::from(*weight)).sum();
             let first = counts(&picks(&mut sequence, total), 3);
             for (count, weight) in first.iter().zip(&after) {
