@@ -10,32 +10,29 @@
 
 pub(crate) mod check;
 pub(crate) mod probe;
+mod renewal;
+mod source;
 
 use core::cmp::Reverse;
 use core::ops::Range;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 
 use anyedge_net::event::{Event, Health};
-use anyedge_net::flow::{Address, Family, FlowKey};
-use anyedge_net::id::{ClbId, NodeId, RegionId};
+use anyedge_net::flow::{Address, FlowKey};
+use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::outbox::Outbox;
-use anyedge_net::rng::Rng;
-use anyedge_net::route_table::{HealthCheck, Region, RouteTable};
-use anyedge_net::slot::SLOTS;
+use anyedge_net::route_table::HealthCheck;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::tcp;
 
 use check::{Awaited, Check, Due};
+pub(crate) use renewal::Change;
+pub use source::PORT_MIN;
+use source::Ports;
 
 /// Checks that are sent from one call of a node's `handle_timeout`; the rest follow in the next, asked for at
 /// once.
 pub const CHECKS_PER_CALL_MAX: usize = 64;
-/// The first port that checks are sent from.
-pub const PORT_MIN: u16 = 32_768;
-/// How many ports the checks of a region's nodes share. No two nodes check from one port: the vSwitch would
-/// have two checks in one tuple.
-const PORTS: u16 = 32_768;
-
 /// A target of a listener: load balancer, place among its listeners, place among the targets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Use {
@@ -86,32 +83,6 @@ struct Watched {
     uses: Range<usize>,
 }
 
-/// The ports that one node sends its checks from.
-#[derive(Clone, Copy, Default)]
-struct Ports {
-    first: u16,
-    count: u16,
-}
-
-/// A new version of the routes, as seen by one node.
-pub(crate) struct Change<'a> {
-    pub(crate) old: &'a RouteTable,
-    pub(crate) new: &'a RouteTable,
-    pub(crate) region: Option<RegionId>,
-    pub(crate) own: NodeId,
-    pub(crate) now: Instant,
-}
-
-/// What identifies a check.
-type Server = (ClbId, Address, u16, HealthCheck);
-
-/// What the routes want of a check.
-struct Wanted {
-    host: NodeId,
-    vip: Address,
-    uses: Vec<Use>,
-}
-
 /// What is to be done for one check.
 pub(crate) struct Turn {
     pub(crate) id: u32,
@@ -133,66 +104,6 @@ pub(crate) struct Sending {
 }
 
 impl Checks {
-    /// The checks that a new version of the routes asks for; those that stay go on. `stream` gives the
-    /// randomness of a check, named by its load balancer and its server.
-    pub(crate) fn renewed(
-        self,
-        change: &Change<'_>,
-        stream: impl Fn(&str) -> Rng,
-        out: &mut Outbox,
-    ) -> Checks {
-        let Change { new, now, .. } = *change;
-        let region = change
-            .region
-            .and_then(|region| new.regions.get(region.index()));
-        let mut fresh = Checks {
-            ports: region.map_or(Ports::default(), |region| Ports::of(region, change.own)),
-            slot: region.and_then(|region| own_slot(region, change.own, self.slot)),
-            started: self.started || region.is_some(),
-            ..Checks::default()
-        };
-        let bound = self.started.then(|| bound(change.old));
-        let mut before = by_name(self.watched, change.old);
-        for ((clb, target, port, asked), wanted) in wanted(change) {
-            let name = new.clbs[clb.index()].name.as_str();
-            let server = (name.to_owned(), target, port);
-            let mut rng = stream(&format!("health {name}/{target}:{port}"));
-            let phase = rng.up_to(Check::phase_max(asked));
-            let (turn, sequence) = (rng.bits() as u16, rng.bits() as u32);
-            let check = match take_of(&mut before, &server, asked) {
-                Some(same) if same.asked == asked => same.check,
-                Some(other) => other.check.asked_anew(asked, now, phase),
-                None if bound
-                    .as_ref()
-                    .is_none_or(|bound| bound.contains(&(name, target, port))) =>
-                {
-                    Check::of_known(asked, now, phase)
-                }
-                None => {
-                    tell(target, port, Health::Detecting, out);
-                    Check::of_new(asked, now, phase)
-                }
-            };
-            let first_use = fresh.uses.len();
-            fresh.uses.extend(wanted.uses);
-            fresh.watched.push(Watched {
-                clb,
-                vip: wanted.vip,
-                target,
-                port,
-                host: wanted.host,
-                asked,
-                check,
-                turn,
-                sequence,
-                uses: first_use..fresh.uses.len(),
-            });
-        }
-        fresh.tell_of_closed(before, new, out);
-        fresh.index();
-        fresh
-    }
-
     /// When [`Checks::next_due`] has something to do.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)
@@ -286,23 +197,6 @@ impl Checks {
             .collect()
     }
 
-    /// Tells of servers that are no longer checked and yet still there.
-    fn tell_of_closed(&self, before: ByName, new: &RouteTable, out: &mut Outbox) {
-        let name = |watched: &Watched| new.clbs[watched.clb.index()].name.as_str();
-        let checked: BTreeSet<(&str, Address, u16)> = self
-            .watched
-            .iter()
-            .map(|watched| (name(watched), watched.target, watched.port))
-            .collect();
-        let bound = bound(new);
-        for ((name, target, port), left) in before {
-            let server = (name.as_str(), target, port);
-            if !left.is_empty() && bound.contains(&server) && !checked.contains(&server) {
-                tell(target, port, Health::Closed, out);
-            }
-        }
-    }
-
     fn index(&mut self) {
         let numbered = || self.watched.iter().zip(0_u32..);
         self.timers = numbered()
@@ -342,27 +236,6 @@ impl Watched {
     }
 }
 
-impl Ports {
-    /// The share of a node of `region`.
-    fn of(region: &Region, own: NodeId) -> Ports {
-        let nodes = u16::try_from(region.clb_nodes.len()).unwrap_or(PORTS);
-        let count = (PORTS / nodes.clamp(1, PORTS)).max(1);
-        let place = region.clb_nodes.iter().position(|node| *node == own);
-        let place = (place.unwrap_or(0) % usize::from(PORTS / count)) as u16;
-        Ports {
-            first: PORT_MIN + place * count,
-            count,
-        }
-    }
-
-    const fn of_turn(self, turn: u16) -> u16 {
-        match turn.checked_rem(self.count) {
-            Some(offset) => self.first + offset,
-            None => self.first,
-        }
-    }
-}
-
 /// Whether a target of that health gets new flows.
 pub(crate) const fn is_open(health: Health) -> bool {
     match health {
@@ -377,97 +250,4 @@ fn tell(target: Address, target_port: u16, health: Health, out: &mut Outbox) {
         target_port,
         health,
     });
-}
-
-/// The checks that the routes ask for, in the order of their servers.
-fn wanted(change: &Change<'_>) -> BTreeMap<Server, Wanted> {
-    let mut wanted = BTreeMap::new();
-    let Some(region) = change.region.filter(|_| change.new.mechanisms.health) else {
-        return wanted;
-    };
-    let vips = vips(change.new);
-    for (clb, id) in change
-        .new
-        .clbs
-        .iter()
-        .zip(0..)
-        .map(|(clb, id)| (clb, ClbId(id)))
-    {
-        for (listener, place) in clb.listeners.iter().zip(0_u16..) {
-            let Some(asked) = listener.health.filter(|_| clb.region == region) else {
-                continue;
-            };
-            for (target, at) in listener.targets.iter().zip(0_u16..) {
-                // Without a VIP of its family a target gets no flow, and no check could come from one.
-                let Some(vip) = vips.get(&(id, target.address.family())) else {
-                    continue;
-                };
-                let server = (id, target.address, target.port, asked);
-                let used = Use::new(id, place, at);
-                let entry = wanted.entry(server).or_insert_with(|| Wanted {
-                    host: target.host,
-                    vip: *vip,
-                    uses: Vec::new(),
-                });
-                entry.uses.push(used);
-            }
-        }
-    }
-    wanted
-}
-
-/// The lowest VIP of each load balancer and family.
-fn vips(table: &RouteTable) -> BTreeMap<(ClbId, Family), Address> {
-    let mut vips = BTreeMap::new();
-    for (address, vip) in &table.vips {
-        vips.entry((vip.clb, address.family())).or_insert(*address);
-    }
-    vips
-}
-
-/// The targets of a table: load balancer, address, port.
-fn bound(table: &RouteTable) -> BTreeSet<(&str, Address, u16)> {
-    let clbs = table.clbs.iter();
-    clbs.flat_map(|clb| {
-        let targets = clb.listeners.iter().flat_map(|listener| &listener.targets);
-        targets.map(|target| (clb.name.as_str(), target.address, target.port))
-    })
-    .collect()
-}
-
-/// Checks by the names of their load balancers, which hold beyond a table.
-type ByName = BTreeMap<(String, Address, u16), Vec<Watched>>;
-
-fn by_name(watched: Vec<Watched>, table: &RouteTable) -> ByName {
-    let mut by_name = ByName::new();
-    for watched in watched {
-        let name = table.clbs[watched.clb.index()].name.clone();
-        let server = (name, watched.target, watched.port);
-        by_name.entry(server).or_default().push(watched);
-    }
-    by_name
-}
-
-/// The check of that server which was asked for in the same way, else in another.
-fn take_of(
-    before: &mut ByName,
-    server: &(String, Address, u16),
-    asked: HealthCheck,
-) -> Option<Watched> {
-    let checks = before.get_mut(server)?;
-    let same = checks.iter().position(|watched| watched.asked == asked);
-    let at = same.or_else(|| checks.len().checked_sub(1))?;
-    Some(checks.swap_remove(at))
-}
-
-/// A slot by whose key the answers of targets come back to `own`: `before` when it still does, else the first
-/// that it owns, as its secondary only when it is primary of none.
-fn own_slot(region: &Region, own: NodeId, before: Option<u16>) -> Option<u16> {
-    let is_primary = |slot: &u16| region.slots.owners(*slot).primary == own;
-    let is_secondary = |slot: &u16| region.slots.owners(*slot).secondary == own;
-    let slots = || 0..SLOTS as u16;
-    before
-        .filter(is_primary)
-        .or_else(|| slots().find(is_primary))
-        .or_else(|| slots().find(is_secondary))
 }

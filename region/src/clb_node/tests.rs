@@ -2,6 +2,7 @@
 
 mod flows;
 mod garbage;
+mod health;
 mod icmp;
 mod peers;
 mod replies;
