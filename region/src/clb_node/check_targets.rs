@@ -47,34 +47,30 @@ impl ClbNode {
         }
     }
 
-    /// Takes a target's packet in if it answers a check; says why it ends.
+    /// Takes a target's packet in if it answers a check, and says why it ends; `None` when it does not.
     pub(super) fn take_answer(
         &mut self,
         now: Instant,
         staged: &Staged,
         out: &mut Outbox,
-    ) -> DropReason {
+    ) -> Option<DropReason> {
         let Staged { packet, parsed, .. } = staged;
         if parsed.flow.protocol != tcp::PROTOCOL {
-            return DropReason::NoFlow;
+            return None;
         }
-        let Some((id, awaited)) = self.checks.awaited_by(&parsed.flow) else {
-            return DropReason::NoFlow;
-        };
+        let (id, awaited) = self.checks.awaited_by(&parsed.flow)?;
         let acknowledged = match parsed.l4(packet.bytes()) {
             [_, _, _, _, _, _, _, _, a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
-            _ => return DropReason::NoFlow,
+            _ => return None,
         };
         let next = awaited.sequence.wrapping_add(1);
         if parsed.tcp_flags & tcp::ACK == 0 || acknowledged != next {
-            return DropReason::NoFlow;
+            return None;
         }
         let success = match Segment::of(parsed.tcp_flags) {
             Segment::SynAck => true,
             Segment::Rst => false,
-            Segment::Syn | Segment::Ack | Segment::Fin | Segment::Other => {
-                return DropReason::NoFlow;
-            }
+            Segment::Syn | Segment::Ack | Segment::Fin | Segment::Other => return None,
         };
         if success && let Some(sending) = self.checks.ending(id, awaited.port) {
             self.send_segment(&sending, tcp::RST, next, out);
@@ -82,7 +78,7 @@ impl ClbNode {
         if self.checks.on_answer(id, now, success).is_some() {
             self.on_health(id, out);
         }
-        DropReason::HealthCheck
+        Some(DropReason::HealthCheck)
     }
 
     /// The health of a check's target changed.

@@ -15,6 +15,8 @@ use super::OpenTargets;
 
 /// Credits counted at most when a sequence begins again among other targets.
 const RESTART_STEPS_MAX: u64 = 65_536;
+/// Makes neighbouring counts of picks strangers (Knuth's multiplicative hashing).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The position in one family's sequence.
 #[derive(Debug)]
@@ -87,7 +89,8 @@ impl SmoothWrr {
         self.total = self.members.iter().map(|member| member.weight).sum();
         let steps_max = RESTART_STEPS_MAX / self.members.len().max(1) as u64;
         let span = self.period().min(steps_max);
-        self.go_to(self.picked.checked_rem(span).unwrap_or(0));
+        let drawn = self.picked.wrapping_mul(SPREAD) >> 32;
+        self.go_to(drawn.checked_rem(span).unwrap_or(0));
     }
 
     /// After how many picks the sequence repeats.
@@ -245,6 +248,43 @@ mod tests {
             Some(0),
             "10.0.0.2 is next and stands first"
         );
+    }
+
+    #[test]
+    fn among_the_open_targets_every_window_is_exact_from_the_first_pick_on() {
+        let targets = targets(&[90, 30, 30, 30, 10]);
+        let mut open = OpenTargets::all(&targets);
+        let mut sequence = start(5, &targets, Family::V4);
+        picks(&mut sequence, 7);
+        for (shut, period, expected) in [(0, 10, [0, 3, 3, 3, 1]), (4, 3, [0, 1, 1, 1, 0])] {
+            open.set(shut, &targets[shut], false);
+            sequence.keep_to(&targets, Family::V4, &open);
+            for window in picks(&mut sequence, 4 * period).windows(period) {
+                assert_eq!(counts(window, 5), expected);
+            }
+        }
+        for (at, target) in targets.iter().enumerate() {
+            open.set(at, target, false);
+        }
+        sequence.keep_to(&targets, Family::V4, &open);
+        for window in picks(&mut sequence, 60).windows(19) {
+            assert_eq!(counts(window, 5), [9, 3, 3, 3, 1], "all shut: all open");
+        }
+    }
+
+    #[test]
+    fn a_target_that_flaps_gives_no_other_more_than_its_share() {
+        let targets = targets(&[10, 10, 10]);
+        let mut open = OpenTargets::all(&targets);
+        let mut sequence = start(0, &targets, Family::V4);
+        let mut seen = Vec::new();
+        for round in 0..300 {
+            open.set(2, &targets[2], round % 2 == 0);
+            sequence.keep_to(&targets, Family::V4, &open);
+            seen.extend(sequence.pick());
+        }
+        let counts = counts(&seen, 3);
+        assert!(counts[0].abs_diff(counts[1]) <= 60, "{counts:?}");
     }
 
     proptest! {
