@@ -1,8 +1,9 @@
 //! A report as tables for people: clients, verdict, faults, losses, and how the run can be repeated.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyedge_sim::report::{Latency, Report, Requests, Service};
+use anyedge_sim::report::{Latency, Report, Service};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// The whole report.
@@ -113,7 +114,7 @@ fn row(name: &str, pop: &str, service: &Service, gain_assumed: bool) -> Vec<Stri
         name.to_owned(),
         pop.to_owned(),
         service.requests.sent.to_string(),
-        failures(&service.requests),
+        counts(&service.requests.failed),
         show(&service.latency_ms, |latency| latency.p50),
         show(&service.latency_ms, |latency| latency.p90),
         show(&service.latency_ms, |latency| latency.p99),
@@ -124,18 +125,6 @@ fn row(name: &str, pop: &str, service: &Service, gain_assumed: bool) -> Vec<Stri
         show(&service.direct_ms, |latency| latency.p99),
         gain,
     ]
-}
-
-fn failures(requests: &Requests) -> String {
-    if requests.failed.is_empty() {
-        return "0".to_owned();
-    }
-    requests
-        .failed
-        .iter()
-        .map(|(cause, count)| format!("{count} {cause}"))
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn assumed(text: &mut String, report: &Report) {
@@ -184,13 +173,82 @@ fn link_table(text: &mut String, report: &Report) {
     let _ = writeln!(text, "{table}\n");
 }
 
+/// The failover budget: each part as the time that it added, and their sum.
 fn faults(text: &mut String, report: &Report) {
+    if report.faults.is_empty() {
+        return;
+    }
+    let mut table = table(
+        &[
+            "fault",
+            "broken",
+            "at s",
+            "detected",
+            "withdrawn",
+            "moved",
+            "recovered",
+            "= s",
+            "flows",
+            "kept",
+            "longest gap s",
+        ],
+        2,
+    );
     for fault in &report.faults {
-        let _ = writeln!(text, "{:>8.3}s  {}", fault.at_s, fault.what);
+        let parts = [
+            fault.detected_s,
+            fault.withdrawn_s,
+            fault.moved_s,
+            fault.recovered_s,
+        ];
+        let seconds = |time: Option<f64>| time.map_or("-".to_owned(), |time| format!("{time:.3}"));
+        let mut row = vec![
+            fault.what.clone(),
+            counts(&fault.flows_broken),
+            format!("{:.3}", fault.at_s),
+        ];
+        row.extend(
+            differences(parts)
+                .map(|part| part.map_or("-".to_owned(), |part| format!("+{part:.3}"))),
+        );
+        row.extend([
+            seconds(parts.into_iter().flatten().last()),
+            fault.flows_established.to_string(),
+            fault.flows_kept.to_string(),
+            seconds(fault.gap_max_s),
+        ]);
+        table.add_row(row);
     }
-    if !report.faults.is_empty() {
-        text.push('\n');
+    let _ = writeln!(text, "{table}");
+    for fault in &report.faults {
+        if let Some(why) = &fault.refused {
+            let _ = writeln!(text, "{} was refused: {why}", fault.what);
+        }
     }
+    line(
+        text,
+        "Each part is the time that it adds to those before it; flows are those established when it began.\n",
+    );
+}
+
+/// What each time adds to the last one before it.
+fn differences(times: [Option<f64>; 4]) -> [Option<f64>; 4] {
+    let mut before = 0.0;
+    times.map(|time| {
+        let added = time? - before;
+        before = time?;
+        Some(added)
+    })
+}
+
+fn counts(causes: &BTreeMap<&'static str, u64>) -> String {
+    if causes.is_empty() {
+        return "0".to_owned();
+    }
+    let causes = causes
+        .iter()
+        .map(|(cause, count)| format!("{count} {cause}"));
+    causes.collect::<Vec<_>>().join(", ")
 }
 
 fn verdict(text: &mut String, report: &Report) {
@@ -230,4 +288,22 @@ fn footer(text: &mut String, report: &Report) {
         report.wall_s,
         report.tcp_stack
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_budget_add_up_to_the_whole() {
+        for times in [
+            [Some(0.3), Some(3.0), Some(3.25), Some(3.5)],
+            [Some(0.5), None, None, Some(1.5)],
+            [None, Some(10.0), Some(12.0), Some(12.0)],
+        ] {
+            let sum: f64 = differences(times).into_iter().flatten().sum();
+            assert_eq!(Some(sum), times[3]);
+        }
+        assert_eq!(differences([None; 4]), [None; 4]);
+    }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Entry {
     pub(crate) what: String,
     pub(crate) object: String,
     pub(crate) begins: bool,
+    /// The region that is lost by it: resets of its flows are a cause of their own.
+    pub(crate) lost_region: Option<String>,
     pub(crate) about: About,
     pub(crate) detected: Option<Instant>,
     pub(crate) withdrawn: Option<Instant>,
@@ -64,6 +66,11 @@ impl Budget {
 
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// When something begins or ends, in order.
+    pub(crate) fn times(&self) -> impl Iterator<Item = Instant> {
+        self.entries.iter().map(|entry| entry.at)
     }
 
     /// A node at `here` told something.
@@ -155,6 +162,7 @@ mod tests {
             what: String::new(),
             object: "pop.tokyo".to_owned(),
             begins,
+            lost_region: None,
             about: About {
                 nodes: vec![TOKYO],
                 site: Some(SiteId(0)),

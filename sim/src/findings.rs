@@ -1,5 +1,7 @@
 //! From a world that has ended to its report.
 
+mod faults;
+
 use std::collections::BTreeMap;
 
 use anyedge_net::rng::Seed;
@@ -10,8 +12,8 @@ use anyedge_traffic::stats::Stats;
 use crate::internet::{Population, SiteId};
 use crate::node::AnyForwarder;
 use crate::report::{
-    AssumedLink, ClientReport, FaultReport, FlowReport, LinkReport, LoadReport, Report, SCHEMA,
-    Service, causes, millis,
+    AssumedLink, ClientReport, FlowReport, LinkReport, LoadReport, Report, SCHEMA, Service, causes,
+    millis,
 };
 use crate::run::LoadAccount;
 use crate::stack;
@@ -52,7 +54,7 @@ pub(crate) fn report(
         clients,
         links: links(world),
         assumed_links: assumed_links(topology),
-        faults: faults(world, now),
+        faults: faults::report(topology, world, accounts, now),
         slos: slos(topology, &sums),
         flows: flows(world),
         drops: causes(&world.drops()),
@@ -198,25 +200,6 @@ fn assumed_links(topology: &Topology) -> Vec<AssumedLink> {
             name: link.name.clone(),
             rtt_ms: millis(nanos(link.rtt)),
             source: link.source.clone(),
-        })
-        .collect()
-}
-
-/// What came of each fault's beginning and end, as far as the run got to it.
-fn faults(world: &World, now: Instant) -> Vec<FaultReport> {
-    let entries = world.budget.entries().iter();
-    let happened = entries.filter(|entry| entry.at <= now);
-    happened
-        .map(|entry| {
-            let after = |sign: Option<Instant>| Some(sign?.since(entry.at).as_secs_f64());
-            FaultReport {
-                at_s: entry.at.as_secs_f64(),
-                what: entry.what.clone(),
-                detected_s: after(entry.detected),
-                withdrawn_s: after(entry.withdrawn),
-                moved_s: after(entry.moved),
-                refused: entry.refused.clone(),
-            }
         })
         .collect()
 }

@@ -178,7 +178,8 @@ pub struct AssumedLink {
     pub source: Option<String>,
 }
 
-/// One thing done to the network.
+/// One thing done to the network, and what came of it. The times count from it, and none is earlier than the one
+/// before: their differences are the failover budget.
 #[derive(Clone, Debug, Serialize)]
 pub struct FaultReport {
     /// When.
@@ -191,6 +192,18 @@ pub struct FaultReport {
     pub withdrawn_s: Option<f64>,
     /// Seconds until the last flow had moved to another POP or CLB node.
     pub moved_s: Option<f64>,
+    /// Seconds until the last flow that survived went on.
+    pub recovered_s: Option<f64>,
+    /// Flows that were in handshake, which nobody judges.
+    pub flows_handshaking: u64,
+    /// Flows that were established and not over: `flows_kept + sum(flows_broken)`.
+    pub flows_established: u64,
+    /// Those of them that went on to their end.
+    pub flows_kept: u64,
+    /// Those of them that did not, by cause.
+    pub flows_broken: BTreeMap<&'static str, u64>,
+    /// The longest time that a kept flow wanted bytes and got none.
+    pub gap_max_s: Option<f64>,
     /// Why what it asked for was refused; absent when it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,

@@ -218,6 +218,7 @@ fn start_loads(
     shared: &Arc<Shared>,
     hosts: &[LoadHost],
 ) -> Vec<LoadAccount> {
+    let marks: Vec<Instant> = shared.world().budget.times().collect();
     let mut accounts: BTreeMap<(String, usize, bool), LoadAccount> = BTreeMap::new();
     for host in hosts {
         let client = &topology.clients[&host.client];
@@ -235,7 +236,7 @@ fn start_loads(
                 client: host.client.clone(),
                 number,
                 direct: host.direct.is_some(),
-                stats: SharedStats::default(),
+                stats: SharedStats::with_marks(marks.clone()),
                 stop: plan.stop,
             });
             let share = Share {
@@ -301,3 +302,6 @@ fn unit(kind: anyedge_topologies::LoadKind) -> (LoadKind, u64, u32) {
         FileKind::Idle { bytes, idle } => (LoadKind::Idle { silence: idle }, bytes, 0),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,8 @@ pub(crate) struct Steward {
     lost: BTreeSet<String>,
     /// The alarm that is set.
     alarm: Option<Instant>,
+    /// The author refused the last table: that slots settle is no reason to ask again.
+    refused: bool,
     table_delay: Duration,
 }
 
@@ -81,6 +83,7 @@ impl Steward {
             wanted,
             lost: BTreeSet::new(),
             alarm: None,
+            refused: false,
             table_delay,
         })
     }
@@ -139,7 +142,7 @@ impl Steward {
         }
     }
 
-    /// Believes what has lasted long enough; whether it makes a difference to the next table.
+    /// Believes what has lasted long enough; whether that, or slots that have settled, ask for another table.
     pub(crate) fn look(&mut self, now: Instant) -> bool {
         if self.alarm.is_some_and(|alarm| alarm <= now) {
             self.alarm = None;
@@ -154,12 +157,14 @@ impl Steward {
             self.set_member(name)
                 .expect("who is reported on is a CLB node of the table");
         }
-        !found.is_empty()
+        let settled = self.settles_at().is_some_and(|at| at <= now);
+        settled || !found.is_empty()
     }
 
     /// When to look next, if no alarm is set for that time or earlier; the caller then sets one.
     pub(crate) fn next_alarm(&mut self, now: Instant) -> Option<Instant> {
-        let due = self.watch.wake_at()?.max(now);
+        let due = [self.watch.wake_at(), self.settles_at()];
+        let due = due.into_iter().flatten().min()?.max(now);
         if self.alarm.is_some_and(|alarm| alarm <= due) {
             return None;
         }
@@ -172,7 +177,13 @@ impl Steward {
     /// # Errors
     /// When the plans have come to make no sense: the last table stays in force.
     pub(crate) fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, AuthorError> {
-        self.author.publish(now)
+        let table = self.author.publish(now);
+        self.refused = table.is_err();
+        table
+    }
+
+    fn settles_at(&self) -> Option<Instant> {
+        self.author.settles_at().filter(|_| !self.refused)
     }
 
     fn set_member(&mut self, name: &str) -> Result<(), AuthorError> {

@@ -28,7 +28,7 @@ pub(super) fn add_scenario(
     for fault in &topology.faults {
         let struck = struck(fault, topology, table, sites, world);
         let about = about(fault, &struck, topology, table, &sites.pops);
-        entries.extend(entries_of(fault, &about));
+        entries.extend(entries_of(fault, &struck, &about));
         for (at, act) in acts_of(fault, &struck) {
             world.schedule_act(at, act);
         }
@@ -190,13 +190,18 @@ fn paths_where(table: &RouteTable, is_it: impl Fn(&PathEnds) -> bool) -> Vec<Pat
 }
 
 /// The entry for the beginning of `fault` and, if it ends, that for its end.
-fn entries_of(fault: &Fault, about: &About) -> impl Iterator<Item = Entry> {
+fn entries_of(fault: &Fault, struck: &Struck, about: &About) -> impl Iterator<Item = Entry> {
+    let lost_region = match struck {
+        Struck::Region { .. } => fault.object.strip_prefix("region.").map(str::to_owned),
+        _ => None,
+    };
     let begins = Entry {
         at: Instant::ZERO + fault.at,
         until: None,
         what: fault.to_string(),
         object: fault.object.clone(),
         begins: true,
+        lost_region,
         about: about.clone(),
         detected: None,
         withdrawn: None,
@@ -207,6 +212,7 @@ fn entries_of(fault: &Fault, about: &About) -> impl Iterator<Item = Entry> {
         at: Instant::ZERO + end,
         what: fault.end_name(),
         begins: false,
+        lost_region: None,
         ..begins.clone()
     });
     core::iter::once(begins).chain(ends)

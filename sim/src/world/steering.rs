@@ -74,6 +74,7 @@ impl World {
         if let Some(why) = refused {
             self.budget.refused(self.now, object, &why);
         }
+        self.set_alarm();
     }
 
     /// The steward looks what it believes by now.
