@@ -74,6 +74,7 @@ pub struct Exits {
     reaches_pops: u128,
     /// Something changed since the last choice.
     is_stale: bool,
+    changes: u64,
     /// A better way will have proved itself then.
     settled_at: Option<Instant>,
 }
@@ -136,6 +137,7 @@ impl Exits {
             own_paths,
             fallback: table.mechanisms.fallback,
             is_stale: true,
+            changes: self.changes,
             ..Exits::default()
         };
         exits.refresh(now);
@@ -305,6 +307,12 @@ impl Exits {
     /// The node's own paths in the order of their ids, and whether each is up as far as services say.
     pub fn paths(&self) -> impl Iterator<Item = (PathId, bool)> + '_ {
         self.own_paths.iter().map(|(id, path)| (*id, path.up))
+    }
+
+    /// A number that is another one whenever ways were chosen anew.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// When to call [`Exits::refresh`] next: a better way will then have lasted long enough.

@@ -87,7 +87,8 @@ impl Pop {
     ) {
         // What is refused as no IP packet in a tunnel has not been changed.
         if reason == DropReason::BadGre && probe::is_probe(packet.bytes()) {
-            return self.prober.take(now, packet, &mut self.exits, out);
+            self.prober.take(now, packet, &mut self.exits, out);
+            return self.announcer.poll(now, &self.exits, out);
         }
         if !matches!(
             reason,

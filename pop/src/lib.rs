@@ -6,6 +6,7 @@
 
 pub mod pop;
 
+mod announce;
 mod choose_clb_node;
 mod egress;
 mod icmp;

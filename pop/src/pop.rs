@@ -19,6 +19,7 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{Mechanisms, NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 
+use crate::announce::Announcer;
 use crate::choose_clb_node::Chooser;
 use crate::icmp::Limits;
 use crate::vips::VipTable;
@@ -30,6 +31,7 @@ pub struct Pop {
     pub(crate) chooser: Chooser,
     pub(crate) exits: Exits,
     pub(crate) prober: Prober,
+    pub(crate) announcer: Announcer,
     /// Which nodes are CLB nodes, by [`NodeId`].
     pub(crate) clb_nodes: Vec<bool>,
     pub(crate) icmp: Limits,
@@ -47,6 +49,7 @@ impl Pop {
             chooser: Chooser::new(&table),
             exits: Exits::default(),
             prober: Prober::new(own_name, seed),
+            announcer: Announcer::default(),
             clb_nodes: Vec::new(),
             icmp: Limits::new(),
             mechanisms: Mechanisms::ALL,
@@ -74,10 +77,12 @@ impl Forwarder for Pop {
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         self.prober.handle_timeout(now, &mut self.exits, out);
+        self.announcer.poll(now, &self.exits, out);
     }
 
     fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
         self.exits.handle_event(now, event, out);
+        self.announcer.poll(now, &self.exits, out);
     }
 
     fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
@@ -94,10 +99,12 @@ impl Forwarder for Pop {
             .collect();
         self.mechanisms = table.mechanisms;
         out.event(Event::TableApplied(table.revision));
+        self.announcer.renew(now, &table, own, &self.exits, out);
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        self.prober.poll_timeout(&self.exits)
+        let announcements = self.announcer.poll_timeout();
+        Deadline::earlier(self.prober.poll_timeout(&self.exits), announcements)
     }
 
     fn held(&self) -> usize {

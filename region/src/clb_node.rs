@@ -25,6 +25,7 @@ mod served;
 mod staging;
 mod syn_gate;
 mod sync;
+mod transit;
 
 use std::sync::Arc;
 
@@ -165,6 +166,7 @@ impl ClbNode {
         let id = match staged.way {
             Way::ToTarget(_) => self.connections.find(staged.hash, tuple),
             Way::ToClient(_) => self.connections.find_reply(staged.hash, tuple),
+            Way::Onward(..) => None,
         }?;
         // An entry has two cache lines: comparing tuples brought the first one, this brings the other.
         let host = self.connections.flow(id).host;
@@ -193,6 +195,7 @@ impl Forwarder for ClbNode {
             match stage.way {
                 Way::ToTarget(entrance) => self.pass_to_target(now, stage, entrance, out),
                 Way::ToClient(key) => self.pass_to_client(now, stage, key, out),
+                Way::Onward(key, exit) => self.pass_on(stage, (key, exit), out),
             }
         }
         self.staged = staged;

@@ -105,6 +105,7 @@ impl Exits {
             return;
         }
         self.is_stale = false;
+        self.changes += 1;
         self.settled_at = None;
         for way in &mut self.ways {
             let live = way.hear(&self.links);

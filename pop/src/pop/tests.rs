@@ -1,8 +1,9 @@
 //! What a POP does to packets, told one by one.
 //!
-//! `tests/ingress` is the way in, `tests/egress` the way out, `tests/icmp` both for ICMP, `tests/world` the words that both are told in.
-//! Here stands what holds for every packet and every table.
+//! `tests/ingress` is the way in, `tests/egress` the way out, `tests/icmp` both for ICMP, `tests/announce` what is
+//! announced, `tests/world` the words that all are told in. Here stands what holds for every packet and every table.
 
+mod announce;
 mod egress;
 mod icmp;
 mod ingress;
@@ -47,7 +48,12 @@ fn a_table_in_force_is_told() {
     let mut world = World::tokyo();
     let revision = world.table.revision;
     let events: Vec<Event> = world.out.events_mut().drain(..).collect();
-    assert_eq!(events, [Event::TableApplied(revision)]);
+    let announced = |family| Event::Announcement {
+        vip: world::vip(family),
+        announced: true,
+    };
+    let [v4, v6] = FAMILIES.map(announced);
+    assert_eq!(events, [Event::TableApplied(revision), v4, v6]);
     assert_eq!((world.pop.poll_timeout(), world.pop.held()), (None, 0));
 }
 

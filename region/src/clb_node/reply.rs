@@ -1,8 +1,8 @@
 //! Reply: a target's packet on its way to the client.
 //!
 //! The source becomes the VIP again. The packet goes to the POP that the flow entered by last while a live path
-//! leads there, else to the publisher that is reached at least cost: any POP may send what comes from a VIP, so
-//! a download goes on when its POP dies and the client is silent.
+//! leads there, else to the publisher that is reached at least cost and does not drain: any POP may send what comes
+//! from a VIP, so a download goes on when its POP dies and the client is silent.
 
 use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
@@ -16,6 +16,7 @@ use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{rewrite, tcp};
 
 use super::ClbNode;
+use super::renumber::GONE_NODE;
 use super::staging::{Found, Staged};
 use crate::connection_table::Role;
 use crate::tcp_state::Side;
@@ -108,10 +109,27 @@ impl ClbNode {
     /// The POP that an answer leaves by, and how to get there.
     #[inline]
     pub(super) fn way_to_client(&self, pop: NodeId, vip: &Address) -> Option<(NodeId, Exit)> {
-        if let Some(exit) = self.exits.to(pop) {
-            return Some((pop, exit));
+        match self.exits.to(pop) {
+            Some(exit) if !self.exits.is_poor(pop) => Some((pop, exit)),
+            known => self.other_way_to_client(pop, known, vip),
+        }
+    }
+
+    /// The same when the POP is out of reach (`known` is none), or reached only with losses.
+    #[cold]
+    fn other_way_to_client(
+        &self,
+        pop: NodeId,
+        known: Option<Exit>,
+        vip: &Address,
+    ) -> Option<(NodeId, Exit)> {
+        let known = known.map(|exit| (pop, exit));
+        if pop != GONE_NODE && !self.routes.mechanisms.return_pop {
+            return known;
         }
         let vip = self.routes.vips.get(vip)?;
-        self.exits.cheapest(&vip.publishers)
+        let cheapest = self.exits.cheapest(&vip.publishers);
+        let is_better = |(other, _): &(NodeId, Exit)| !self.exits.is_poor(*other);
+        cheapest.filter(is_better).or(known).or(cheapest)
     }
 }

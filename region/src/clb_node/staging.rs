@@ -4,8 +4,10 @@
 //! tuple. It changes nothing but the packet, so that a whole batch can be staged before the first flow is
 //! looked up.
 //!
-//! Invariant: a staged packet is whole TCP or UDP with a TTL to spare, its bytes exactly the inner packet.
+//! Invariant: a staged packet is whole TCP or UDP with a TTL to spare, its bytes exactly the inner packet; in transit
+//! (`transit`) it may be any IP packet.
 
+use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::id::{ClbId, NodeId, RegionId};
@@ -50,6 +52,8 @@ pub(super) enum Way {
     ToTarget(Entrance),
     /// From a target, with this key.
     ToClient(GreKey),
+    /// Of another region's flow, with this key, by this exit.
+    Onward(GreKey, Exit),
 }
 
 /// Where a client's packet came in, and for whom.
@@ -63,11 +67,11 @@ pub(super) struct Entrance {
 
 /// A staged packet without its packet.
 pub(super) struct Stage {
-    parsed: Parsed,
-    hash: u64,
-    way: Way,
-    hop: bool,
-    asker: NodeId,
+    pub(super) parsed: Parsed,
+    pub(super) hash: u64,
+    pub(super) way: Way,
+    pub(super) hop: bool,
+    pub(super) asker: NodeId,
 }
 
 impl Stage {
@@ -111,25 +115,27 @@ impl ClbNode {
             Some(NodeKind::ClbNode(of)) if of == region && peer != self.own => {
                 return self.stage_hopped(packet, region);
             }
+            Some(NodeKind::ClbNode(of)) if of != region => {
+                return self.stage_from_abroad(packet, of, region);
+            }
             Some(NodeKind::Host(_) | NodeKind::ClbNode(_)) | None => {
                 return Err(DropReason::UnknownPeer);
             }
         };
         let inner = tunnel::decapsulate(packet).map_err(|reason| not_entries(packet, reason))?;
-        check_forwardable(&inner.parsed)?;
+        let checked = check_forwardable(&inner.parsed);
         let way = if from_pop {
-            Way::ToTarget(self.entrance(inner.key, &inner.parsed, peer, region)?)
+            let entrance =
+                checked.and_then(|()| self.entrance(inner.key, &inner.parsed, peer, region));
+            match entrance {
+                Ok(entrance) => Way::ToTarget(entrance),
+                Err(reason) => self.outward(&inner, region, reason)?,
+            }
         } else {
+            checked?;
             Way::ToClient(inner.key)
         };
-        let hash = inner.parsed.flow.hash(&self.routes.hash_key);
-        Ok(Stage {
-            parsed: inner.parsed,
-            hash,
-            way,
-            hop: inner.key.hop(),
-            asker: NodeId::UNKNOWN,
-        })
+        Ok(self.staged_as(&inner, way))
     }
 
     /// What another CLB node of the region sends: a packet with the hop bit, of a client or of a target, or
@@ -192,7 +198,7 @@ impl ClbNode {
         })
     }
 
-    fn entrance(
+    pub(super) fn entrance(
         &self,
         key: GreKey,
         parsed: &Parsed,
@@ -244,7 +250,7 @@ fn not_entries(packet: &Packet, reason: DropReason) -> DropReason {
 }
 
 #[inline]
-fn check_forwardable(parsed: &Parsed) -> Result<(), DropReason> {
+pub(super) fn check_forwardable(parsed: &Parsed) -> Result<(), DropReason> {
     if parsed.fragment.is_some() {
         return Err(DropReason::Fragment);
     }

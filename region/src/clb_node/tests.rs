@@ -11,6 +11,7 @@ mod routes;
 mod survival;
 mod syn_gate;
 mod targets;
+mod transit;
 
 use core::time::Duration;
 
