@@ -145,6 +145,8 @@ fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
                 to: format!("{}:{}", load.vip, load.listener),
                 kind: load.kind.name(),
                 service: Service::of(&stats, direct.as_deref()),
+                broken_flows: stats.broken_flows(),
+                gap_s: stats.longest_gap().as_secs_f64(),
             })
         });
     reports.collect()

@@ -95,6 +95,10 @@ pub struct LoadReport {
     /// How it was served.
     #[serde(flatten)]
     pub service: Service,
+    /// Flows that died after they were established.
+    pub broken_flows: u64,
+    /// Longest time without an answer; of long flows, without a byte that one of them wanted.
+    pub gap_s: f64,
 }
 
 /// How requests were served: through the edge and, where the file asks for it, over the direct path.
