@@ -177,6 +177,17 @@ impl HashKey {
         self.hasher().hash(bytes)
     }
 
+    /// Another key for another purpose, which tells nothing of this one.
+    pub fn derived(&self, purpose: &str) -> HashKey {
+        let word = |lane: u8| {
+            let mut hasher = self.hasher();
+            hasher.write(purpose.as_bytes());
+            hasher.write_u8(lane);
+            hasher.finish()
+        };
+        HashKey(word(0), word(1))
+    }
+
     #[inline]
     fn hasher(&self) -> SipHasher13 {
         SipHasher13::new_with_keys(self.0, self.1)
@@ -345,6 +356,8 @@ mod tests {
         let (one, other) = (HashKey::new([1; 16]), HashKey::new([2; 16]));
         assert_ne!(flow.hash(&one), flow.hash(&other));
         assert_ne!(flow.hash(&one), flow.reversed().hash(&one));
+        assert_ne!(one.derived("a"), one.derived("b"));
+        assert_eq!(one.derived("a"), one.derived("a"));
         assert_eq!(flow.reversed().reversed(), flow);
     }
 

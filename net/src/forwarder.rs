@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use crate::drop_reason::DropReason;
 use crate::id::PathId;
 use crate::outbox::Outbox;
 use crate::packet::Packet;
@@ -51,4 +52,10 @@ pub trait Forwarder {
 
     /// Packets kept inside: fragments, shapers. Part of the conservation law.
     fn held(&self) -> usize;
+
+    /// Drops what is kept inside, for `reason`: the node crashed, or the run is over.
+    fn let_go(&mut self, reason: DropReason, out: &mut Outbox) {
+        let _ = (reason, out);
+        debug_assert_eq!(self.held(), 0, "who holds packets lets them go");
+    }
 }

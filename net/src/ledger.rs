@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::drop_reason::DropCounts;
+use crate::drop_reason::{DropCounts, DropReason};
 use crate::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
 use crate::outbox::{Outbox, Tally};
 use crate::packet::Packet;
@@ -79,6 +79,13 @@ impl Ledger {
         self.settle(0, forwarder.held(), before, out);
     }
 
+    /// Ends what `forwarder` holds, for `reason`.
+    pub fn let_go(&mut self, forwarder: &mut impl Forwarder, reason: DropReason, out: &mut Outbox) {
+        let before = out.tally();
+        forwarder.let_go(reason, out);
+        self.settle(0, forwarder.held(), before, out);
+    }
+
     fn settle(&mut self, received: usize, held: usize, before: Tally, out: &mut Outbox) {
         let after = out.tally();
         let originated = after.originated - before.originated;
@@ -107,7 +114,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drop_reason::DropReason;
     use crate::packet::{Meta, Pool};
     use crate::port::PortId;
     use crate::time::Deadline;

@@ -8,6 +8,7 @@
 //! References: RFC 791, RFC 8200, RFC 9293 §3.1, RFC 768, RFC 792, RFC 4443, RFC 6946 (atomic fragments).
 
 pub mod ecn;
+pub mod fragment;
 pub mod gre;
 pub mod icmp;
 pub mod ip;

@@ -28,6 +28,8 @@ pub(crate) struct Choice {
 /// What the choice depends on.
 pub(crate) struct Chooser {
     hash_key: HashKey,
+    /// Of packets in pieces: another key, or a sender could choose whose slot they load.
+    fragments_key: HashKey,
     /// By region.
     slots: Vec<Arc<SlotMap>>,
 }
@@ -42,6 +44,7 @@ impl Chooser {
             .collect();
         Chooser {
             hash_key: table.hash_key,
+            fragments_key: table.hash_key.derived("fragments"),
             slots,
         }
     }
@@ -63,6 +66,26 @@ impl Chooser {
         } else {
             flow.hash(&self.hash_key)
         };
+        self.choose_by(hash, vip, exits)
+    }
+
+    /// The CLB node of a fragment: the same for all that share `packet`, the key of their packet. It knows the
+    /// packet's flow when it has the first of them.
+    ///
+    /// # Errors
+    /// As [`Chooser::choose`].
+    #[cold]
+    pub(crate) fn choose_for_fragment(
+        &self,
+        packet: &FlowKey,
+        vip: &LocalVip,
+        exits: &Exits,
+    ) -> Result<Choice, DropReason> {
+        self.choose_by(packet.hash(&self.fragments_key), vip, exits)
+    }
+
+    #[inline]
+    fn choose_by(&self, hash: u64, vip: &LocalVip, exits: &Exits) -> Result<Choice, DropReason> {
         let slot = slot::of_hash(hash);
         let slots = self
             .slots

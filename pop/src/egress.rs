@@ -14,7 +14,6 @@ use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{rewrite, tcp};
 
-use crate::ingress::check_carried;
 use crate::pop::Pop;
 
 impl Pop {
@@ -38,7 +37,7 @@ impl Pop {
             .vips
             .find(&parsed.flow.src)
             .ok_or(DropReason::NotFromVip)?;
-        check_carried(&parsed)?;
+        self.check_carried(&parsed)?;
         if !rewrite::decrement_ttl(packet.bytes_mut(), &parsed) {
             return Err(DropReason::TtlExpired);
         }

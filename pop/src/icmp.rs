@@ -14,7 +14,7 @@ use anyedge_net::time::Instant;
 use anyedge_net::token_bucket::TokenBucket;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::icmp::{self, Complaint};
-use anyedge_net::wire::{self, Parsed, rewrite, tcp, udp};
+use anyedge_net::wire::{self, Parsed, fragment, rewrite, tcp, udp};
 
 use crate::choose_clb_node::Choice;
 use crate::pop::Pop;
@@ -62,7 +62,13 @@ impl Pop {
                 self.on_icmp(now, packet, &parsed, out);
             }
             DropReason::TooBig => {
-                if let Some(mtu) = self.inner_mtu(&parsed) {
+                let mtu = self.inner_mtu(&parsed);
+                if let Some(mtu) = mtu.filter(|_| self.mechanisms.fragments)
+                    && fragment::may_split(&parsed)
+                {
+                    return self.split(packet, mtu, out);
+                }
+                if let Some(mtu) = mtu {
                     self.complain(now, &packet, &parsed, Complaint::TooBig { mtu }, out);
                 }
                 out.drop_packet(packet, reason);
@@ -146,7 +152,7 @@ impl Pop {
     /// What the tunnel takes that this packet would have gone by.
     fn inner_mtu(&self, parsed: &Parsed) -> Option<u16> {
         let vip = self.vips.find(&parsed.flow.dst)?;
-        let choice = self.chooser.choose(&parsed.flow, vip, &self.exits).ok()?;
+        let choice = self.choose(parsed, vip).ok()?;
         Some(choice.exit.inner_mtu)
     }
 

@@ -13,6 +13,7 @@
 mod check_targets;
 mod choose_target;
 mod entries;
+mod fragments;
 mod icmp;
 mod ingress;
 mod pop_tags;
@@ -44,8 +45,10 @@ use anyedge_net::token_bucket::TokenBucket;
 
 use crate::Limits;
 use crate::connection_table::ConnectionTable;
+use crate::fragment_table::FragmentTable;
 use crate::health::{Change, Checks};
 use crate::peer;
+use fragments::Waiting;
 pub(crate) use icmp::quoted_flow;
 use served::Served;
 use staging::{Found, Staged, Way};
@@ -80,6 +83,7 @@ pub struct ClbNode {
     resets: TokenBucket,
     errors: TokenBucket,
     gates: SynGates,
+    fragments: FragmentTable<Waiting>,
     staged: Vec<Staged>,
 }
 
@@ -102,6 +106,7 @@ impl ClbNode {
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             gates: SynGates::new(own_name, seed),
+            fragments: FragmentTable::new(),
             staged: Vec::with_capacity(BATCH_MAX),
             routes: Arc::new(routes),
         }
@@ -193,9 +198,10 @@ impl Forwarder for ClbNode {
                 stage.found = self.look_up(&stage);
             }
             match stage.way {
+                Way::Onward(key, exit) => self.pass_on(stage, (key, exit), out),
+                _ if stage.parsed.fragment.is_some() => self.on_fragment(now, stage, out),
                 Way::ToTarget(entrance) => self.pass_to_target(now, stage, entrance, out),
                 Way::ToClient(key) => self.pass_to_client(now, stage, key, out),
-                Way::Onward(key, exit) => self.pass_on(stage, (key, exit), out),
             }
         }
         self.staged = staged;
@@ -210,6 +216,7 @@ impl Forwarder for ClbNode {
         self.sync.send(&self.exits, out);
         self.open_gates(now, out);
         self.check_targets(now, out);
+        self.fragments.expire(now, out);
     }
 
     fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
@@ -229,6 +236,7 @@ impl Forwarder for ClbNode {
         renumber::renumber(&mut self.connections, &self.routes, &table);
         if self.routes.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
+            self.fragments.clear(DropReason::FragmentTimeout, out);
         }
         let place = (self.own, self.region);
         self.sync.apply(now, &self.routes, &table, place);
@@ -247,12 +255,17 @@ impl Forwarder for ClbNode {
             due(refresh, "flows are told again"),
             self.prober.poll_timeout(&self.exits),
             due(self.checks.wake_at(), "targets are checked"),
+            due(self.fragments.wake_at(), "fragments wait in vain"),
         ];
         deadlines.into_iter().flatten().min_by_key(|due| due.at)
     }
 
     fn held(&self) -> usize {
-        0
+        self.fragments.held()
+    }
+
+    fn let_go(&mut self, reason: DropReason, out: &mut Outbox) {
+        self.fragments.clear(reason, out);
     }
 }
 

@@ -2,8 +2,8 @@
 //! backend's host.
 //!
 //! [`clb_node`] and [`vswitch`] are forwarders: pure state machines that either world drives. Both remember
-//! flows in the same bounded table ([`flow_table`], found by `flow_index`, forgotten by [`expiry`]) and agree
-//! on how long a flow lives ([`flow_life`], [`tcp_state`]).
+//! flows in the same bounded table ([`flow_table`], found by `flow_index`, forgotten by [`expiry`]), agree on how
+//! long a flow lives ([`flow_life`], [`tcp_state`]) and know packets in pieces ([`fragment_table`]).
 
 pub mod clb_node;
 pub mod connection_table;
@@ -11,6 +11,7 @@ pub mod expiry;
 mod flow_index;
 pub mod flow_life;
 pub mod flow_table;
+pub mod fragment_table;
 pub mod health;
 mod peer;
 mod scheduler;

@@ -384,6 +384,39 @@ pub(crate) fn ip_packet(flow: &FlowKey, ttl: u8, l4: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// A packet cut into fragments of at most `mtu` bytes, as its sender would, with that identification.
+pub(crate) fn fragments(packet: &[u8], mtu: usize, id: u32) -> Vec<Vec<u8>> {
+    let parsed = wire::parse(packet).expect("a sound packet");
+    let l4 = parsed.l4(packet);
+    let is_v6 = parsed.family == Family::V6;
+    let headers = ip::header_len(parsed.family) + if is_v6 { 8 } else { 0 };
+    let room = (mtu - headers) / 8 * 8;
+    let piece = |(number, part): (usize, &[u8])| {
+        let offset = number * room;
+        let more = offset + part.len() < l4.len();
+        let mut bytes = packet[..ip::header_len(parsed.family)].to_vec();
+        if is_v6 {
+            let position = offset as u16 | u16::from(more);
+            bytes[4..6].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+            bytes[6] = 44;
+            bytes.extend([parsed.flow.protocol, 0]);
+            bytes.extend(position.to_be_bytes());
+            bytes.extend(id.to_be_bytes());
+        } else {
+            let position = (offset / 8) as u16 | u16::from(more) << 13;
+            bytes[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+            bytes[4..6].copy_from_slice(&(id as u16).to_be_bytes());
+            bytes[6..8].copy_from_slice(&position.to_be_bytes());
+            bytes[10..12].fill(0);
+            let check = checksum::internet(&bytes[..20]);
+            bytes[10..12].copy_from_slice(&check.to_be_bytes());
+        }
+        bytes.extend_from_slice(part);
+        bytes
+    };
+    l4.chunks(room).enumerate().map(piece).collect()
+}
+
 /// An ICMP error about `quote`: the header for IPv4 or IPv6, its checksum left to be computed.
 pub(crate) fn icmp_error(src: Address, dst: Address, heads: [[u8; 8]; 2], quote: &[u8]) -> Vec<u8> {
     let (protocol, head) = match src.family() {

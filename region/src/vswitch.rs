@@ -4,11 +4,12 @@
 //! which key each tuple came with, and answers to the CLB node that owns the key's slot now, not to the one that
 //! sent: when a node dies, its flows go on through the slot's new owner.
 //!
-//! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel), `icmp` both for
-//! errors; `tuple_table` is the memory between them. Batches go through in three passes, as in [`crate::clb_node`].
+//! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel), `icmp` both for errors,
+//! `fragments` for answers in pieces; `tuple_table` is the memory between them. Batches go through in three passes, as in [`crate::clb_node`].
 
 mod answer;
 mod deliver;
+mod fragments;
 mod icmp;
 mod tuple_table;
 
@@ -32,6 +33,7 @@ use anyedge_net::wire::{Parsed, tcp, udp};
 
 use crate::Limits;
 use crate::clb_node::{ERRORS_BURST, ERRORS_PER_SECOND};
+use crate::fragment_table::FragmentTable;
 use crate::peer;
 use tuple_table::TupleTable;
 
@@ -44,6 +46,7 @@ pub struct VSwitch {
     prober: Prober,
     tuples: TupleTable,
     errors: TokenBucket,
+    fragments: FragmentTable<()>,
     staged: Vec<Staged>,
 }
 
@@ -79,6 +82,7 @@ impl VSwitch {
             prober: Prober::new(own_name, seed),
             tuples: TupleTable::new(limits.flows_max),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
+            fragments: FragmentTable::new(),
             staged: Vec::with_capacity(BATCH_MAX),
             routes: Arc::new(routes),
         }
@@ -98,6 +102,19 @@ impl VSwitch {
                 Err(DropReason::WrongPort)
             }
         }
+    }
+
+    /// Refuses what has no tuple, its own or that of its first fragment.
+    #[inline]
+    fn check_has_tuple(&self, parsed: &Parsed) -> Result<(), DropReason> {
+        let carried = matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL);
+        if parsed.fragment.is_some() && !(carried && self.routes.mechanisms.fragments) {
+            return Err(DropReason::Fragment);
+        }
+        if !carried {
+            return Err(DropReason::UnsupportedProtocol);
+        }
+        Ok(())
     }
 
     #[inline]
@@ -146,6 +163,9 @@ impl Forwarder for VSwitch {
             }
             match stage.way {
                 Way::ToBackend(key) => self.deliver(now, stage, key, out),
+                Way::ToClbNode if stage.parsed.fragment.is_some() => {
+                    self.answer_fragment(now, stage, out);
+                }
                 Way::ToClbNode => self.answer(now, stage, out),
             }
         }
@@ -155,6 +175,7 @@ impl Forwarder for VSwitch {
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
         self.prober.handle_timeout(now, &mut self.exits, out);
         self.tuples.expire(now);
+        self.fragments.expire(now, out);
     }
 
     fn handle_event(&mut self, now: Instant, event: LocalEvent, out: &mut Outbox) {
@@ -171,32 +192,30 @@ impl Forwarder for VSwitch {
         self.prober.renew(now, &table, &mut self.exits);
         if self.routes.hash_key != table.hash_key {
             self.tuples.rekey(&table.hash_key);
+            self.fragments.clear(DropReason::FragmentTimeout, out);
         }
         out.event(Event::TableApplied(table.revision));
         self.routes = table;
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let reason = "tuples expire";
-        let tuples = self.tuples.wake_at().map(|at| Deadline { at, reason });
-        Deadline::earlier(tuples, self.prober.poll_timeout(&self.exits))
+        let due = |at: Option<Instant>, reason| at.map(|at| Deadline { at, reason });
+        let tuples = due(self.tuples.wake_at(), "tuples expire");
+        let fragments = due(self.fragments.wake_at(), "fragments wait in vain");
+        let probes = self.prober.poll_timeout(&self.exits);
+        [tuples, fragments, probes]
+            .into_iter()
+            .flatten()
+            .min_by_key(|due| due.at)
     }
 
     fn held(&self) -> usize {
-        0
+        self.fragments.held()
     }
-}
 
-/// Refuses what has no whole tuple.
-#[inline]
-fn check_has_tuple(parsed: &Parsed) -> Result<(), DropReason> {
-    if parsed.fragment.is_some() {
-        return Err(DropReason::Fragment);
+    fn let_go(&mut self, reason: DropReason, out: &mut Outbox) {
+        self.fragments.clear(reason, out);
     }
-    if !matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL) {
-        return Err(DropReason::UnsupportedProtocol);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -67,6 +67,12 @@ impl ClbNode {
             }
             reason = DropReason::TooBig;
         }
+        if reason == DropReason::TooBig && self.may_split(&staged) {
+            let mtu = self.mtu_to_target(&staged, entrance);
+            if staged.packet.len() > usize::from(mtu) {
+                return self.split(now, staged, mtu, out);
+            }
+        }
         let resets = match reason {
             DropReason::NoFlow => self.sync.resets(),
             reason => reason == DropReason::NoTarget,
@@ -83,6 +89,14 @@ impl ClbNode {
             self.complain_of_size_to_client(now, seen, (entrance, host), out);
         }
         out.drop_packet(staged.packet, reason);
+    }
+
+    /// What fits the way to the target of a packet's flow; without a flow, to whichever is next.
+    fn mtu_to_target(&self, staged: &Staged, entrance: Entrance) -> u16 {
+        let exit = staged.found.and_then(|found| self.exits.to(found.host));
+        let clb = self.routes.clbs.get(entrance.clb.index());
+        let any = clb.map_or(0, |clb| clb.inner_mtu);
+        exit.map_or(any, |exit| exit.inner_mtu)
     }
 
     /// The flow that a client's packet belongs to, with the packet taken into account.

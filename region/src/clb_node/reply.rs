@@ -51,6 +51,10 @@ impl ClbNode {
                 out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos);
             }
             Err(reason) => {
+                if reason == DropReason::TooBig && self.may_split(&staged) {
+                    let mtu = self.mtu_to_client(id);
+                    return self.split(now, staged, mtu, out);
+                }
                 if reason == DropReason::TooBig {
                     let seen = (staged.packet.bytes(), &staged.parsed);
                     self.complain_of_size_to_target(now, seen, id, out);
@@ -95,6 +99,13 @@ impl ClbNode {
         };
         let tos = tunnel::encapsulate(packet, parsed, GreKey::new(clb.0, false, slot))?;
         Ok(Homeward::Tunnel { exit, tos })
+    }
+
+    /// What fits the way to a flow's client.
+    fn mtu_to_client(&self, id: u32) -> u16 {
+        let flow = self.connections.flow(id);
+        let way = self.way_to_client(flow.pop, &flow.key.dst);
+        way.map_or(0, |(_, exit)| exit.inner_mtu)
     }
 
     #[inline]

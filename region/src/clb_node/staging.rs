@@ -4,8 +4,8 @@
 //! tuple. It changes nothing but the packet, so that a whole batch can be staged before the first flow is
 //! looked up.
 //!
-//! Invariant: a staged packet is whole TCP or UDP with a TTL to spare, its bytes exactly the inner packet; in transit
-//! (`transit`) it may be any IP packet.
+//! Invariant: a staged packet is TCP or UDP, or a fragment of it, with a TTL to spare, its bytes exactly the inner
+//! packet; in transit (`transit`) it may be any IP packet.
 
 use anyedge_ccn::exits::Exit;
 use anyedge_ccn::tunnel;
@@ -123,7 +123,7 @@ impl ClbNode {
             }
         };
         let inner = tunnel::decapsulate(packet).map_err(|reason| not_entries(packet, reason))?;
-        let checked = check_forwardable(&inner.parsed);
+        let checked = self.check_forwardable(&inner.parsed);
         let way = if from_pop {
             let entrance =
                 checked.and_then(|()| self.entrance(inner.key, &inner.parsed, peer, region));
@@ -150,7 +150,7 @@ impl ClbNode {
         if !inner.key.hop() {
             return Err(DropReason::UnknownPeer);
         }
-        check_forwardable(&inner.parsed)?;
+        self.check_forwardable(&inner.parsed)?;
         let to_vip = self.served.clb_of(&inner.parsed.flow.dst).is_some();
         let way = if to_vip {
             Way::ToTarget(self.entrance(inner.key, &inner.parsed, GONE_NODE, region)?)
@@ -170,7 +170,7 @@ impl ClbNode {
     fn stage_public(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
         let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
-        check_forwardable(&parsed)?;
+        self.check_forwardable(&parsed)?;
         let clb = self
             .served
             .clb_of(&parsed.flow.dst)
@@ -181,7 +181,8 @@ impl ClbNode {
             .region
             .and_then(|region| self.routes.regions.get(region.index()));
         // The vSwitch answers to the slot's owner: on another node the flow would be half a flow.
-        if region.is_none_or(|region| region.slots.owners(slot).primary != self.own) {
+        let owned = region.is_some_and(|region| region.slots.owners(slot).primary == self.own);
+        if !owned && parsed.fragment.is_none() {
             return Err(DropReason::NoSlotOwner);
         }
         let way = Way::ToTarget(Entrance {
@@ -224,6 +225,21 @@ impl ClbNode {
         })
     }
 
+    #[inline]
+    pub(super) fn check_forwardable(&self, parsed: &Parsed) -> Result<(), DropReason> {
+        let carried = matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL);
+        if parsed.fragment.is_some() && !(carried && self.routes.mechanisms.fragments) {
+            return Err(DropReason::Fragment);
+        }
+        if !carried {
+            return Err(DropReason::UnsupportedProtocol);
+        }
+        if parsed.ttl <= 1 {
+            return Err(DropReason::TtlExpired);
+        }
+        Ok(())
+    }
+
     /// The hash that flows are spread by, over slots and by Maglev: of the tuple, or with client affinity of
     /// its two addresses.
     pub(super) fn spread_hash(&self, clb: ClbId, parsed: &Parsed, hash: u64) -> u64 {
@@ -247,18 +263,4 @@ fn not_entries(packet: &Packet, reason: DropReason) -> DropReason {
         Ok(header) if header.protocol == gre::PROTOCOL_ENTRIES => DropReason::UnknownPeer,
         Ok(_) | Err(_) => reason,
     }
-}
-
-#[inline]
-pub(super) fn check_forwardable(parsed: &Parsed) -> Result<(), DropReason> {
-    if parsed.fragment.is_some() {
-        return Err(DropReason::Fragment);
-    }
-    if !matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL) {
-        return Err(DropReason::UnsupportedProtocol);
-    }
-    if parsed.ttl <= 1 {
-        return Err(DropReason::TtlExpired);
-    }
-    Ok(())
 }

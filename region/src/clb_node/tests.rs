@@ -1,6 +1,7 @@
 //! The CLB node on the testbed, driven through its ledger: forward, replies, new flows, routes, failures.
 
 mod flows;
+mod fragments;
 mod garbage;
 mod health;
 mod icmp;

@@ -17,7 +17,7 @@ use anyedge_net::packet::Packet;
 use anyedge_net::wire::gre::GreKey;
 
 use super::ClbNode;
-use super::staging::{Stage, Staged, Way, check_forwardable};
+use super::staging::{Stage, Staged, Way};
 
 impl ClbNode {
     /// What to make of a packet that a CLB node of the region `from` sent: a client's for a load balancer of
@@ -38,7 +38,7 @@ impl ClbNode {
         let way = if self.region_of(inner.key) == Some(from) {
             self.homeward(&inner)?
         } else {
-            check_forwardable(&inner.parsed)?;
+            self.check_forwardable(&inner.parsed)?;
             // The way back begins where it came from.
             Way::ToTarget(self.entrance(inner.key, &inner.parsed, peer, own)?)
         };

@@ -11,7 +11,7 @@ use anyedge_net::packet::Packet;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{self, Parsed};
 
-use super::{Staged, VSwitch, Way, check_has_tuple};
+use super::{Staged, VSwitch, Way};
 use crate::tcp_state::Side;
 
 impl VSwitch {
@@ -23,7 +23,7 @@ impl VSwitch {
     ) -> Result<(Parsed, u64, Way), DropReason> {
         let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
-        check_has_tuple(&parsed)?;
+        self.check_has_tuple(&parsed)?;
         let hash = parsed.flow.hash(&self.routes.hash_key);
         Ok((parsed, hash, Way::ToClbNode))
     }
@@ -36,6 +36,9 @@ impl VSwitch {
                 out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos);
             }
             Err(reason) => {
+                if reason == DropReason::TooBig && self.may_split(&staged) {
+                    return self.split(now, staged, out);
+                }
                 if reason == DropReason::TooBig {
                     self.complain_of_size(now, &staged, out);
                 }

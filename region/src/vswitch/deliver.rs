@@ -14,7 +14,7 @@ use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{Parsed, tcp};
 
-use super::{Staged, VSwitch, Way, check_has_tuple};
+use super::{Staged, VSwitch, Way};
 use crate::flow_life::opens;
 use crate::peer;
 use crate::tcp_state::Side;
@@ -33,7 +33,7 @@ impl VSwitch {
             }
         }
         let inner = tunnel::decapsulate(packet)?;
-        check_has_tuple(&inner.parsed)?;
+        self.check_has_tuple(&inner.parsed)?;
         let hash = inner.parsed.flow.reversed().hash(&self.routes.hash_key);
         Ok((
             inner.parsed,
@@ -44,6 +44,10 @@ impl VSwitch {
 
     /// Hands a client's packet to the backend, or ends it.
     pub(super) fn deliver(&mut self, now: Instant, staged: Staged, key: GreKey, out: &mut Outbox) {
+        if staged.parsed.is_later_fragment() {
+            // It has no tuple, and nothing of it changes: the backend puts the packet together in any order.
+            return out.transmit(staged.packet, PortId::BACKEND);
+        }
         match self.remember(now, &staged, key) {
             Ok(()) => out.transmit(staged.packet, PortId::BACKEND),
             Err(reason) => out.drop_packet(staged.packet, reason),

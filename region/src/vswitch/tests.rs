@@ -193,6 +193,9 @@ fn what_has_no_whole_tuple_is_refused_on_both_sides() {
         DropReason::UnsupportedProtocol
     );
     let mut fragment = datagram(inward(Family::V4, udp::PROTOCOL, 1), &[0; 16]);
+    let mut table = routes();
+    table.mechanisms.fragments = false;
+    vswitch.apply(table);
     fragment[6] = 0x20; // more fragments
     fragment[10..12].fill(0);
     let check = anyedge_net::checksum::internet(&fragment[..20]);

@@ -3,6 +3,7 @@
 //! CLB nodes send the tunnelled packets of this file; each expected packet is built from its description and
 //! compared byte by byte, so that checksums are checked too.
 
+use anyedge_net::wire::ip::header_len;
 use anyedge_net::wire::{self, tcp};
 
 use super::world::{Outcome, SETUP, Shape, World};
@@ -141,4 +142,29 @@ fn an_answer_finds_the_way_back_that_the_question_came() {
         wire::parse(&bytes).expect("an IP packet").flow,
         tick.flow.reversed()
     );
+}
+
+#[test]
+fn fragments_of_an_answer_leave_for_the_client() {
+    let mut world = World::tokyo();
+    for family in FAMILIES {
+        let mut tunnelled = Shape::tick(family).answered().of_len(1_000).tunnelled();
+        let later = 8 + header_len(family);
+        match family {
+            Family::V4 => {
+                tunnelled[8 + 6..8 + 8].copy_from_slice(&[0, 100]);
+                tunnelled[8 + 10..8 + 12].fill(0);
+                let check = anyedge_net::checksum::internet(&tunnelled[8..28]);
+                tunnelled[8 + 10..8 + 12].copy_from_slice(&check.to_be_bytes());
+            }
+            Family::V6 => {
+                tunnelled[8 + 6] = 44;
+                tunnelled[later..later + 8].copy_from_slice(&[17, 0, 3, 32, 0, 0, 0, 9]);
+            }
+        }
+        let (meta, bytes) = world.clb_node_sends(0, &tunnelled).sent();
+        assert_eq!(meta, Meta::plain(PortId::PUBLIC));
+        let parsed = wire::parse(&bytes).expect("a sound fragment");
+        assert!(parsed.is_later_fragment() && parsed.ttl == 63);
+    }
 }

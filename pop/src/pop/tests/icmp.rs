@@ -145,8 +145,11 @@ fn who_sends_too_much_at_once_is_told_the_mtu_of_the_tunnel() {
 }
 
 #[test]
-fn a_packet_that_may_be_fragmented_is_dropped_without_word() {
+fn a_packet_that_may_be_fragmented_is_dropped_without_word_when_fragments_are_off() {
     let mut world = World::tokyo();
+    let mut table = RouteTable::clone(&world.table);
+    table.mechanisms.fragments = false;
+    world.apply(Arc::new(table));
     let mut bytes = Shape::tick(Family::V4).of_len(1_473).bytes();
     bytes[6] = 0;
     bytes[10..12].fill(0);

@@ -5,6 +5,7 @@
 
 use anyedge_net::slot;
 use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::ip::header_len;
 use anyedge_net::wire::outer::Encap;
 use anyedge_net::wire::{self, tcp};
 
@@ -232,7 +233,7 @@ fn a_packet_at_its_last_hop_ends_here() {
 }
 
 #[test]
-fn only_whole_tcp_and_udp_packets_are_carried() {
+fn only_tcp_and_udp_packets_are_carried_and_with_fragments_off_only_whole_ones() {
     let mut world = World::tokyo();
     let mut sctp = Shape::tick(Family::V6);
     sctp.flow.protocol = 132;
@@ -242,6 +243,9 @@ fn only_whole_tcp_and_udp_packets_are_carried() {
     );
 
     let mut fragment = Shape::tick(Family::V4).of_len(36).bytes();
+    let mut table = RouteTable::clone(&world.table);
+    table.mechanisms.fragments = false;
+    world.apply(Arc::new(table));
     fragment[6] = 0x20;
     fragment[10..12].fill(0);
     let check = anyedge_net::checksum::internet(&fragment[..20]);
@@ -316,4 +320,86 @@ fn the_key_of_a_client_packet_has_no_hop() {
         .key
         .expect("with a key");
     assert_eq!(key, GreKey::new(0, false, key.slot()));
+}
+
+/// Cuts a packet as its sender would: an IPv4 or IPv6 datagram of the client.
+fn pieces(packet: &[u8], room: usize, id: u8) -> Vec<Vec<u8>> {
+    let parsed = wire::parse(packet).expect("a sound packet");
+    let header = header_len(parsed.family);
+    let l4 = parsed.l4(packet);
+    let count = l4.len().div_ceil(room);
+    let piece = |(number, part): (usize, &[u8])| {
+        let more = number + 1 < count;
+        let mut bytes = packet[..header].to_vec();
+        let offset = number * room;
+        if parsed.family == Family::V4 {
+            bytes[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+            bytes[4..6].copy_from_slice(&[0, id]);
+            let position = (offset / 8) as u16 | u16::from(more) << 13;
+            bytes[6..8].copy_from_slice(&position.to_be_bytes());
+            bytes[10..12].fill(0);
+            let check = anyedge_net::checksum::internet(&bytes[..20]);
+            bytes[10..12].copy_from_slice(&check.to_be_bytes());
+        } else {
+            bytes[4..6].copy_from_slice(&(8 + part.len() as u16).to_be_bytes());
+            bytes[6] = 44;
+            bytes.extend([parsed.flow.protocol, 0]);
+            bytes.extend((offset as u16 | u16::from(more)).to_be_bytes());
+            bytes.extend([0, 0, 0, id]);
+        }
+        bytes.extend_from_slice(part);
+        bytes
+    };
+    l4.chunks(room).enumerate().map(piece).collect()
+}
+
+#[test]
+fn fragments_of_one_packet_go_to_one_node_and_packets_spread() {
+    let mut world = World::tokyo();
+    for family in FAMILIES {
+        let mut peers = std::collections::BTreeSet::new();
+        for id in 0..40 {
+            let whole = Shape::tick(family).of_len(4_028).bytes();
+            let mut keys = std::collections::BTreeSet::new();
+            for piece in pieces(&whole, 1_360, id) {
+                let (meta, wrapped) = world.client_sends(&piece).sent();
+                keys.insert((meta.port, meta.peer, wrapped[..8].to_vec()));
+                let parsed = wire::parse(&wrapped[8..]).expect("a sound fragment");
+                let sent = wire::parse(&piece).expect("a sound fragment");
+                assert_eq!(parsed.l4(&wrapped[8..]), sent.l4(&piece));
+                assert_eq!((parsed.fragment, parsed.ttl), (sent.fragment, 63));
+            }
+            assert_eq!(keys.len(), 1, "one slot for all of a packet");
+            peers.extend(keys.into_iter().map(|(_, peer, _)| peer));
+        }
+        assert_eq!(peers.len(), 3, "all nodes of the region");
+    }
+}
+
+#[test]
+fn a_fragment_longer_than_the_tunnel_is_cut_again() {
+    let mut world = World::tokyo();
+    let whole = Shape::tick(Family::V4).of_len(4_028).bytes();
+    let sent = pieces(&whole, 1_480, 7);
+    let mut l4 = Vec::new();
+    for piece in &sent {
+        let packet = world
+            .out
+            .pool_mut()
+            .lend_copy(piece, Meta::plain(PortId::PUBLIC))
+            .expect("a slot is free");
+        let World {
+            ledger, pop, out, ..
+        } = &mut world;
+        ledger.packets(pop, Instant::ZERO, &mut vec![packet], out);
+        for packet in core::mem::take(world.out.sent_mut()) {
+            assert!(packet.len() <= 1_472 + 8, "fits the tunnel");
+            let parsed = wire::parse(&packet.bytes()[8..]).expect("a sound piece");
+            let fragment = parsed.fragment.expect("a piece");
+            assert_eq!(usize::from(fragment.offset), l4.len());
+            l4.extend_from_slice(parsed.l4(&packet.bytes()[8..]));
+            world.out.pool_mut().take_back(packet);
+        }
+    }
+    assert_eq!(l4, whole[20..]);
 }

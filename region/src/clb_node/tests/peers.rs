@@ -142,6 +142,9 @@ fn what_is_no_whole_tcp_or_udp_is_refused() {
         client_flow(Family::V4, udp::PROTOCOL, TICK_PORT, 1),
         &[0; 16],
     );
+    let mut table = routes();
+    table.mechanisms.fragments = false;
+    node.apply(table);
     fragment[6] = 0x20; // more fragments
     fragment[10..12].fill(0);
     let check = anyedge_net::checksum::internet(&fragment[..20]);
