@@ -74,6 +74,9 @@ impl Forwarder for AnyForwarder {
     fn held(&self) -> usize {
         each!(self, forwarder => forwarder.held())
     }
+    fn let_go(&mut self, reason: DropReason, out: &mut Outbox) {
+        each!(self, forwarder => forwarder.let_go(reason, out));
+    }
 }
 
 /// How far a node is from who writes the tables: a share, in millionths, of the longest way there is.

@@ -87,7 +87,7 @@ fn set_position(bytes: &mut [u8], offset: u16, more: bool) {
     let flag = if more { MORE_FRAGMENTS } else { 0 };
     let len = bytes.len() as u16;
     bytes[2..4].copy_from_slice(&len.to_be_bytes());
-    let position = offset / 8 | flag;
+    let position = (offset / 8) | flag;
     bytes[POSITION_AT..POSITION_AT + 2].copy_from_slice(&position.to_be_bytes());
     bytes[CHECKSUM_AT..CHECKSUM_AT + 2].fill(0);
     let check = checksum::internet(&bytes[..ipv4::HEADER_LEN]);

@@ -1,4 +1,4 @@
-//! The end of a world: whatever still moves ends there, counted, and the accounts must then balance.
+//! The end of a world: whatever still moves or is held ends there, counted, and the accounts must then balance.
 //!
 //! Links, nodes and hosts each keep their own; here they are added up over the whole world. A packet that
 //! nobody counted, or two did, stops the run with both sums.
@@ -26,6 +26,12 @@ impl World {
                 });
                 self.out.pool_mut().take_back(packet);
             }
+        }
+        for entry in &mut self.nodes {
+            let reason = DropReason::RunEnded;
+            entry
+                .ledger
+                .let_go(&mut entry.forwarder, reason, &mut self.out);
         }
         for entry in &mut self.hosts {
             entry.stack.crash(self.out.pool_mut());

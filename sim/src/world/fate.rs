@@ -62,13 +62,16 @@ impl World {
         std::mem::take(&mut self.power)
     }
 
-    /// The node stops: what it knew is gone at once.
+    /// The node stops: what it knew is gone at once, and packets that it held end there.
     fn stop_node(&mut self, node: NodeId, lost_as: DropReason) {
         let entry = &mut self.nodes[node.index()];
         if let AnyForwarder::ClbNode(clb_node) = &entry.forwarder {
             self.tally.lost += clb_node.flows() as u64;
         }
         entry.down = Some(lost_as);
+        entry
+            .ledger
+            .let_go(&mut entry.forwarder, lost_as, &mut self.out);
         let own = &self.table.nodes[node.index()];
         entry.forwarder = AnyForwarder::fresh(own.kind, &own.name, entry.limits, self.seed);
         self.set_present(node, false);
