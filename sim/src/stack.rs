@@ -13,6 +13,7 @@ mod datagrams;
 mod flow;
 mod icmp;
 mod listeners;
+mod path_mtus;
 mod port_range;
 mod tcp;
 mod time_wait;
@@ -220,6 +221,9 @@ impl HostStack {
         }
         if let Some(flow) = icmp::refused_datagram(packet.bytes(), parsed) {
             self.udp.on_refused(&flow);
+        }
+        if let Some((flow, mtu)) = icmp::too_big_segment(packet.bytes(), parsed) {
+            self.tcp.on_too_big(&flow, mtu, io.now);
         }
         io.pool.take_back(packet);
         Outcome::Delivered

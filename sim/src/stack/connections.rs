@@ -14,6 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
+use anyedge_net::flow::FlowKey;
 use anyedge_net::packet::Meta;
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
@@ -21,6 +22,7 @@ use anyedge_net::wire::{Parsed, tcp as wire_tcp};
 
 use super::flow::{Flow, FlowId, FlowTimer, Role, wake};
 use super::listeners::{ListenerId, Listeners};
+use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
 use super::tcp::{Phase, TcpEngine, Wire};
 use super::time_wait::{Late, RECORDS_MAX, Segment, TIME_WAIT, TimeWait};
@@ -53,6 +55,7 @@ pub(super) struct Connections {
     touched: Vec<u32>,
     ports: PortRange,
     flows_max: usize,
+    path_mtus: PathMtus,
     stats: StackStats,
 }
 
@@ -69,6 +72,7 @@ impl Connections {
             touched: Vec::new(),
             ports: PortRange::new(draw("tcp-ports")),
             flows_max: config.flows_max,
+            path_mtus: PathMtus::new(config.mtu),
             stats: StackStats::default(),
         }
     }
@@ -80,7 +84,16 @@ impl Connections {
         }
     }
 
+    /// A segment that we sent was too long for its path. What is lost is sent again in its time, shorter.
+    pub(super) fn on_too_big(&mut self, sent: &FlowKey, mtu: u32, now: Instant) {
+        let tuple = Tuple::of_arrival(&sent.reversed());
+        if matches!(self.table.get(&tuple), Some(Entry::Flow(_))) {
+            self.path_mtus.learn(sent.dst, mtu, now);
+        }
+    }
+
     pub(super) fn forget_all(&mut self) {
+        self.path_mtus.forget_all();
         self.table.clear();
         self.time_waits.clear();
         self.listeners.forget_all();
@@ -292,7 +305,8 @@ impl Connections {
             pool: io.pool,
             out: io.out,
         };
-        let asked = self.engine.transmit(&mut flow.endpoint, io.now, wire);
+        let mtu = self.path_mtus.to(flow.tuple.remote, io.now);
+        let asked = self.engine.transmit(&mut flow.endpoint, mtu, io.now, wire);
         if flow.endpoint.is_silent() {
             self.detach(index);
             return;

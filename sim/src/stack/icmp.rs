@@ -1,4 +1,4 @@
-//! ICMP as a host speaks it: "port unreachable", written and understood.
+//! ICMP as a host speaks it: "port unreachable", written and understood, and "too big", understood.
 //!
 //! Reference: RFC 1122 §3.2.2.1 and §4.1.3.1, RFC 4443 §3.1. Not sent about what is no single host's.
 
@@ -6,7 +6,7 @@ use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::wire::ip::{DEFAULT_TTL, Header, header_len};
-use anyedge_net::wire::{Parsed, icmp, udp};
+use anyedge_net::wire::{Parsed, icmp, tcp, udp};
 
 const LEN_MAX_V4: usize = 576;
 const LEN_MAX_V6: usize = 1_280;
@@ -62,4 +62,11 @@ pub(super) fn refused_datagram(bytes: &[u8], parsed: &Parsed) -> Option<FlowKey>
     );
     let flow = icmp::quoted_flow(icmp::quoted(bytes, parsed)?)?;
     (is_refusal && flow.protocol == udp::PROTOCOL).then_some(flow)
+}
+
+/// The segment, as we sent it, that a "too big" is about, and the MTU that it tells.
+pub(super) fn too_big_segment(bytes: &[u8], parsed: &Parsed) -> Option<(FlowKey, u32)> {
+    let mtu = icmp::too_big_mtu(bytes, parsed)?;
+    let flow = icmp::quoted_flow(icmp::quoted(bytes, parsed)?)?;
+    (flow.protocol == tcp::PROTOCOL).then_some((flow, mtu))
 }

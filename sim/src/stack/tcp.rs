@@ -8,6 +8,7 @@
 //! Known of this TCP: Reno from 2 x 1,024 bytes, RTO at least 1 s, no SACK sender, delayed ACK 10 ms.
 //! Reference: RFC 9293, RFC 5681, RFC 6298 as far as smoltcp implements them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use anyedge_net::flow::{Address, Family};
@@ -75,6 +76,9 @@ pub(super) struct Wire<'a> {
 pub(super) struct TcpEngine {
     interface: Interface,
     capabilities: DeviceCapabilities,
+    /// One more for each smaller path MTU that was ever learned: smoltcp knows an MTU of interfaces only.
+    narrower: BTreeMap<usize, Interface>,
+    seed: u64,
     spare: Vec<u8>,
     buffers: TcpBuffers,
     unsent: u64,
@@ -88,34 +92,15 @@ pub(super) struct TcpEndpoint {
 
 impl TcpEngine {
     pub(super) fn new(mtu: usize, seed: u64, buffers: TcpBuffers) -> TcpEngine {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = mtu;
-        // The stack in front has verified what came in; what leaves is summed below, at a third of the cost.
-        capabilities.checksum.ipv4 = Checksum::Tx;
-        capabilities.checksum.tcp = Checksum::None;
-        let mut spare = Vec::new();
-        let mut unsent = 0;
-        let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = seed;
-        let mut interface = Interface::new(
-            config,
-            &mut Port {
-                arrived: None,
-                wire: None,
-                capabilities: &capabilities,
-                spare: &mut spare,
-                unsent: &mut unsent,
-            },
-            smoltcp::time::Instant::ZERO,
-        );
-        interface.set_any_ip(true);
+        let capabilities = capabilities(mtu);
         TcpEngine {
-            interface,
+            interface: interface(&capabilities, seed),
             capabilities,
-            spare,
+            narrower: BTreeMap::new(),
+            seed,
+            spare: Vec::new(),
             buffers,
-            unsent,
+            unsent: 0,
         }
     }
 
@@ -182,14 +167,23 @@ impl TcpEngine {
             .poll_ingress_single(to_micros(now), &mut port, &mut endpoint.set);
     }
 
-    /// Sends all that the endpoint may send now and returns when it wants to be asked again.
+    /// Sends all that the endpoint may send now, in packets of at most `mtu` bytes, and returns when it wants to
+    /// be asked again.
     pub(super) fn transmit(
         &mut self,
         endpoint: &mut TcpEndpoint,
+        mtu: usize,
         now: Instant,
         wire: Wire<'_>,
     ) -> Instant {
         let at = to_micros(now);
+        let seed = self.seed;
+        let interface = if mtu < self.capabilities.max_transmission_unit {
+            let fresh = || interface(&capabilities(mtu), seed);
+            self.narrower.entry(mtu).or_insert_with(fresh)
+        } else {
+            &mut self.interface
+        };
         let mut port = Port {
             arrived: None,
             wire: Some(wire),
@@ -197,10 +191,10 @@ impl TcpEngine {
             spare: &mut self.spare,
             unsent: &mut self.unsent,
         };
-        while self.interface.poll_egress(at, &mut port, &mut endpoint.set)
+        while interface.poll_egress(at, &mut port, &mut endpoint.set)
             == PollResult::SocketStateChanged
         {}
-        match self.interface.poll_at(at, &endpoint.set) {
+        match interface.poll_at(at, &endpoint.set) {
             None => Instant::FAR_FUTURE,
             Some(due) => {
                 let micros = due
@@ -310,6 +304,34 @@ impl TcpEndpoint {
     pub(super) fn abort(&mut self) {
         self.socket_mut().abort();
     }
+}
+
+fn capabilities(mtu: usize) -> DeviceCapabilities {
+    let mut capabilities = DeviceCapabilities::default();
+    capabilities.medium = Medium::Ip;
+    capabilities.max_transmission_unit = mtu;
+    // The stack in front has verified what came in; what leaves is summed below, at a third of the cost.
+    capabilities.checksum.ipv4 = Checksum::Tx;
+    capabilities.checksum.tcp = Checksum::None;
+    capabilities
+}
+
+fn interface(capabilities: &DeviceCapabilities, seed: u64) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    let mut interface = Interface::new(
+        config,
+        &mut Port {
+            arrived: None,
+            wire: None,
+            capabilities,
+            spare: &mut Vec::new(),
+            unsent: &mut 0,
+        },
+        smoltcp::time::Instant::ZERO,
+    );
+    interface.set_any_ip(true);
+    interface
 }
 
 fn to_smoltcp(address: SocketAddr) -> IpEndpoint {
