@@ -1,6 +1,6 @@
 //! Datagrams in pieces through two CLB nodes and a vSwitch, both ways and in any order.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyedge_net::route_table::{Node, PathEnds};
 use anyedge_net::slot::SlotMap;
@@ -17,6 +17,12 @@ const IDENTIFICATION: u32 = 4_242;
 
 /// The testbed's routes with a second CLB node and the path between the two; web-1 is the only target.
 fn two_nodes() -> RouteTable {
+    // Filling slots takes longer than a test.
+    static TABLE: LazyLock<RouteTable> = LazyLock::new(make_two_nodes);
+    TABLE.clone()
+}
+
+fn make_two_nodes() -> RouteTable {
     let mut table = routes();
     table.nodes.push(Node {
         name: SECOND_NAME.to_owned(),
