@@ -68,7 +68,7 @@ impl Region {
         let node = |name| Stage::new(ClbNode::new(name, limits, Seed(7)), table.clone());
         Region {
             nodes: [node(CLB_NODE_NAME), node(SECOND_NAME)],
-            vswitch: Stage::new(VSwitch::new(WEB_1_NAME, limits), table.clone()),
+            vswitch: Stage::new(VSwitch::new(WEB_1_NAME, limits, Seed(7)), table.clone()),
         }
     }
 
