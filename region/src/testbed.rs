@@ -49,6 +49,16 @@ pub(crate) const HASH_KEY: HashKey = HashKey::new([7; 16]);
 pub(crate) const CLB_NODE_NAME: &str = "region.guangzhou.clb-1";
 pub(crate) const WEB_1_NAME: &str = "host.web-1";
 
+/// The CLB nodes of region guangzhou in [`routes_of_three`], and their names.
+pub(crate) const CLB_NODES: [NodeId; 3] = [CLB_NODE, NodeId(7), NodeId(8)];
+pub(crate) const CLB_NODE_NAMES: [&str; 3] = [
+    CLB_NODE_NAME,
+    "region.guangzhou.clb-2",
+    "region.guangzhou.clb-3",
+];
+/// The path among them.
+pub(crate) const MESH: PathId = PathId(5);
+
 /// Inner MTU of every path: 1,500 without outer IPv4, UDP and GRE.
 pub(crate) const INNER_MTU: u16 = 1_464;
 
@@ -172,6 +182,26 @@ pub(crate) fn routes() -> RouteTable {
         ],
         vips: vips(),
     }
+}
+
+/// Routes with three CLB nodes in region guangzhou, its slots filled over those at the places of `members`.
+pub(crate) fn routes_of_three(revision: u64, members: &[usize]) -> RouteTable {
+    let mut table = routes();
+    table.revision = Revision(revision);
+    for name in &CLB_NODE_NAMES[1..] {
+        table.nodes.push(node(name, NodeKind::ClbNode(RegionId(0))));
+    }
+    table.regions[0].clb_nodes = CLB_NODES.to_vec();
+    let members: Vec<(NodeId, &str)> = members
+        .iter()
+        .map(|place| (CLB_NODES[*place], CLB_NODE_NAMES[*place]))
+        .collect();
+    table.regions[0].slots = Arc::new(SlotMap::fill(&members));
+    let ends = PathEnds::Mesh {
+        region: RegionId(0),
+    };
+    table.paths.push(path("region.guangzhou", ends, 1));
+    table
 }
 
 fn vips() -> BTreeMap<Address, Arc<Vip>> {

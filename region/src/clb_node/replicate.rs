@@ -283,8 +283,10 @@ impl ClbNode {
             let Some(flow) = self.connections.held(id) else {
                 continue;
             };
-            let age = now.since(flow.synced_at());
-            if flow.role != Role::Own || age < flow.life().timeout() / REFRESHES_PER_TIMEOUT {
+            let (age, life) = (now.since(flow.synced_at()), flow.life());
+            let is_recent = age < life.timeout() / REFRESHES_PER_TIMEOUT;
+            // A handshake is over long before its replica runs out, one way or the other.
+            if flow.role != Role::Own || life.is_half_open() || is_recent {
                 continue;
             }
             if self.worth_telling(now, id).is_some() {

@@ -5,57 +5,13 @@ mod messages;
 mod properties;
 mod stories;
 
-use anyedge_net::id::{PathId, RegionId};
-use anyedge_net::route_table::{Mechanisms, Node, NodeKind, Path, PathEnds};
-use anyedge_net::slot::{Owners, SlotMap};
 use std::sync::Arc;
 
+use anyedge_net::id::PathId;
+use anyedge_net::route_table::Mechanisms;
+use anyedge_net::slot::Owners;
+
 use super::*;
-
-/// The nodes of the region, by their place in the world.
-const IDS: [NodeId; 3] = [CLB_NODE, NodeId(7), NodeId(8)];
-const NAMES: [&str; 3] = [
-    CLB_NODE_NAME,
-    "region.guangzhou.clb-2",
-    "region.guangzhou.clb-3",
-];
-/// The path among them.
-const MESH: PathId = PathId(5);
-
-fn name_of(place: usize) -> &'static str {
-    NAMES[place]
-}
-
-/// Routes of three CLB nodes, the slots filled over those at `members`.
-fn routes_over(revision: u64, members: &[usize]) -> RouteTable {
-    let mut table = routes();
-    table.revision = Revision(revision);
-    for place in [1, 2] {
-        table.nodes.push(Node {
-            name: name_of(place).to_owned(),
-            kind: NodeKind::ClbNode(RegionId(0)),
-            ..table.nodes[0].clone()
-        });
-    }
-    table.regions[0].clb_nodes = IDS.to_vec();
-    table.regions[0].slots = slots_over(members);
-    table.paths.push(Path {
-        name: "region.guangzhou".to_owned(),
-        ends: PathEnds::Mesh {
-            region: RegionId(0),
-        },
-        ..table.paths[2].clone()
-    });
-    table
-}
-
-fn slots_over(members: &[usize]) -> Arc<SlotMap> {
-    let members: Vec<(NodeId, &str)> = members
-        .iter()
-        .map(|place| (IDS[*place], name_of(*place)))
-        .collect();
-    Arc::new(SlotMap::fill(&members))
-}
 
 fn without(mut table: RouteTable, off: impl Fn(&mut Mechanisms)) -> RouteTable {
     off(&mut table.mechanisms);
@@ -75,8 +31,8 @@ fn flows_owned_by(
 ) -> impl Iterator<Item = FlowKey> {
     let slots = Arc::clone(&table.regions[0].slots);
     let wanted = Owners {
-        primary: IDS[primary],
-        secondary: IDS[secondary],
+        primary: CLB_NODES[primary],
+        secondary: CLB_NODES[secondary],
     };
     (0..)
         .map(web_flow)
@@ -263,13 +219,13 @@ impl Region {
                 let is_message = header.protocol == gre::PROTOCOL_ENTRIES;
                 journey.messages += usize::from(is_message);
                 journey.hops += usize::from(header.key.is_some_and(GreKey::hop));
-                let to = IDS.iter().position(|id| *id == meta.peer);
+                let to = CLB_NODES.iter().position(|id| *id == meta.peer);
                 let to = to.expect("the mesh joins the CLB nodes of the region");
                 if !(self.mesh && self.up[to]) {
                     continue;
                 }
                 let arrived = Meta {
-                    peer: IDS[place],
+                    peer: CLB_NODES[place],
                     ..meta
                 };
                 let outcome = self.nodes[to].batch(&[(arrived, bytes)]);
@@ -315,5 +271,5 @@ impl Region {
 
 fn stage(place: usize, table: RouteTable) -> Stage<ClbNode> {
     let limits = Limits { flows_max: 64 };
-    Stage::new(ClbNode::new(name_of(place), limits, Seed(7)), table)
+    Stage::new(ClbNode::new(CLB_NODE_NAMES[place], limits, Seed(7)), table)
 }

@@ -12,13 +12,13 @@ fn flows_that_move(before: &RouteTable, after: &RouteTable) -> (Vec<FlowKey>, Ve
     let slots = Arc::clone(&after.regions[0].slots);
     flows_owned_by(before, [A, B])
         .take(40)
-        .partition(|flow| slots.owners(key_of(flow).slot()).primary == IDS[C])
+        .partition(|flow| slots.owners(key_of(flow).slot()).primary == CLB_NODES[C])
 }
 
 #[test]
 fn a_node_that_is_added_gets_the_flows_of_its_slots_before_it_needs_them() {
-    let before = routes_over(1, &[A, B]);
-    let after = routes_over(2, &[A, B, C]);
+    let before = routes_of_three(1, &[A, B]);
+    let after = routes_of_three(2, &[A, B, C]);
     let mut region = Region::new(&before);
     let (moving, staying) = flows_that_move(&before, &after);
     assert!(moving.len() > 5 && staying.len() > 5);
@@ -55,8 +55,8 @@ fn a_node_that_is_added_gets_the_flows_of_its_slots_before_it_needs_them() {
 #[test]
 fn without_bulk_sync_a_second_chance_finds_the_flows_of_slots_that_moved() {
     let off = |on: &mut Mechanisms| on.bulk_sync = false;
-    let before = without(routes_over(1, &[A, B]), off);
-    let after = without(routes_over(2, &[A, B, C]), off);
+    let before = without(routes_of_three(1, &[A, B]), off);
+    let after = without(routes_of_three(2, &[A, B, C]), off);
     let mut region = Region::new(&before);
     let flow = flows_that_move(&before, &after).0[0];
     let target = region.establish(A, flow);
@@ -69,8 +69,8 @@ fn without_bulk_sync_a_second_chance_finds_the_flows_of_slots_that_moved() {
 
 #[test]
 fn a_drained_nodes_flows_go_on_at_the_nodes_that_stay() {
-    let before = routes_over(1, &[A, B, C]);
-    let after = routes_over(2, &[B, C]);
+    let before = routes_of_three(1, &[A, B, C]);
+    let after = routes_of_three(2, &[B, C]);
     let mut region = Region::new(&before);
     let flows: Vec<FlowKey> = flows_owned_by(&before, [A, B])
         .take(6)
@@ -83,7 +83,7 @@ fn a_drained_nodes_flows_go_on_at_the_nodes_that_stay() {
     region.apply(&after);
     for (flow, target) in flows.iter().zip(&targets) {
         let primary = after.regions[0].slots.owners(key_of(flow).slot()).primary;
-        let place = usize::from(primary == IDS[C]) + 1;
+        let place = usize::from(primary == CLB_NODES[C]) + 1;
         let journey = region.client_says(place, *flow, tcp::ACK);
         assert_eq!((journey.hops, journey.target()), (0, *target));
     }
@@ -99,8 +99,8 @@ fn a_drained_nodes_flows_go_on_at_the_nodes_that_stay() {
 
 #[test]
 fn when_a_node_is_lost_for_good_its_flows_get_a_second_owner_again() {
-    let before = routes_over(1, &[A, B, C]);
-    let after = routes_over(2, &[B, C]);
+    let before = routes_of_three(1, &[A, B, C]);
+    let after = routes_of_three(2, &[B, C]);
     let mut region = Region::new(&before);
     let flow = flow_owned_by(&before, [A, B], 0);
     let target = region.establish(A, flow);
@@ -120,9 +120,9 @@ fn when_a_node_is_lost_for_good_its_flows_get_a_second_owner_again() {
 #[test]
 fn nodes_and_senders_two_revisions_apart_break_no_flow() {
     let tables = [
-        routes_over(1, &[A, B]),
-        routes_over(2, &[A, B, C]),
-        routes_over(3, &[B, C]),
+        routes_of_three(1, &[A, B]),
+        routes_of_three(2, &[A, B, C]),
+        routes_of_three(3, &[B, C]),
     ];
     // Whichever revision each node has, and whichever node a sender takes for the owner.
     for ages in 0..27 {
@@ -159,14 +159,14 @@ fn round_robin(mut table: RouteTable) -> RouteTable {
 
 #[test]
 fn udp_on_a_slot_that_moved_asks_before_it_opens() {
-    let before = round_robin(routes_over(1, &[A, B]));
-    let after = round_robin(routes_over(2, &[A, B, C]));
+    let before = round_robin(routes_of_three(1, &[A, B]));
+    let after = round_robin(routes_of_three(2, &[A, B, C]));
     let slots = Arc::clone(&after.regions[0].slots);
     let moves = |flow: &FlowKey| slots.owners(key_of(flow).slot());
     let flows = (0..).map(|number| client_flow(Family::V4, udp::PROTOCOL, TICK_PORT, number));
     let wanted = Owners {
-        primary: IDS[C],
-        secondary: IDS[A],
+        primary: CLB_NODES[C],
+        secondary: CLB_NODES[A],
     };
     let moving: Vec<FlowKey> = flows.filter(|flow| moves(flow) == wanted).take(9).collect();
     let mut region = Region::new(&before);
@@ -220,11 +220,11 @@ fn udp_on_a_slot_that_moved_asks_before_it_opens() {
 
 #[test]
 fn flows_and_replicas_survive_new_numbers_and_a_new_hash_key() {
-    let before = routes_over(1, &[A, B, C]);
+    let before = routes_of_three(1, &[A, B, C]);
     let mut region = Region::new(&before);
     let flow = flow_owned_by(&before, [A, B], 0);
     let target = region.establish(A, flow);
-    let mut after = routes_over(2, &[A, B, C]);
+    let mut after = routes_of_three(2, &[A, B, C]);
     after.hash_key = anyedge_net::flow::HashKey::new([9; 16]);
     after.clbs.swap(0, 1);
     for vip in after.vips.values_mut() {

@@ -26,7 +26,7 @@ fn from(peer: NodeId, path: PathId) -> Meta {
 
 #[test]
 fn only_clb_nodes_of_the_region_may_send_entries_and_hops() {
-    let table = routes_over(1, &[A, B]);
+    let table = routes_of_three(1, &[A, B]);
     let flow = flow_owned_by(&table, [A, B], 0);
     let message = messages(&table, &[flow]).remove(0);
     let mut node = stage(B, table);
@@ -37,27 +37,27 @@ fn only_clb_nodes_of_the_region_may_send_entries_and_hops() {
         (OTHER_CLB_NODE, MESH),
         (OTHER_HOST, MESH),
         (NodeId::UNKNOWN, MESH),
-        (IDS[B], MESH),
+        (CLB_NODES[B], MESH),
     ] {
         let outcome = node.batch(&[(from(peer, path), message.clone())]);
         assert_eq!(outcome.only_drop(), DropReason::UnknownPeer, "{peer:?}");
     }
-    for peer in [OTHER_CLB_NODE, NodeId::UNKNOWN, IDS[B]] {
+    for peer in [OTHER_CLB_NODE, NodeId::UNKNOWN, CLB_NODES[B]] {
         let outcome = node.batch(&[(from(peer, MESH), hop.clone())]);
         assert_eq!(outcome.only_drop(), DropReason::UnknownPeer, "{peer:?}");
     }
     let plain = tunnelled(&segment(flow, tcp::ACK), key_of(&flow));
-    let outcome = node.batch(&[(from(IDS[A], MESH), plain)]);
+    let outcome = node.batch(&[(from(CLB_NODES[A], MESH), plain)]);
     assert_eq!(outcome.only_drop(), DropReason::UnknownPeer, "no hop bit");
     assert_eq!(node.forwarder.replicas(), 0);
-    let outcome = node.batch(&[(from(IDS[A], MESH), message)]);
+    let outcome = node.batch(&[(from(CLB_NODES[A], MESH), message)]);
     assert_eq!(outcome.only_drop(), DropReason::Entries);
     assert_eq!(node.forwarder.replicas(), 1);
 }
 
 #[test]
 fn what_the_routes_do_not_know_is_ignored_and_counted() {
-    let table = routes_over(1, &[A, B]);
+    let table = routes_of_three(1, &[A, B]);
     let flow = flow_owned_by(&table, [A, B], 0);
     let message = messages(&table, &[flow]).remove(0);
     let mut no_vip = table.clone();
@@ -68,13 +68,13 @@ fn what_the_routes_do_not_know_is_ignored_and_counted() {
     }
     for table in [no_vip, no_target] {
         let mut node = stage(B, table);
-        node.batch(&[(from(IDS[A], MESH), message.clone())]);
+        node.batch(&[(from(CLB_NODES[A], MESH), message.clone())]);
         assert_eq!(node.forwarder.replicas(), 0);
         assert_eq!(node.forwarder.sync_counts().unknown, 1);
     }
     let mut node = stage(B, table);
     for len in 0..message.len() {
-        let outcome = node.batch(&[(from(IDS[A], MESH), message[..len].to_vec())]);
+        let outcome = node.batch(&[(from(CLB_NODES[A], MESH), message[..len].to_vec())]);
         let reason = if len < gre::HEADER_LEN {
             DropReason::BadGre
         } else {
@@ -89,14 +89,14 @@ fn what_the_routes_do_not_know_is_ignored_and_counted() {
 
 #[test]
 fn replicas_fill_half_of_the_table_and_no_more() {
-    let table = routes_over(1, &[A, B]);
+    let table = routes_of_three(1, &[A, B]);
     let flows: Vec<FlowKey> = flows_owned_by(&table, [A, B]).take(32).collect();
     let own: Vec<FlowKey> = flows_owned_by(&table, [B, A]).take(48).collect();
     let more: Vec<FlowKey> = flows_owned_by(&table, [A, B]).skip(32).take(8).collect();
     let mut node = stage(B, table.clone());
     let take = |node: &mut Stage<ClbNode>, flows: &[FlowKey]| {
         for message in messages(&table, flows) {
-            node.batch(&[(from(IDS[A], MESH), message)]);
+            node.batch(&[(from(CLB_NODES[A], MESH), message)]);
         }
     };
     take(&mut node, &flows[..28]);
@@ -123,7 +123,7 @@ fn replicas_fill_half_of_the_table_and_no_more() {
 
 #[test]
 fn a_replica_yields_to_an_own_flow_at_the_same_target_and_never_the_other_way() {
-    let mut table = routes_over(1, &[A, B]);
+    let mut table = routes_of_three(1, &[A, B]);
     for listener in &mut table.clbs[0].listeners {
         Arc::make_mut(listener).targets = targets([10, 0]);
     }
@@ -134,19 +134,19 @@ fn a_replica_yields_to_an_own_flow_at_the_same_target_and_never_the_other_way() 
     };
     let told = messages(&table, &[one]).remove(0);
     let mut node = stage(B, table.clone());
-    node.batch(&[(from(IDS[A], MESH), told.clone())]);
+    node.batch(&[(from(CLB_NODES[A], MESH), told.clone())]);
     assert_eq!(node.forwarder.replicas(), 1);
     let outcome = node.client_sends(&twin, &segment(twin, tcp::SYN));
     assert_eq!(outcome.drops, []);
     assert_eq!((node.forwarder.flows(), node.forwarder.replicas()), (1, 0));
-    node.batch(&[(from(IDS[A], MESH), told)]);
+    node.batch(&[(from(CLB_NODES[A], MESH), told)]);
     assert_eq!((node.forwarder.flows(), node.forwarder.replicas()), (1, 0));
     assert_eq!(node.forwarder.sync_counts().refused, 1);
 }
 
 #[test]
 fn a_fresh_connection_at_the_primary_ends_the_old_one_at_the_other_node() {
-    let table = routes_over(1, &[A, B]);
+    let table = routes_of_three(1, &[A, B]);
     let flow = flow_owned_by(&table, [A, B], 0);
     let mut region = Region::new(&table);
     // B opened it while its sender could not reach A, and nothing of it arrived there.
@@ -169,7 +169,7 @@ fn a_fresh_connection_at_the_primary_ends_the_old_one_at_the_other_node() {
 
 #[test]
 fn what_is_not_sent_is_counted_and_told_by_the_refresh() {
-    let table = routes_over(1, &[A, B]);
+    let table = routes_of_three(1, &[A, B]);
     let flow = flow_owned_by(&table, [A, B], 0);
     let mut region = Region::new(&table);
     let mesh = |up| LocalEvent::PathState { path: MESH, up };
@@ -184,7 +184,7 @@ fn what_is_not_sent_is_counted_and_told_by_the_refresh() {
 
 #[test]
 fn two_nodes_that_claim_a_flow_of_the_same_target_agree() {
-    let table = routes_over(1, &[A, B]);
+    let table = routes_of_three(1, &[A, B]);
     let flow = flow_owned_by(&table, [A, B], 0);
     let mut region = Region::new(&table);
     region.establish(A, flow);

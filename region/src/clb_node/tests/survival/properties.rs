@@ -97,7 +97,7 @@ fn play(region: &mut Region, revision: &mut u64, act: &Act) -> Journey {
             *revision += 1;
             let members: Vec<usize> = (0..3).filter(|place| members & 1 << place != 0).collect();
             let mut journey = Journey::default();
-            region.apply_at(place, &routes_over(*revision, &members), &mut journey);
+            region.apply_at(place, &routes_of_three(*revision, &members), &mut journey);
             journey
         }
         Act::Mesh { up } => {
@@ -106,7 +106,7 @@ fn play(region: &mut Region, revision: &mut u64, act: &Act) -> Journey {
         }
         Act::Crash { place } => {
             region.crash(place);
-            region.restart(place, &routes_over(*revision, &[0, 1, 2]));
+            region.restart(place, &routes_of_three(*revision, &[0, 1, 2]));
             Journey::default()
         }
     }
@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn a_packet_makes_at_most_one_hop_and_every_flow_ends_once(acts in proptest::collection::vec(any_act(), 1..80)) {
         let mut revision = 1;
-        let mut region = Region::new(&routes_over(1, &[0, 1, 2]));
+        let mut region = Region::new(&routes_of_three(1, &[0, 1, 2]));
         for act in &acts {
             let journey = play(&mut region, &mut revision, act);
             let hop_sent = matches!(act, Act::Client { hop: true, .. } | Act::Target { hop: true, .. });

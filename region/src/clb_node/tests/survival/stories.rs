@@ -10,12 +10,12 @@ const ALL: [usize; 3] = [A, B, C];
 #[test]
 fn a_flow_goes_on_through_its_secondary_when_its_primary_dies() {
     for family in [Family::V4, Family::V6] {
-        let table = routes_over(1, &ALL);
+        let table = routes_of_three(1, &ALL);
         let slots = Arc::clone(&table.regions[0].slots);
         let mut region = Region::new(&table);
         let wanted = Owners {
-            primary: IDS[A],
-            secondary: IDS[B],
+            primary: CLB_NODES[A],
+            secondary: CLB_NODES[B],
         };
         let flow = (0..)
             .map(|number| client_flow(family, tcp::PROTOCOL, WEB, number))
@@ -37,7 +37,7 @@ fn a_flow_goes_on_through_its_secondary_when_its_primary_dies() {
 
 #[test]
 fn an_answer_alone_finds_its_way_through_the_secondary() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.establish(A, flow);
@@ -50,7 +50,7 @@ fn an_answer_alone_finds_its_way_through_the_secondary() {
 
 #[test]
 fn without_replication_a_flow_dies_with_its_node() {
-    let table = without(routes_over(1, &ALL), |on| on.replication = false);
+    let table = without(routes_of_three(1, &ALL), |on| on.replication = false);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.establish(A, flow);
@@ -59,7 +59,7 @@ fn without_replication_a_flow_dies_with_its_node() {
     assert_eq!(region.replicas(), [0; 3], "nor is it told later");
     region.crash(A);
     // Its peers know that it is down, or B would ask it.
-    let table = without(routes_over(2, &[B, C]), |on| on.replication = false);
+    let table = without(routes_of_three(2, &[B, C]), |on| on.replication = false);
     region.apply(&table);
     assert!(region.client_says(B, flow, tcp::ACK).is_reset());
     assert!(region.target_says(B, flow, target, tcp::ACK).is_reset());
@@ -67,7 +67,7 @@ fn without_replication_a_flow_dies_with_its_node() {
 
 #[test]
 fn the_secondary_knows_a_flow_from_its_first_packet() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let journey = region.client_says(A, flow, tcp::SYN);
@@ -83,7 +83,7 @@ fn the_secondary_knows_a_flow_from_its_first_packet() {
 
 #[test]
 fn an_ordinary_flow_costs_an_entry_and_two_states() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.establish(A, flow);
@@ -105,7 +105,7 @@ fn an_ordinary_flow_costs_an_entry_and_two_states() {
 
 #[test]
 fn a_batch_of_new_flows_is_told_in_one_message_for_each_node() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let meta = Meta {
         peer: TOKYO,
@@ -126,7 +126,7 @@ fn a_batch_of_new_flows_is_told_in_one_message_for_each_node() {
 
 #[test]
 fn a_node_that_returns_empty_gets_its_flows_back_by_a_second_chance() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let [first, second] = [0, 1].map(|nth| flow_owned_by(&table, [A, B], nth));
     let targets = [first, second].map(|flow| region.establish(A, flow));
@@ -155,7 +155,7 @@ fn a_node_that_returns_empty_gets_its_flows_back_by_a_second_chance() {
 
 #[test]
 fn without_a_second_chance_the_return_of_a_node_resets_its_flows() {
-    let table = without(routes_over(1, &ALL), |on| on.second_chance = false);
+    let table = without(routes_of_three(1, &ALL), |on| on.second_chance = false);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.establish(A, flow);
@@ -167,7 +167,7 @@ fn without_a_second_chance_the_return_of_a_node_resets_its_flows() {
 
 #[test]
 fn a_miss_at_both_owners_is_reset_after_one_hop() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     for place in ALL {
@@ -184,7 +184,7 @@ fn a_miss_at_both_owners_is_reset_after_one_hop() {
 
 #[test]
 fn a_node_that_owns_nothing_of_a_slot_asks_its_primary() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.establish(A, flow);
@@ -199,7 +199,7 @@ fn a_node_that_owns_nothing_of_a_slot_asks_its_primary() {
 
 #[test]
 fn nodes_whose_senders_disagree_do_not_fight_over_a_flow() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.client_says(A, flow, tcp::SYN).target();
@@ -230,7 +230,7 @@ fn nodes_whose_senders_disagree_do_not_fight_over_a_flow() {
 
 #[test]
 fn a_replica_of_a_flow_that_lives_does_not_run_out_and_goes_when_the_flow_goes() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     let flow = flow_owned_by(&table, [A, B], 0);
     let target = region.establish(A, flow);
@@ -252,7 +252,7 @@ fn a_replica_of_a_flow_that_lives_does_not_run_out_and_goes_when_the_flow_goes()
 
 #[test]
 fn a_replica_that_nobody_needed_ends_without_a_word() {
-    let table = routes_over(1, &ALL);
+    let table = routes_of_three(1, &ALL);
     let mut region = Region::new(&table);
     region.establish(A, flow_owned_by(&table, [A, B], 0));
     region.crash(A);
