@@ -50,7 +50,7 @@ pub(super) fn renumber(connections: &mut ConnectionTable, old: &RouteTable, new:
 }
 
 /// The new number of each old name.
-fn moves<'a>(
+pub(super) fn moves<'a>(
     old: impl Iterator<Item = &'a String>,
     new: impl Iterator<Item = &'a String>,
 ) -> Vec<Option<u16>> {

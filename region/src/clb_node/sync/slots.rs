@@ -10,6 +10,7 @@ use anyedge_net::route_table::RouteTable;
 use anyedge_net::slot::{Owners, SLOTS, SlotMap};
 use anyedge_net::time::Instant;
 
+use crate::clb_node::renumber::moves;
 use crate::flow_life::UDP_TIMEOUT;
 
 const PRIMARY: u8 = 1;
@@ -26,12 +27,14 @@ impl Before<'_> {
     /// The slots of the region of that name in `old`, for use beside `new`.
     pub(super) fn of<'a>(old: &'a RouteTable, new: &RouteTable, region: &str) -> Before<'a> {
         let slots = old.regions.iter().find(|other| other.name == region);
-        let number = |node: &anyedge_net::route_table::Node| {
-            new.node_named(&node.name).unwrap_or(NodeId::UNKNOWN)
-        };
+        let numbers = moves(
+            old.nodes.iter().map(|node| &node.name),
+            new.nodes.iter().map(|node| &node.name),
+        );
+        let number = |moved: Option<u16>| moved.map_or(NodeId::UNKNOWN, NodeId);
         Before {
             slots: slots.map(|region| &*region.slots),
-            numbers: old.nodes.iter().map(number).collect(),
+            numbers: numbers.into_iter().map(number).collect(),
         }
     }
 
