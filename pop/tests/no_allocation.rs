@@ -12,14 +12,14 @@ use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, VipPlan};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
-use anyedge_net::forwarder::BATCH_MAX;
+use anyedge_net::forwarder::{BATCH_MAX, Forwarder};
 use anyedge_net::id::PathId;
 use anyedge_net::ledger::Ledger;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{Probing, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::ip::{Header, header_len};
@@ -266,6 +266,43 @@ impl Rig {
             }
         }
     }
+
+    /// Probes go out when they are due and come back at once, for as long as that. What a POP says of itself
+    /// is what its peers could say, so its sessions come up by their own echo.
+    fn probe(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while let Some(due) = self.pop.poll_timeout().filter(|due| due.at <= until) {
+            self.now = self.now.max(due.at);
+            self.ledger.timeout(&mut self.pop, self.now, &mut self.out);
+            while let Some(mut probe) = self.out.sent_mut().pop() {
+                probe.meta = Meta {
+                    peer: probe.meta.peer,
+                    ..Meta::plain(probe.meta.port)
+                };
+                self.batch.push(probe);
+                self.ledger
+                    .packets(&mut self.pop, self.now, &mut self.batch, &mut self.out);
+            }
+            self.out.events_mut().clear();
+        }
+    }
+}
+
+/// Probes that a POP makes and takes in ask for no memory either.
+fn probes_ask_for_none(rig: &mut Rig) {
+    let mut table = RouteTable::clone(&table());
+    table.probing = Some(Probing::default());
+    rig.ledger
+        .apply(&mut rig.pop, rig.now, table.into(), &mut rig.out);
+    rig.probe(Duration::from_secs(1));
+    let taken = rig.ledger.dropped.of(DropReason::Probe);
+    let region = Region::new(ALLOCATOR);
+    rig.probe(Duration::from_secs(60));
+    let change = region.change();
+    assert_eq!((change.allocations, change.reallocations), (0, 0));
+    let taken = rig.ledger.dropped.of(DropReason::Probe) - taken;
+    assert!(taken > 600, "{taken} probes");
+    assert_eq!(rig.out.pool().loaned(), 0);
 }
 
 #[test]
@@ -308,4 +345,5 @@ fn a_million_packets_ask_for_no_memory() {
         assert!(rig.ledger.dropped.of(reason) >= count / 10, "{reason:?}");
     }
     assert_eq!(rig.out.pool().loaned(), 0);
+    probes_ask_for_none(&mut rig);
 }

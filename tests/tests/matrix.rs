@@ -140,7 +140,11 @@ fn no_flow_breaks(what: &str, fault: &str, outage: f64) {
             );
             let cell = cells.entry(load.kind).or_default();
             // Six hosts tick, each from one socket.
-            cell.flows += if load.kind == "tick" { 6 } else { requests.sent };
+            cell.flows += if load.kind == "tick" {
+                6
+            } else {
+                requests.sent
+            };
             cell.gap_s = cell.gap_s.max(load.gap_s);
         }
     }
@@ -207,7 +211,11 @@ fn flows_survive_a_link_that_returns() {
 
 #[test]
 fn flows_survive_a_link_that_is_drained() {
-    no_flow_breaks("link drain", "at = \"20s\"\ndrain = \"link.west-home\"", 0.0);
+    no_flow_breaks(
+        "link drain",
+        "at = \"20s\"\ndrain = \"link.west-home\"",
+        0.0,
+    );
 }
 
 #[test]

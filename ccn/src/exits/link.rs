@@ -1,4 +1,6 @@
 //! Link: one of the node's own paths, as a way to one of the nodes at its far end.
+//!
+//! What services and probes say is kept by link; which bits of a probe stand for whom is decided here too.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -1,25 +1,5 @@
 //! Session: what one end knows of one path to one peer (RFC 5880 §6).
 //!
-//! ```text
-//!                     +--+
-//!                     |  | UP, ADMIN DOWN, TIMER
-//!                     |  V
-//!             DOWN  +------+  INIT
-//!      +------------|      |------------+
-//!      |            | DOWN |            |
-//!      |  +-------->|      |<--------+  |
-//!      |  |         +------+         |  |
-//!      |  |                          |  |
-//!      |  |  ADMIN DOWN,             |  |  ADMIN DOWN,
-//!      |  |  TIMER                   |  |  DOWN, TIMER
-//!      V  |                          |  V
-//!    +------+                      +------+
-//! +--|      |  INIT, UP            |      |--+
-//! |  | INIT |--------------------->|  UP  |  | INIT, UP
-//! +->|      |                      |      |<-+
-//!    +------+                      +------+
-//! ```
-//!
 //! A fresh session is *presumed* up until a detection time and two round trips have passed, so that a node that
 //! starts forwards at once; from then on it is what its probes say. An up session that loses too many of them,
 //! in either direction, is *grey*. Invariant: a session that is not up is not grey.
@@ -54,6 +34,26 @@ pub enum Standing {
 }
 
 /// One end of a path to one peer.
+///
+/// ```text
+///                     +--+
+///                     |  | UP, ADMIN DOWN, TIMER
+///                     |  V
+///             DOWN  +------+  INIT
+///      +------------|      |------------+
+///      |            | DOWN |            |
+///      |  +-------->|      |<--------+  |
+///      |  |         +------+         |  |
+///      |  |                          |  |
+///      |  |  ADMIN DOWN,             |  |  ADMIN DOWN,
+///      |  |  TIMER                   |  |  DOWN, TIMER
+///      V  |                          |  V
+///    +------+                      +------+
+/// +--|      |  INIT, UP            |      |--+
+/// |  | INIT |--------------------->|  UP  |  | INIT, UP
+/// +->|      |                      |      |<-+
+///    +------+                      +------+
+/// ```
 pub(super) struct Session {
     rng: Rng,
     probing: Probing,
