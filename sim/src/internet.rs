@@ -257,7 +257,7 @@ mod tests {
         let direct =
             internet.add_population("client.osaka/direct".into(), paths, Some(unpublished));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
-        hear_all(&mut internet, tokyo, Change::Present(false));
+        hear_all(&mut internet, tokyo, Change::Crashed);
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(20)));
         hear_all(&mut internet, seoul, Change::Withheld(true));
         assert_eq!(
@@ -266,7 +266,7 @@ mod tests {
             "a VIP without publishers is unreachable"
         );
         assert_eq!(internet.towards(direct, VIP), Some(LinkId(30)));
-        hear_all(&mut internet, tokyo, Change::Present(true));
+        hear_all(&mut internet, tokyo, Change::Wants(0, true));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
         assert_eq!(internet.towards(osaka, Address::v4([192, 0, 2, 1])), None);
     }
@@ -282,7 +282,7 @@ mod tests {
         let all: Vec<PopulationId> = names
             .map(|name| internet.add_population(name, paths.clone(), None))
             .collect();
-        let withdrawn = internet.change(tokyo, Change::Present(false));
+        let withdrawn = internet.change(tokyo, Change::Crashed);
         assert_eq!(withdrawn.len(), all.len());
         let by = |seconds| {
             let limit = Duration::from_secs(seconds);
@@ -300,7 +300,7 @@ mod tests {
         let (first, news) = (all[0], withdrawn[0].1);
         assert!(internet.hear(&news));
         assert_eq!(internet.towards(first, VIP), Some(LinkId(20)));
-        let back = internet.change(tokyo, Change::Present(true));
+        let back = internet.change(tokyo, Change::Wants(0, true));
         assert!(!internet.hear(&withdrawn[1].1), "it has been overtaken");
         assert_eq!(internet.towards(all[1], VIP), Some(LinkId(10)));
         assert!(internet.hear(&back[0].1));
@@ -326,8 +326,8 @@ mod tests {
         assert_eq!(news[0].0, Duration::from_secs(3));
         for change in [
             Change::Wants(vip, false),
-            Change::Present(false),
-            Change::Present(true),
+            Change::Wants(vip, true),
+            Change::Crashed,
             Change::Withheld(false),
         ] {
             assert_eq!(internet.change(tokyo, change), [], "{change:?}");

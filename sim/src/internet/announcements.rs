@@ -1,7 +1,7 @@
 //! What sites announce, and what each population has heard of it.
 //!
-//! A site announces a VIP when its POP wants it announced, nobody withholds it, and the POP is there: the
-//! neighbours of one that crashed withdraw for it. Each population hears of a change after a time of its own,
+//! A site announces a VIP when its POP wants it announced and nobody withholds it. The neighbours of a POP that
+//! crashed withdraw for it, and it is back when it says so itself. Each population hears of a change after a time of its own,
 //! by its share of the Internet in the topology's spread; the share is drawn once for each population, site and
 //! direction. What a site said later overtakes what it said before.
 
@@ -18,8 +18,8 @@ const PPM: u64 = 1_000_000;
 /// What changed at a site.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
-    /// Whether its POP is there at all.
-    Present(bool),
+    /// Its POP crashed: what it announced is withdrawn until it says otherwise.
+    Crashed,
     /// Whether somebody withholds all that it would announce.
     Withheld(bool),
     /// Whether the POP wants the VIP of that number announced.
@@ -41,7 +41,6 @@ pub(crate) struct News {
 #[derive(Default)]
 pub(super) struct Site {
     pub(super) name: String,
-    absent: bool,
     withheld: bool,
     /// VIPs that its POP does not want announced.
     unwanted: BTreeSet<usize>,
@@ -57,14 +56,14 @@ impl Site {
     }
 
     pub(super) fn announces(&self, vip: usize) -> bool {
-        !self.absent && !self.withheld && !self.unwanted.contains(&vip)
+        !self.withheld && !self.unwanted.contains(&vip)
     }
 
     /// Takes in `change`; which of `vips` it now announces, or withdraws, with the number of that change.
     pub(super) fn change(&mut self, change: Change, vips: &[usize]) -> Vec<(usize, bool, u32)> {
         let before: Vec<bool> = vips.iter().map(|vip| self.announces(*vip)).collect();
         match change {
-            Change::Present(present) => self.absent = !present,
+            Change::Crashed => self.unwanted.extend(vips),
             Change::Withheld(withheld) => self.withheld = withheld,
             Change::Wants(vip, true) => {
                 self.unwanted.remove(&vip);

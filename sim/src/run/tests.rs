@@ -208,6 +208,37 @@ fn a_pop_that_withdraws_goes_on_forwarding_until_all_have_heard() {
 }
 
 #[test]
+fn a_pop_that_drains_sends_its_clients_away_and_forwards_until_they_are_gone() {
+    let report = play(&["at = \"3s\"\nfor = \"4s\"\ndrain = \"pop.tokyo\""]);
+    assert_eq!(
+        failed(&report),
+        0,
+        "{:?}",
+        report.clients[0].service.requests
+    );
+    let (tokyo, seoul) = (entries(&report, "tokyo"), entries(&report, "seoul"));
+    assert!(tokyo > 0 && seoul > 0, "{tokyo} by tokyo, {seoul} by seoul");
+    let drained = fault(&report, "drain pop.tokyo");
+    assert!(within(drained.withdrawn_s, 0.0, 1.2), "{drained:?}");
+    assert_eq!(drained.refused, None);
+}
+
+#[test]
+fn a_pop_without_a_path_withdraws_and_announces_again_once_it_has_had_one_for_a_while() {
+    let report = play(&["at = \"3s\"\nfor = \"4s\"\ndown = \"link.tokyo-guangzhou\""]);
+    let down = fault(&report, "down link.tokyo-guangzhou");
+    assert!(within(down.detected_s, 0.1, 0.6), "{down:?}");
+    let least = 0.3 + 1.0;
+    assert!(within(down.withdrawn_s, least, least + 0.6), "{down:?}");
+    assert!(entries(&report, "seoul") > 0);
+    let latest = report.clients[0].pops.values().sum::<u64>();
+    assert!(
+        entries(&report, "tokyo") > latest / 2,
+        "its clients come back"
+    );
+}
+
+#[test]
 fn a_node_that_gets_no_tables_goes_on_by_its_last_one_and_catches_up() {
     let report = play(&[
         "at = \"1s\"\nfor = \"8s\"\nstale = \"pop.tokyo\"",

@@ -74,7 +74,7 @@ impl World {
             .let_go(&mut entry.forwarder, lost_as, &mut self.out);
         let own = &self.table.nodes[node.index()];
         entry.forwarder = AnyForwarder::fresh(own.kind, &own.name, entry.limits, self.seed);
-        self.set_present(node, false);
+        self.forget(node);
     }
 
     /// The node starts, with the newest table and nothing else.
@@ -83,7 +83,6 @@ impl World {
         entry.down = None;
         entry.revision = None;
         self.table_reaches(node, Arc::clone(&self.table));
-        self.set_present(node, true);
     }
 
     /// A worn link damages the packet that it has just taken, or makes a second one of it.

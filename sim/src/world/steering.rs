@@ -36,15 +36,15 @@ impl World {
         }
     }
 
-    /// The node is there again, or no longer.
-    pub(super) fn set_present(&mut self, node: NodeId, present: bool) {
-        if !present && let Some(steward) = &mut self.steward {
+    /// The node crashed: it says nothing any more, and a POP's neighbours withdraw for it.
+    pub(super) fn forget(&mut self, node: NodeId) {
+        if let Some(steward) = &mut self.steward {
             steward.forget(&self.table, node);
             self.set_alarm();
         }
         let is_pop = self.table.nodes[node.index()].kind == NodeKind::Pop;
         if let Some(site) = self.nodes[node.index()].site.filter(|_| is_pop) {
-            self.change_site(site, Change::Present(present));
+            self.change_site(site, Change::Crashed);
         }
     }
 
