@@ -1,19 +1,20 @@
-//! A whole lab, end to end: real clients fetch from real backends through POP, CLB node and vSwitch.
+//! Whole labs, end to end: real clients fetch from real backends through POP, CLB node and vSwitch, also when one of
+//! these is killed.
 //!
 //! The lab's nodes are processes of the same binary, here of this test itself: called with `node` it is a node, called
 //! otherwise it runs its cases (hence no test harness). Needs root, curl and /dev/net/tun; skipped loudly without.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "served_lab/fetches.rs"]
+mod fetches;
+#[path = "served_lab/stage.rs"]
+mod stage;
+#[path = "served_lab/survives.rs"]
+mod survives;
+
+use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
 
-use anyedge_live::lab::{self, status::LabStatus};
 use anyedge_live::node::{self, NodeArgs};
-use anyedge_topologies::Topology;
-
-const UP_MAX: Duration = Duration::from_secs(5);
 
 #[expect(
     clippy::print_stderr,
@@ -36,9 +37,25 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: a served lab needs root, network namespaces, /dev/net/tun and curl");
         return ExitCode::SUCCESS;
     }
-    eprintln!("a client fetches through all three forwarders over both families");
-    a_client_fetches_through_all_three_forwarders();
-    eprintln!("ok");
+    let cases: [(&str, fn()); 3] = [
+        (
+            "a client fetches through all three forwarders over both families",
+            fetches::a_client_fetches_through_all_three_forwarders,
+        ),
+        (
+            "a download survives the kill of its POP when the client's route moves to another",
+            survives::a_download_survives_the_kill_of_its_pop,
+        ),
+        (
+            "a download survives the kill of the CLB node that carries it",
+            survives::a_download_survives_the_kill_of_its_clb_node,
+        ),
+    ];
+    for (sentence, case) in cases {
+        eprintln!("{sentence}");
+        case();
+        eprintln!("ok");
+    }
     ExitCode::SUCCESS
 }
 
@@ -54,123 +71,5 @@ fn node_args(arguments: &[String]) -> NodeArgs {
         topology: value("--topology").into(),
         name: value("--name"),
         ready: Some(value("--ready").into()),
-    }
-}
-
-/// Takes the lab down whatever happens.
-struct Lab {
-    name: String,
-}
-
-impl Lab {
-    fn exec(&self, node: &str, words: &[&str]) -> i32 {
-        let argv: Vec<OsString> = words.iter().map(OsString::from).collect();
-        lab::exec(&self.name, node, &argv).expect("the command runs")
-    }
-
-    /// Fetches `url` from `node` into a file and returns what came.
-    fn fetch(&self, node: &str, url: &str) -> Vec<u8> {
-        let into: PathBuf = std::env::temp_dir().join(format!("{}-fetched", self.name));
-        let file = into.to_string_lossy();
-        assert_eq!(
-            self.exec(
-                node,
-                &[
-                    "curl",
-                    "-sS",
-                    "--fail",
-                    "--max-time",
-                    "5",
-                    "-o",
-                    &*file,
-                    url
-                ]
-            ),
-            0,
-            "{url}"
-        );
-        let bytes = fs::read(&into).expect("curl wrote it");
-        fs::remove_file(&into).expect("it is there");
-        bytes
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let removed = lab::down(&self.name);
-        if !std::thread::panicking() {
-            removed.expect("the lab can be taken down");
-        }
-    }
-}
-
-/// What the backends wrote about their requests.
-fn backend_logs(status: &LabStatus) -> String {
-    let processes = status.nodes.iter().flat_map(|node| &node.processes);
-    let backends = processes.filter(|process| process.name.starts_with("backend."));
-    backends
-        .map(|backend| fs::read_to_string(&backend.log).expect("a log"))
-        .collect()
-}
-
-fn a_client_fetches_through_all_three_forwarders() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/two-pops.toml");
-    let topology = Topology::load(&file).expect("a shipped topology");
-    let lab = Lab {
-        name: format!("served-{}", std::process::id()),
-    };
-    let started = Instant::now();
-    let status = lab::up(&file, &topology, &lab.name).expect("the lab comes up");
-    assert!(
-        started.elapsed() < UP_MAX,
-        "up took {:?}",
-        started.elapsed()
-    );
-    assert!(status.is_healthy(), "{status:?}");
-
-    for (client, vip) in [("osaka", "203.0.113.10"), ("berlin", "[2001:db8:113::10]")] {
-        let node = format!("client.{client}");
-        for _ in 0..3 {
-            lab.fetch(&node, &format!("http://{vip}/"));
-        }
-        // Far more than a window and a segment: MSS clamping and the way back hold.
-        assert_eq!(
-            lab.fetch(&node, &format!("http://{vip}/bytes/3000000"))
-                .len(),
-            3_000_000
-        );
-        let (v4, v6) = topology.clients[client].address(0);
-        let own = if vip.starts_with('[') {
-            format!("[{v6}]:")
-        } else {
-            format!("{v4}:")
-        };
-        let logs = backend_logs(&status);
-        assert_eq!(
-            logs.lines().filter(|line| line.contains(&own)).count(),
-            4,
-            "from {own}\n{logs}"
-        );
-    }
-    let no_listener = ["curl", "-s", "--max-time", "1", "http://203.0.113.10:81/"];
-    assert_ne!(lab.exec("client.osaka", &no_listener), 0);
-    every_forwarder_carried_packets(&lab::status(&lab.name).expect("the lab is up"));
-}
-
-fn every_forwarder_carried_packets(status: &LabStatus) {
-    assert!(status.is_healthy(), "{status:?}");
-    for name in [
-        "pop.tokyo",
-        "pop.frankfurt",
-        "region.guangzhou.clb-1",
-        "host.web-1",
-        "host.web-2",
-    ] {
-        let mut processes = status.nodes.iter().flat_map(|node| &node.processes);
-        let process = processes
-            .find(|process| process.name == name)
-            .expect("a process of the lab");
-        let is_idle = process.summary.contains(" 0 out");
-        assert!(!is_idle, "{name}: {}", process.summary);
     }
 }

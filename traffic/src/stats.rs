@@ -4,7 +4,7 @@
 //! the time at which it was. They differ when the client could not keep up, and the difference is what
 //! closed-loop tools hide ("coordinated omission", G. Tene). Only answered requests have a latency.
 //!
-//! Flows are judged one by one: [`mark`] says what became of those that a moment found established.
+//! Flows are judged one by one: a [`Mark`] says what became of those that a moment found established.
 //!
 //! Invariant: `sent = ok + failed + in flight` always, and `in flight = 0` once closed.
 

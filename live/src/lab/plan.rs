@@ -1,9 +1,10 @@
 //! From a topology to the lab that runs it: which namespaces, wires, routes and processes.
 //!
 //! One namespace for each POP, CLB node, host and client population (its first host), and `ccn.underlay`, a router
-//! that stands for the private network: every tunnel mouth is one wire from it. A client's only wires go to the POPs
-//! that it enters by: for each VIP the publisher with the least round trip, as in the simulator. Delays and losses
-//! are not laid into the wires.
+//! that stands for the private network: every tunnel mouth is one wire from it. A client has a wire to every POP that
+//! its `public` names, and routes by those that it enters by: for each VIP the publisher with the least round trip,
+//! as in the simulator. Nothing moves the routes by itself. Every POP knows the way back. Delays and losses are not
+//! laid into the wires.
 //!
 //! A node's own addresses are on its loopback. Wires have numbers of their own (169.254.0.0/16 and fd00:ae:ffff::/48),
 //! which nothing in a topology may use.
@@ -11,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyedge_topologies::{AddressPair, Client, Encap, FaultVerb, Kind, Topology};
 use anyhow::{Result, ensure};
@@ -111,7 +113,8 @@ impl Drawing<'_> {
         });
     }
 
-    /// The first host of a population and its wires to the POPs that it enters by.
+    /// The first host of a population, its wires to the POPs that it knows a way to, nearest first, and its routes
+    /// by the one that it enters by.
     fn add_client(&mut self, client: &Client) -> Result<()> {
         let name = Kind::Client.object(&client.name);
         let (v4, v6) = client.address(0);
@@ -120,31 +123,25 @@ impl Drawing<'_> {
             v6: Some(v6),
         };
         let mut gateways: BTreeMap<&str, AddressPair> = BTreeMap::new();
+        for (number, pop) in pops_of(client).into_iter().enumerate() {
+            let pop_name = Kind::Pop.object(pop);
+            let pop_interface = format!("c{}", self.wires.len());
+            let (pop_end, client_end) = self.add_wire(
+                (&pop_name, pop_interface),
+                (&name, format!("pop{number}")),
+                client.line.mtu_bytes,
+            );
+            self.namespace(&pop_name)?
+                .routes
+                .extend(routes_to(own, client_end, None));
+            gateways.insert(pop, pop_end);
+        }
         let mut routes = Vec::new();
         for vip in self.topology.vips.values() {
-            let Some(pop) = entry_of(client, &vip.publish) else {
-                continue;
-            };
-            let gateway = match gateways.get(pop) {
-                Some(gateway) => *gateway,
-                None => {
-                    let number = gateways.len();
-                    let pop_name = Kind::Pop.object(pop);
-                    let pop_interface = format!("c{}", self.wires.len());
-                    let ends = (
-                        (&*pop_name, pop_interface),
-                        (&*name, format!("pop{number}")),
-                    );
-                    let (pop_end, client_end) =
-                        self.add_wire(ends.0, ends.1, client.line.mtu_bytes);
-                    self.namespace(&pop_name)?
-                        .routes
-                        .extend(routes_to(own, client_end, None));
-                    gateways.insert(pop, pop_end);
-                    pop_end
-                }
-            };
-            routes.extend(routes_to(vip.address, gateway, Some(own)));
+            let entry = entry_of(client, &vip.publish);
+            if let Some(gateway) = entry.and_then(|pop| gateways.get(pop)) {
+                routes.extend(routes_to(vip.address, *gateway, Some(own)));
+            }
         }
         self.namespaces.push(NamespacePlan {
             node: name,
@@ -222,6 +219,17 @@ pub fn entry_of<'a>(client: &'a Client, publish: &[String]) -> Option<&'a str> {
     known
         .min_by_key(|(pop, rtt)| (**rtt, *pop))
         .map(|(pop, _)| pop.as_str())
+}
+
+/// The POPs that a client knows a way to, nearest first, then by name.
+fn pops_of(client: &Client) -> Vec<&str> {
+    let mut pops: Vec<(&str, Duration)> = client
+        .pop_rtts
+        .iter()
+        .map(|(pop, rtt)| (pop.as_str(), *rtt))
+        .collect();
+    pops.sort_by_key(|(pop, rtt)| (*rtt, *pop));
+    pops.into_iter().map(|(pop, _)| pop).collect()
 }
 
 fn tunnel_nodes(topology: &Topology) -> Vec<TunnelNode> {
@@ -403,8 +411,8 @@ mod tests {
         assert_eq!(nodes, expected);
         assert_eq!(
             blueprint.wires.len(),
-            5 + 2,
-            "five tunnel mouths, two clients"
+            5 + 2 * 2,
+            "five tunnel mouths, two clients with two POPs each"
         );
         let names: Vec<&str> = blueprint
             .processes
@@ -422,24 +430,27 @@ mod tests {
     }
 
     #[test]
-    fn a_client_enters_by_the_nearest_publisher() {
-        let both = blueprint(TWO_POPS).expect("it can be built");
-        let ends = |blueprint: &Blueprint| {
+    fn a_client_has_a_wire_to_every_pop_and_enters_by_the_nearest_publisher() {
+        let entry = |text: &str| {
+            let blueprint = blueprint(text).expect("it can be built");
             let of_osaka = blueprint
                 .wires
                 .iter()
-                .find(|wire| wire.ends[1].node == "client.osaka");
-            of_osaka.expect("it has a wire").ends[0].node.clone()
+                .filter(|wire| wire.ends[1].node == "client.osaka");
+            let ends: Vec<&[WireEndPlan; 2]> = of_osaka.map(|wire| &wire.ends).collect();
+            let pops: Vec<&str> = ends.iter().map(|ends| &*ends[0].node).collect();
+            assert_eq!(pops, ["pop.tokyo", "pop.frankfurt"]);
+            let via = namespace(&blueprint, "client.osaka").routes[0].via;
+            let holds = |end: &WireEndPlan| end.addresses.iter().any(|held| Some(held.ip()) == via);
+            let entered = ends.iter().find(|ends| holds(&ends[0]));
+            entered.expect("the route leads to a POP")[0].node.clone()
         };
-        assert_eq!(ends(&both), "pop.tokyo");
+        assert_eq!(entry(TWO_POPS), "pop.tokyo");
         let far = TWO_POPS.replace(
             r#"publish = ["tokyo", "frankfurt"]"#,
             r#"publish = ["frankfurt"]"#,
         );
-        assert_eq!(
-            ends(&blueprint(&far).expect("it can be built")),
-            "pop.frankfurt"
-        );
+        assert_eq!(entry(&far), "pop.frankfurt");
     }
 
     #[test]
@@ -458,16 +469,16 @@ mod tests {
             .map(Prefix::host)
             .collect();
         assert_eq!(sources, *own);
-        let tokyo = namespace(&blueprint, "pop.tokyo");
-        assert!(tokyo.forwards);
-        for address in own {
-            assert!(
-                tokyo
-                    .routes
-                    .iter()
-                    .any(|route| route.destination == *address),
-                "{address}"
-            );
+        for pop in ["pop.tokyo", "pop.frankfurt"] {
+            let pop = namespace(&blueprint, pop);
+            assert!(pop.forwards);
+            for address in own {
+                assert!(
+                    pop.routes.iter().any(|route| route.destination == *address),
+                    "{} {address}",
+                    pop.node
+                );
+            }
         }
     }
 

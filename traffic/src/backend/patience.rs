@@ -32,6 +32,11 @@ impl<H: Host> Patience<H> {
         }
     }
 
+    /// The host whose clock it goes by.
+    pub(super) const fn host(&self) -> &H {
+        &self.host
+    }
+
     /// Something moved.
     pub(super) fn on_progress(&self) {
         self.set(self.host.now() + self.idle_timeout);

@@ -3,7 +3,7 @@
 //! ```text
 //! GET /          client 10.1.0.2:40000
 //!                server host.web-1
-//! GET /bytes/N   N bytes of the pattern
+//! GET /bytes/N   N bytes of the pattern; with ?pace=B at B bytes per second
 //! ```
 //! hyper does the protocol. It is given no timer and writes no `Date`, so nothing in an answer depends on a
 //! clock; patience with slow clients is the connection's own.
@@ -30,6 +30,7 @@ use super::observer::{Seen, What};
 use super::patience::Patience;
 use super::stats::Ending;
 use super::{BODY_BYTES_MAX, Backend};
+use crate::pace::{PACE_MAX, Pace};
 
 /// Serves requests on `stream`, of which `first` has been read, until either side closes.
 pub(super) async fn serve<H: Host>(
@@ -89,7 +90,8 @@ impl<H: Host> Visit<H> {
         &self,
         request: &Request<Incoming>,
     ) -> Ready<Result<Response<Answer<H>>, Infallible>> {
-        let (status, content) = self.route(request.method(), request.uri().path());
+        let uri = request.uri();
+        let (status, content) = self.route(request.method(), uri.path(), uri.query());
         let backend = &self.backend;
         backend.stats.lock().on_http_request();
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -121,7 +123,7 @@ impl<H: Host> Visit<H> {
         ready(Ok(response))
     }
 
-    fn route(&self, method: &Method, path: &str) -> (StatusCode, Content) {
+    fn route(&self, method: &Method, path: &str, query: Option<&str>) -> (StatusCode, Content) {
         let text = |text: String| Content::Text(Bytes::from(text));
         if method != Method::GET && method != Method::HEAD {
             return (StatusCode::METHOD_NOT_ALLOWED, text("GET or HEAD\n".into()));
@@ -133,15 +135,30 @@ impl<H: Host> Visit<H> {
                 text(format!("client {client}\nserver {server}\n")),
             );
         }
-        match path
+        let bytes = path
             .strip_prefix("/bytes/")
             .and_then(|count| count.parse().ok())
-        {
-            Some(bytes) if bytes <= BODY_BYTES_MAX => (StatusCode::OK, Content::Pattern { bytes }),
-            _ => {
-                let known = format!("GET / or /bytes/N, N <= {BODY_BYTES_MAX}\n");
+            .filter(|bytes| *bytes <= BODY_BYTES_MAX);
+        match bytes.zip(pace_of(query)) {
+            Some((bytes, pace)) => {
+                let pace = Pace::new(self.backend.host.now(), pace);
+                (StatusCode::OK, Content::Pattern { bytes, pace })
+            }
+            None => {
+                let known = format!(
+                    "GET / or /bytes/N or /bytes/N?pace=B, N <= {BODY_BYTES_MAX}, B <= {PACE_MAX}\n"
+                );
                 (StatusCode::NOT_FOUND, text(known))
             }
         }
     }
+}
+
+/// The pace that a query asks for, 0 for none; `None` when it asks for anything else.
+fn pace_of(query: Option<&str>) -> Option<u64> {
+    let Some(query) = query else {
+        return Some(0);
+    };
+    let pace = query.strip_prefix("pace=")?.parse().ok()?;
+    (1..=PACE_MAX).contains(&pace).then_some(pace)
 }

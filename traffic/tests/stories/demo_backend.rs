@@ -135,6 +135,30 @@ fn both_protocols_are_known_when_every_byte_comes_alone() {
 }
 
 #[test]
+fn a_web_client_that_asks_for_a_pace_gets_its_bytes_at_that_pace() {
+    let stage = Stage::new();
+    let ask = |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: game\r\nConnection: close\r\n\r\n");
+        stage.say(&[request.as_bytes()], AT_ONCE)
+    };
+    let paced = ask("/bytes/1000000?pace=100000");
+    let slow = ask("/bytes/90?pace=1");
+    let refused: Vec<Heard> = ["pace=0", "pace=-1", "pace=", "speed=5", "pace=1&x", ""]
+        .map(|query| ask(&format!("/bytes/5?{query}")))
+        .to_vec();
+    stage.world.run_until(Duration::from_millis(9_890));
+    assert!(paced.get().is_none());
+    stage.world.run_until(secs(100));
+    assert!(pattern::matches(0, body(&paced.done().bytes)));
+    assert_eq!(body(&paced.done().bytes).len(), 1_000_000);
+    assert!(paced.done().at < Instant::ZERO + secs(10));
+    assert_eq!(body(&slow.done().bytes), pattern::at(0, 90));
+    for heard in refused {
+        assert!(heard.done().bytes.starts_with(b"HTTP/1.1 404 "));
+    }
+}
+
+#[test]
 fn a_web_client_gets_the_bytes_it_asked_for_and_404_for_anything_else() {
     let stage = Stage::new();
     let ask = |line: &str| {

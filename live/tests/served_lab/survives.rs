@@ -1,0 +1,202 @@
+//! What a download does not notice: the loss of the POP or of the CLB node that carries it.
+//!
+//! curl reads a paced download, byte by byte compared with the pattern; in the middle of it a process is killed as
+//! by a crash. Nothing is told to anybody: the nodes find out by their probes. The Internet's part, that the client's
+//! packets come to enter by another POP, is one route that the test moves.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyedge_live::lab::{self, blueprint::Blueprint, plan, state};
+use anyedge_live::netns::Namespace;
+use anyedge_topologies::Topology;
+use anyedge_traffic::pattern;
+
+use crate::stage::Lab;
+
+const VIP: &str = "203.0.113.10";
+const BYTES: u64 = 24_000_000;
+const BYTES_PER_S: u64 = 4_000_000;
+/// Where the process is killed.
+const KILL_AT: u64 = BYTES / 4;
+/// What a killed node may cost at most: its detection, and the sender's backed-off timer.
+const GAP_MAX: Duration = Duration::from_secs(4);
+
+/// The shipped topology with two CLB nodes and one address family, and a lab of it.
+struct Stage {
+    lab: Lab,
+    blueprint: Blueprint,
+    file: PathBuf,
+}
+
+impl Stage {
+    fn up(word: &str) -> Self {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/two-pops.toml");
+        let text = fs::read_to_string(shipped).expect("a shipped topology");
+        let text = text.replace("clb_nodes = 1", "clb_nodes = 2");
+        let lab = Lab::named(word);
+        let file = std::env::temp_dir().join(format!("{}.toml", lab.name));
+        fs::write(&file, text).expect("the folder of temporary files takes it");
+        let topology = Topology::load(&file).expect("a topology");
+        let name = lab.name.parse().expect("a lab's name");
+        let blueprint = plan::plan(&topology, &file, &name).expect("it can be built");
+        let status = lab::up_blueprint(&blueprint).expect("the lab comes up");
+        assert!(status.is_healthy(), "{status:?}");
+        Self {
+            lab,
+            blueprint,
+            file,
+        }
+    }
+
+    /// Moves Osaka's way to the VIP to another POP.
+    fn enter_by(&self, pop: &str) {
+        let wires = &self.blueprint.wires;
+        let wire = wires
+            .iter()
+            .find(|wire| wire.ends[0].node == pop && wire.ends[1].node == "client.osaka");
+        let ends = &wire.expect("a client has a wire to every POP").ends;
+        let gateway = ends[0].addresses.iter().find(|held| held.ip().is_ipv4());
+        let gateway = gateway.expect("wires speak IPv4").ip().to_string();
+        let route = format!("{VIP}/32");
+        let words = ["ip", "route", "change", &route, "via", &gateway];
+        let own = self
+            .blueprint
+            .namespaces
+            .iter()
+            .find(|namespace| namespace.node == "client.osaka");
+        let own = own.expect("it is a node").addresses[0].ip().to_string();
+        let words = [&words[..], &["src", &own]].concat();
+        assert_eq!(self.lab.exec("client.osaka", &words), 0);
+    }
+
+    /// How many packets each of the CLB nodes took in so far.
+    fn packets_of(&self, node: &str) -> u64 {
+        let summary = self.lab.process(node).summary;
+        let count = summary.split(' ').next().and_then(|word| word.parse().ok());
+        count.unwrap_or_else(|| panic!("{node} says \"{summary}\""))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_logs();
+        }
+        // The folder of temporary files is cleared by others if not by us.
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
+impl Stage {
+    #[expect(clippy::print_stderr, reason = "what a failed case leaves to see")]
+    fn tell_logs(&self) {
+        for process in &self.blueprint.processes {
+            let log = state::log_of(&self.blueprint.lab, &process.name);
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let summary = self.lab.process(&process.name).summary;
+            eprintln!("{}: {summary}\n{text}", process.name);
+        }
+    }
+}
+
+/// A download under way: ended by its own process id when it is dropped.
+struct Download {
+    curl: Child,
+    stdout: ChildStdout,
+    received: u64,
+    longest_gap: Duration,
+}
+
+impl Download {
+    fn start(lab: &Lab) -> Self {
+        let name: lab::name::LabName = lab.name.parse().expect("a lab's name");
+        let client = Namespace::open(&name.namespace_of("client.osaka")).expect("it is up");
+        let url = format!("http://{VIP}/bytes/{BYTES}?pace={BYTES_PER_S}");
+        let mut curl = client
+            .run(|| {
+                Ok(Command::new("curl")
+                    .args(["-sS", "--fail", "--max-time", "40", &url])
+                    .stdout(Stdio::piped())
+                    .spawn()?)
+            })
+            .expect("curl runs");
+        let stdout = curl.stdout.take().expect("it is piped");
+        Self {
+            curl,
+            stdout,
+            received: 0,
+            longest_gap: Duration::ZERO,
+        }
+    }
+
+    /// Reads on until `until` bytes are here, or the end.
+    fn read(&mut self, until: u64) {
+        let mut piece = vec![0; 64 * 1024];
+        while self.received < until {
+            let since = Instant::now();
+            let count = self.stdout.read(&mut piece).expect("a pipe can be read");
+            self.longest_gap = self.longest_gap.max(since.elapsed());
+            assert!(count > 0, "it ended after {} bytes", self.received);
+            assert!(
+                pattern::matches(self.received, &piece[..count]),
+                "a wrong byte after {}",
+                self.received
+            );
+            self.received += count as u64;
+        }
+    }
+
+    /// Reads to the end, which must be a good one.
+    fn finish(mut self) -> Duration {
+        self.read(BYTES);
+        let status = self.curl.wait().expect("curl ends");
+        assert!(status.success(), "{status}");
+        assert_eq!(self.received, BYTES);
+        self.longest_gap
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        // It has ended already where all is well.
+        let _ = self.curl.kill();
+        let _ = self.curl.wait();
+    }
+}
+
+pub(crate) fn a_download_survives_the_kill_of_its_pop() {
+    let stage = Stage::up("lostpop");
+    let mut download = Download::start(&stage.lab);
+    download.read(KILL_AT);
+    let before = stage.packets_of("pop.frankfurt");
+    stage.lab.kill("pop.tokyo");
+    stage.enter_by("pop.frankfurt");
+    let gap = download.finish();
+    assert!(gap < GAP_MAX, "{gap:?} without a byte");
+    let carried = stage.packets_of("pop.frankfurt") - before;
+    assert!(carried > 1_000, "{carried} packets by the other POP");
+}
+
+pub(crate) fn a_download_survives_the_kill_of_its_clb_node() {
+    const NODES: [&str; 2] = ["region.guangzhou.clb-1", "region.guangzhou.clb-2"];
+    let stage = Stage::up("lostclb");
+    let mut download = Download::start(&stage.lab);
+    download.read(KILL_AT);
+    let carried = NODES.map(|node| stage.packets_of(node));
+    let [carrier, other] = if carried[0] > carried[1] {
+        NODES
+    } else {
+        [NODES[1], NODES[0]]
+    };
+    assert!(carried[0].abs_diff(carried[1]) > 1_000, "{carried:?}");
+    let before = stage.packets_of(other);
+    stage.lab.kill(carrier);
+    let gap = download.finish();
+    assert!(gap < GAP_MAX, "{gap:?} without a byte");
+    let carried = stage.packets_of(other) - before;
+    assert!(carried > 1_000, "{carried} packets by the other node");
+}
