@@ -161,6 +161,7 @@ impl<H: Host> Client<H> {
             let talk = Talk {
                 host: &self.host,
                 load: &self.load,
+                is_long: self.load.kind.long_flow(0).is_some(),
                 opening: &self.opening,
                 scratch: &self.scratch,
                 deadline: &deadline,

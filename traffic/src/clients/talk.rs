@@ -40,6 +40,8 @@ pub(super) fn opening(load: &Load) -> Vec<u8> {
 pub(super) struct Talk<'a, H: Host> {
     pub(super) host: &'a H,
     pub(super) load: &'a Load,
+    /// Whether progress moves the deadline.
+    pub(super) is_long: bool,
     pub(super) opening: &'a [u8],
     pub(super) scratch: &'a Scratch,
     pub(super) deadline: &'a Deadline,
@@ -173,9 +175,9 @@ impl<H: Host> Talk<'_, H> {
     }
 
     fn on_progress(&mut self) {
-        if self.load.kind.long_flow(0).is_some() {
-            let now = self.host.now();
-            self.watch.on_byte(now);
+        let now = self.host.now();
+        self.watch.on_byte(now);
+        if self.is_long {
             self.deadline.await_from(now);
         }
     }

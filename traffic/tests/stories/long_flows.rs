@@ -128,6 +128,29 @@ fn a_flow_that_is_held_up_shows_the_gap_at_its_mark_and_catches_up() {
 }
 
 #[test]
+fn a_plain_request_is_a_flow_too() {
+    let (world, client, _, _) = world();
+    world.stall(&client, Duration::from_millis(2_003), secs(4));
+    let load = Load {
+        stop: Instant::ZERO + secs(3),
+        ..load(LoadKind::Request)
+    };
+    let at = Instant::ZERO + Duration::from_micros(2_002_500);
+    let stats = SharedStats::with_marks(vec![at]);
+    clients::start(&client, &load, Share::WHOLE, &stats).expect("the load is good");
+    world.run_until(secs(20));
+    let stats = stats.lock();
+    let mark = &stats.marks()[0];
+    assert!(
+        mark.established > 0 && mark.kept == mark.established,
+        "{mark:?}"
+    );
+    assert!(mark.handshaking > 0, "{mark:?}");
+    assert!(mark.gap_max > Duration::from_millis(1_900), "{mark:?}");
+    assert_eq!(mark.recovered_at, Some(Instant::ZERO + secs(4)));
+}
+
+#[test]
 fn a_flow_without_progress_for_its_timeout_is_broken_once_and_for_that_cause() {
     for (kind, _) in kinds() {
         let (world, client, server, _) = world();
