@@ -14,6 +14,7 @@ pub mod watch;
 mod balancers;
 mod ground;
 mod membership;
+mod reach;
 mod roll;
 mod slot_book;
 

@@ -259,7 +259,8 @@ pub struct Clb {
     pub name: String,
     /// Where its nodes are.
     pub region: RegionId,
-    /// Smallest inner MTU over all candidate paths of its flows, CCN and fabric: what MSS is clamped to.
+    /// Smallest inner MTU over all candidate paths of its flows, from CCN with its detours to fabric and mesh:
+    /// what MSS is clamped to.
     pub inner_mtu: u16,
     /// Flows are hashed on (source, destination) only.
     pub client_affinity: bool,

@@ -63,7 +63,7 @@ pub(super) fn balance(
     Ok((clbs, vips))
 }
 
-/// The load balancer of `plan`; its `inner_mtu` covers the fabric and not yet the backbone.
+/// The load balancer of `plan`; its `inner_mtu` covers the region and not yet the backbone.
 fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, AuthorError> {
     let region = ground.region(&plan.region, &Object("load balancer", &plan.name))?;
     check_drain(plan)?;
@@ -74,7 +74,7 @@ fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, Aut
     )?;
     let mut ports = BTreeSet::new();
     let mut listeners = Vec::with_capacity(plan.listeners.len());
-    let mut inner_mtu = u16::MAX;
+    let mut inner_mtu = ground.reach().mesh_mtu(region).unwrap_or(u16::MAX);
     for wanted in roll.into_entries() {
         let full_name = format!("{}/{}", plan.name, wanted.name);
         let object = Object("listener", &full_name);
@@ -89,7 +89,7 @@ fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, Aut
         }
         let targets = targets(wanted, &object, region, ground)?;
         for target in &targets {
-            let mtu = ground.fabric_mtu(target.host);
+            let mtu = ground.reach().host_mtu(target.host);
             inner_mtu = inner_mtu.min(mtu.ok_or_else(|| no_path_to_host(target, &object, ground))?);
         }
         let before = before.and_then(|clb| {
@@ -355,14 +355,13 @@ fn vip(
         }
         for id in &candidates {
             let clb = &mut clbs[id.index()];
-            let mtu =
-                ground
-                    .ccn_mtu(pop, clb.region)
-                    .ok_or_else(|| AuthorError::NoPathToRegion {
-                        vip: object.to_string(),
-                        pop: name.clone(),
-                        region: ground.regions[clb.region.index()].name.clone(),
-                    })?;
+            let mtu = ground.reach().pop_mtu(pop, clb.region).ok_or_else(|| {
+                AuthorError::NoPathToRegion {
+                    vip: object.to_string(),
+                    pop: name.clone(),
+                    region: ground.regions[clb.region.index()].name.clone(),
+                }
+            })?;
             clb.inner_mtu = clb.inner_mtu.min(mtu);
         }
     }

@@ -3,7 +3,7 @@
 //! Load balancers and VIPs stand on it. Everything here is sorted by name, and every end of a path is
 //! checked: it exists, is of the right kind, and has a tunnel address of the path's family.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyedge_net::flow::Family;
@@ -13,6 +13,7 @@ use anyedge_net::slot::SlotMap;
 
 use super::error::AuthorError;
 use super::plan::{EndsPlan, NodePlan, PathPlan, RegionPlan};
+use super::reach::Reach;
 use super::roll::{Named, Object, Roll};
 use super::{INNER_MTU_MIN_V4, NODES_MAX, PATHS_MAX, Plans, REGIONS_MAX, TableAuthor};
 
@@ -40,8 +41,7 @@ pub(super) struct Ground {
     pub(super) regions: Vec<Region>,
     pub(super) paths: Vec<Path>,
     region_names: Vec<String>,
-    ccn_mtus: BTreeMap<(NodeId, RegionId), u16>,
-    fabric_mtus: BTreeMap<NodeId, u16>,
+    reach: Reach,
 }
 
 impl Ground {
@@ -67,25 +67,13 @@ impl Ground {
             slots: Arc::clone(&no_slots),
         };
         let regions = regions.entries().iter().enumerate().map(bare).collect();
-        let mut ground = Ground {
+        Ok(Ground {
             nodes,
             regions,
+            reach: Reach::new(&paths),
             paths,
             region_names,
-            ccn_mtus: BTreeMap::new(),
-            fabric_mtus: BTreeMap::new(),
-        };
-        for path in &ground.paths {
-            let least = match path.ends {
-                PathEnds::Ccn { pop, region } => {
-                    ground.ccn_mtus.entry((pop, region)).or_insert(u16::MAX)
-                }
-                PathEnds::Fabric { host, .. } => ground.fabric_mtus.entry(host).or_insert(u16::MAX),
-                PathEnds::Mesh { .. } | PathEnds::Backbone { .. } => continue,
-            };
-            *least = path.inner_mtu().min(*least);
-        }
-        Ok(ground)
+        })
     }
 
     /// The region of that name, which `by` refers to.
@@ -108,14 +96,9 @@ impl Ground {
         nodes.map(|node| self.nodes.get(node.0).name.as_str())
     }
 
-    /// Smallest inner packet that all backbone paths between `pop` and `region` carry; `None` without any.
-    pub(super) fn ccn_mtu(&self, pop: NodeId, region: RegionId) -> Option<u16> {
-        self.ccn_mtus.get(&(pop, region)).copied()
-    }
-
-    /// Smallest inner packet that all paths between `host` and its region carry; `None` without any.
-    pub(super) fn fabric_mtu(&self, host: NodeId) -> Option<u16> {
-        self.fabric_mtus.get(&host).copied()
+    /// Who reaches whom, and with how large packets.
+    pub(super) const fn reach(&self) -> &Reach {
+        &self.reach
     }
 }
 

@@ -145,6 +145,69 @@ fn a_standby_has_the_vip_while_nobody_is_in_at_home() {
     assert_eq!(clb_with(&[(CLB_2, Membership::In)]), "gz-main");
 }
 
+/// A way between the small world's two regions.
+fn backbone(mtu: u16) -> PathPlan {
+    let regions = ["seoul".to_owned(), "guangzhou".to_owned()];
+    path(
+        "guangzhou-seoul",
+        EndsPlan::Backbone { regions },
+        Family::V4,
+        mtu,
+    )
+}
+
+/// `inner_mtu` of `gz-main` and `kr`.
+fn inner_mtus(plans: Plans) -> [u16; 2] {
+    let table = published(plans);
+    [table.clbs[0].inner_mtu, table.clbs[1].inner_mtu]
+}
+
+#[test]
+fn a_detour_over_another_region_counts_with_all_its_paths() {
+    let with = |mtu: u16, ccn_mtu: u16| {
+        let mut plans = with_standby();
+        plans.vips[0].standby.clear();
+        plans.paths[3].mtu = ccn_mtu;
+        plans.paths.push(backbone(mtu));
+        inner_mtus(plans)
+    };
+    let never_used = u16::MAX;
+    assert_eq!(with(1_500, 1_500), [1_472, never_used]);
+    assert_eq!(with(1_400, 1_500), [1_372, never_used], "between regions");
+    assert_eq!(
+        with(1_500, 1_400),
+        [1_372, never_used],
+        "to the other region"
+    );
+    let mut apart = with_standby();
+    apart.vips[0].standby.clear();
+    apart.paths[3].mtu = 1_400;
+    assert_eq!(inner_mtus(apart)[0], 1_472, "no way on from there");
+}
+
+#[test]
+fn a_publisher_may_reach_its_regions_by_detours_alone() {
+    let mut plans = with_standby();
+    plans.paths.push(backbone(1_440));
+    let reaches =
+        |plan: &PathPlan| plan.name != "tokyo-guangzhou" && plan.name != "frankfurt-seoul";
+    plans.paths.retain(reaches);
+    assert_eq!(inner_mtus(plans), [1_412, 1_412]);
+}
+
+#[test]
+fn the_path_among_clb_nodes_counts() {
+    let mut plans = with_standby();
+    let region = "guangzhou".to_owned();
+    plans.paths.push(path(
+        "region.guangzhou",
+        EndsPlan::Mesh { region },
+        Family::V6,
+        1_450,
+    ));
+    assert_eq!(inner_mtus(plans), [1_402, 1_472]);
+}
+
 #[test]
 fn a_standby_needs_a_path_from_every_publisher_and_its_packets_fit() {
     let mut plans = with_standby();

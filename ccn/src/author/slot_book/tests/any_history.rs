@@ -95,7 +95,7 @@ fn watch(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn any_history_keeps_the_rules_and_ends_where_slots_are_wanted(
