@@ -4,7 +4,7 @@ use anyedge_sim::report::{ClientReport, Report};
 use anyedge_sim::run::{Options, run};
 use anyedge_topologies::Topology;
 
-/// One POP, one region, one target; the load begins at once and gives `flows` per second for 5 s.
+/// One POP, which is patient with its only path, one region, one target; the load begins at once and gives `flows` per second for 5 s.
 fn topology(load: &str, rest: &str) -> String {
     format!(
         r#"
@@ -12,6 +12,7 @@ schema = 1
 name = "long-flows"
 duration = "20s"
 drain = "80s"
+withdraw_after = "10s"
 
 [vip.game]
 address = "203.0.113.10"
