@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use anyedge_topologies::{Diagnostic, Topology};
+use anyedge_topologies::{Diagnostic, Spread, SpreadPoint, Topology};
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
@@ -24,6 +24,9 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
         match Topology::load(file) {
             Ok(topology) if !args.json => {
                 let _ = writeln!(stdout, "{}: {}", file.display(), summary(&topology));
+                for line in settings(&topology) {
+                    let _ = writeln!(stdout, "  {line}");
+                }
             }
             Ok(_) => {}
             Err(found) => {
@@ -67,6 +70,69 @@ fn summary(topology: &Topology) -> String {
             .map(|slo| slo.expect.len())
             .sum::<usize>(),
     )
+}
+
+/// What holds in this file, by its own words or by default, of paths, targets, tables and the Internet.
+fn settings(topology: &Topology) -> [String; 5] {
+    let paths = topology.probing.map_or_else(
+        || "not probed, taken to be up".to_owned(),
+        |probing| {
+            format!(
+                "probed every {:?}, down after {} intervals of silence, grey above {} of loss",
+                probing.interval,
+                probing.multiplier,
+                percent(probing.grey_loss_ppm)
+            )
+        },
+    );
+    let listeners = topology
+        .clbs
+        .values()
+        .flat_map(|clb| clb.listeners.values());
+    let (checked, unchecked): (Vec<_>, Vec<_>) =
+        listeners.partition(|listener| listener.health.is_some());
+    let tables = format!(
+        "tables: written {:?} after a node is lost or back, at the nodes {:?} later; a slot that moved settles for {:?}",
+        topology.publish_after, topology.table_delay, topology.slot_settle
+    );
+    let announcements = format!(
+        "announcements: withdrawn after {:?} without a path, again after {:?} with one",
+        topology.withdraw_after, topology.readvertise_after,
+    );
+    let internet = format!(
+        "Internet: sees an announcement {}; forgets it {}",
+        by_share(&topology.convergence.announce),
+        by_share(&topology.convergence.withdraw)
+    );
+    [
+        format!("paths: {paths}"),
+        format!(
+            "targets: those of {} listeners are checked, of {} not",
+            checked.len(),
+            unchecked.len()
+        ),
+        tables,
+        announcements,
+        internet,
+    ]
+}
+
+/// `80% in 10s, 100% in 38s`.
+fn by_share(spread: &Spread) -> String {
+    match spread {
+        Spread::Fixed(time) => format!("all in {time:?}"),
+        Spread::Points(points) => {
+            let point =
+                |point: &SpreadPoint| format!("{} in {:?}", percent(point.share_ppm), point.time);
+            points.iter().map(point).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// Parts per million, as a file writes them.
+fn percent(ppm: u32) -> String {
+    let digits = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+    format!("{}%", digits.trim_end_matches('0').trim_end_matches('.'))
 }
 
 fn as_json(mistake: &Diagnostic) -> Value {

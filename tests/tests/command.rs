@@ -112,7 +112,16 @@ fn every_shipped_topology_checks_also_by_a_glob_that_takes_in_other_tools_files(
         .collect();
     let output = run(Profile::Release, &args);
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        told.lines().filter(|line| line.contains(": ok: ")).count(),
+        2
+    );
+    assert_eq!(
+        told.matches("probed every 100ms, down after 3").count(),
+        2,
+        "what holds by default is told too: {told}"
+    );
     assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 2);
 }
 
