@@ -97,7 +97,7 @@ fn settings(topology: &Topology) -> [String; 5] {
     );
     let announcements = format!(
         "announcements: withdrawn after {:?} without a path, again after {:?} with one",
-        topology.withdraw_after, topology.readvertise_after,
+        topology.announcing.withdraw_after, topology.announcing.readvertise_after,
     );
     let internet = format!(
         "Internet: sees an announcement {}; forgets it {}",

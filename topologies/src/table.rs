@@ -15,7 +15,6 @@ use anyedge_ccn::author::plan::{
 };
 use anyedge_ccn::author::{Membership, TableAuthor};
 use anyedge_net::flow::{Family, HashKey};
-use anyedge_net::route_table::Announcing;
 use anyedge_net::wire::{outer, tcp, udp};
 
 use crate::addresses::AddressPair;
@@ -35,11 +34,7 @@ use crate::topology::Topology;
 pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, AuthorError> {
     let mut author = TableAuthor::new(hash_key);
     author.set_probing(topology.probing);
-    author.set_announcing(Announcing {
-        withdraw_after: topology.withdraw_after,
-        readvertise_after: topology.readvertise_after,
-        ..Announcing::default()
-    });
+    author.set_announcing(topology.announcing);
     author.set_slot_settle(topology.slot_settle);
     for pop in topology.pops.values() {
         author.add_pop(node(Kind::Pop.object(&pop.name), pop.underlay));

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyedge_net::route_table::Probing;
+use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::DeTable;
 
 use crate::book::{self, Book, FILE};
@@ -47,10 +47,8 @@ pub struct Topology {
     pub seed: u64,
     /// How long the Internet takes to follow what POPs announce and withdraw.
     pub convergence: Convergence,
-    /// How long a POP without a live path to a VIP's region goes on announcing it.
-    pub withdraw_after: Duration,
-    /// How long a POP has had a path again before it announces the VIP again.
-    pub readvertise_after: Duration,
+    /// When a POP announces the VIPs that it publishes.
+    pub announcing: Announcing,
     /// How long the table's author takes to believe that a node is lost or back, and to publish that.
     pub publish_after: Duration,
     /// How long a published table takes to each node.

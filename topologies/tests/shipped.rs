@@ -60,8 +60,8 @@ fn the_example_of_the_format_has_the_times_that_it_leaves_out() {
     );
     assert_eq!(topology.probing, Some(Probing::default()));
     let times = [
-        (topology.withdraw_after, 1_000),
-        (topology.readvertise_after, 5_000),
+        (topology.announcing.withdraw_after, 1_000),
+        (topology.announcing.readvertise_after, 5_000),
         (topology.publish_after, 1_000),
         (topology.table_delay, 50),
         (topology.slot_settle, 900_000),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyedge_net::route_table::Probing;
+use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::{DeTable, DeValue};
 
 use crate::addresses::Space;
@@ -71,8 +71,7 @@ pub(super) fn check_schema(book: &Book<'_>, root: &DeTable<'_>) -> bool {
 struct Times {
     duration: Duration,
     drain: Duration,
-    withdraw_after: Duration,
-    readvertise_after: Duration,
+    announcing: Announcing,
     publish_after: Duration,
     table_delay: Duration,
     slot_settle: Duration,
@@ -85,14 +84,26 @@ impl Times {
             let example = format!("\"{default:?}\"");
             reader.parse(key, &example, parse).unwrap_or(default)
         };
-        Self {
-            duration: time("duration", 60_000, units::duration_above_zero),
-            drain: time("drain", 10_000, units::duration),
+        let announcing = Announcing {
             withdraw_after: time("withdraw_after", 1_000, units::duration),
             readvertise_after: time("readvertise_after", 5_000, units::duration),
+            blackhole: false,
+        };
+        let times = Self {
+            duration: time("duration", 60_000, units::duration_above_zero),
+            drain: time("drain", 10_000, units::duration),
+            announcing,
             publish_after: time("publish_after", 1_000, units::duration),
             table_delay: time("table_delay", 50, units::duration),
             slot_settle: time("slot_settle", 15 * 60_000, units::duration),
+        };
+        let blackhole = reader.boolean("blackhole").unwrap_or(false);
+        Self {
+            announcing: Announcing {
+                blackhole,
+                ..announcing
+            },
+            ..times
         }
     }
 }
@@ -157,8 +168,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         drain: times.drain,
         seed,
         convergence,
-        withdraw_after: times.withdraw_after,
-        readvertise_after: times.readvertise_after,
+        announcing: times.announcing,
         publish_after: times.publish_after,
         table_delay: times.table_delay,
         slot_settle: times.slot_settle,
