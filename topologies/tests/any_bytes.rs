@@ -9,9 +9,11 @@ use std::path::Path;
 use anyedge_topologies::Topology;
 use proptest::prelude::*;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "global-14.toml",
     "two-pops.toml",
+    "region-down.toml",
+    "clb-node-added.toml",
     "bench/dumbbell-udp.toml",
     "bench/dumbbell-tcp.toml",
     "tests/sample.toml",
@@ -117,7 +119,7 @@ proptest! {
         line in any::<prop::sample::Index>(),
         word in prop::sample::select(WORDS.to_vec()),
     ) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILES[4]);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILES[6]);
         let text = fs::read_to_string(path).expect("a shipped file");
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let at = line.index(lines.len());
