@@ -1,0 +1,130 @@
+//! Path MTU, from end to end: hosts send packets of 1,500 bytes that nobody may cut, over tunnels that take less.
+//!
+//! Two things help, and each suffices alone: ICMP errors, from which hosts learn, and the MSS clamp, with which
+//! TCP never sends so much. Without both, large packets are lost and small ones pass: a black hole. Each test
+//! plays the same network with and without what it is about, so the switch that spoils it is beside it.
+
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::Mechanisms;
+use anyedge_sim::report::Report;
+use anyedge_sim::run::{Options, run};
+use anyedge_topologies::Topology;
+
+/// One POP, one region with two CLB nodes, a population that downloads and uploads.
+const NETWORK: &str = r#"
+schema = 1
+name = "path-mtu"
+duration = "6s"
+drain = "40s"
+convergence = "1s"
+
+[vip.game]
+address = ["203.0.113.10", "2001:db8::10"]
+clb = "main"
+
+[pop.west]
+lat = 39
+lon = -9
+
+[region.home]
+lat = 50
+lon = 9
+clb_nodes = 2
+
+[link.west-home]
+between = ["pop.west", "region.home"]
+rtt = "20ms"
+
+[clb.main]
+region = "home"
+listener.web = { port = "tcp/80", scheduler = "wrr", targets = "web" }
+
+[targets.web]
+port = 8080
+servers = [
+    { ip = ["10.0.0.1", "fd00::1"], host = "web-1" },
+    { ip = ["10.0.0.2", "fd00::2"], host = "web-2" },
+]
+
+[client.near]
+count = 4
+family = "both"
+public = { west = "8ms" }
+load = [
+    { kind = "download", rate = "2/s", size = "200KiB", arrivals = "fixed", start = "1s", stop = "5s", timeout = "20s", to = "game:web" },
+    { kind = "upload", rate = "2/s", size = "200KiB", arrivals = "fixed", start = "1s", stop = "5s", timeout = "20s", to = "game:web" },
+]
+"#;
+
+const ICMP_ALONE: Mechanisms = Mechanisms {
+    mss_clamp: false,
+    ..Mechanisms::ALL
+};
+const CLAMP_ALONE: Mechanisms = Mechanisms {
+    icmp_errors: false,
+    ..Mechanisms::ALL
+};
+const NEITHER: Mechanisms = Mechanisms {
+    mss_clamp: false,
+    icmp_errors: false,
+    ..Mechanisms::ALL
+};
+
+fn play(text: &str, mechanisms: Mechanisms) -> Report {
+    let topology = Topology::parse("path-mtu.toml", text).unwrap_or_else(|mistakes| {
+        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        panic!("{}", lines.join("\n"))
+    });
+    let options = Options {
+        seed: Some(Seed(11)),
+        mechanisms,
+        ..Options::default()
+    };
+    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+}
+
+/// What was sent and what of it failed, by load: downloads, uploads.
+fn ends(report: &Report) -> Vec<(u64, u64)> {
+    let loads = report.clients[0].loads.iter();
+    loads
+        .map(|load| {
+            let requests = &load.service.requests;
+            (requests.sent, requests.failed.values().sum())
+        })
+        .collect()
+}
+
+fn too_big(report: &Report) -> u64 {
+    report.drops.get("TooBig").copied().unwrap_or_default()
+}
+
+/// The network under each encapsulation over each underlay.
+fn each_encapsulation() -> impl Iterator<Item = (String, String)> {
+    let encaps = ["gre", "gre-udp"].into_iter();
+    let both = encaps.flat_map(|encap| ["v4", "v6"].map(|underlay| (encap, underlay)));
+    both.map(|(encap, underlay)| {
+        let defaults =
+            format!("[defaults]\nccn.encap = \"{encap}\"\nccn.underlay = \"{underlay}\"\n");
+        let text = NETWORK.replacen("[vip.game]", &format!("{defaults}\n[vip.game]"), 1);
+        (format!("{encap} over {underlay}"), text)
+    })
+}
+
+#[test]
+fn without_the_clamp_hosts_learn_from_icmp_errors_over_every_encapsulation() {
+    for (name, text) in each_encapsulation() {
+        let learned = play(&text, ICMP_ALONE);
+        assert_eq!(ends(&learned), [(8, 0), (8, 0)], "{name}");
+        assert!(too_big(&learned) > 0, "{name}: nothing had to be learned");
+        assert_eq!(ends(&play(&text, NEITHER)), [(8, 8), (8, 8)], "{name}");
+    }
+}
+
+#[test]
+fn with_icmp_blocked_the_clamp_alone_suffices_over_every_encapsulation() {
+    for (name, text) in each_encapsulation() {
+        let clamped = play(&text, CLAMP_ALONE);
+        assert_eq!(ends(&clamped), [(8, 0), (8, 0)], "{name}");
+        assert_eq!(too_big(&clamped), 0, "{name}: no packet met a refusal");
+    }
+}
