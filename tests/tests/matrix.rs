@@ -49,9 +49,9 @@ fn network(fault: &str) -> String {
     ];
     let tcp: Vec<String> = kinds
         .iter()
-        .map(|kind| format!("    {kind}, arrivals = \"fixed\", start = \"5s\", stop = \"9s\", timeout = \"60s\", to = \"game:web\" }},"))
+        .map(|kind| format!("    {kind}, start = \"5s\", stop = \"9s\", timeout = \"60s\", to = \"game:web\" }},"))
         .collect();
-    let tick = "    { kind = \"tick\", rate = \"30/s\", arrivals = \"fixed\", size = \"100B\", start = \"5s\", stop = \"40s\", to = \"game:tick\" },";
+    let tick = "    { kind = \"tick\", rate = \"30/s\", size = \"100B\", start = \"5s\", stop = \"40s\", to = \"game:tick\" },";
     let client = |name: &str, rtts: [u32; 3]| {
         let [west, mid, east] = rtts;
         format!(
