@@ -9,6 +9,11 @@
 //! Ten seeds a cell by default. All of it, 200 seeds and 1,200 flows and more a cell:
 //! `ANYEDGE_MATRIX_SEEDS=200 cargo test --release -p anyedge-tests --test matrix -- --nocapture`.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "who plays all seeds wants to see each cell"
+)]
+
 use std::collections::BTreeMap;
 use std::env;
 

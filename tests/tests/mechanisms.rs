@@ -270,7 +270,7 @@ fn each_switch_spoils_exactly_the_stories_that_rest_on_its_mechanism() {
             .filter(|story| story.name == switch.name || story.rests_on.contains(&switch.name))
             .map(|story| story.name)
             .collect();
-        wrong.extend((spoiled != expected).then(|| (switch.name, spoiled)));
+        wrong.extend((spoiled != expected).then_some((switch.name, spoiled)));
     }
     assert!(wrong.is_empty(), "each with what it spoils: {wrong:#?}");
 }
