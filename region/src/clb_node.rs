@@ -7,7 +7,7 @@
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
-//! `reset`, `icmp`, `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
+//! `reset`, `unbind`, `icmp`, `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
 //! `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`.
 
 mod check_targets;
@@ -27,6 +27,7 @@ mod staging;
 mod syn_gate;
 mod sync;
 mod transit;
+mod unbind;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ use crate::connection_table::ConnectionTable;
 use crate::fragment_table::FragmentTable;
 use crate::health::{Change, Checks};
 use crate::peer;
+use crate::unbinding::Unbinding;
 use fragments::Waiting;
 pub(crate) use icmp::quoted_flow;
 use served::Served;
@@ -66,6 +68,7 @@ pub use sync::{
     ENTRIES_PER_STEP_MAX, MESSAGE_LEN_MAX, REFRESH_EVERY, REFRESHES_PER_TIMEOUT, STEP_EVERY,
     SyncCounts, VISITS_PER_STEP_MAX,
 };
+pub use unbind::{CUT_EVERY, CUTS_PER_STEP_MAX, LOOKS_PER_STEP_MAX};
 
 /// One load-balancing node of a region.
 pub struct ClbNode {
@@ -78,6 +81,7 @@ pub struct ClbNode {
     prober: Prober,
     served: Served,
     checks: Checks,
+    unbinding: Unbinding,
     connections: ConnectionTable,
     sync: Sync,
     resets: TokenBucket,
@@ -101,6 +105,7 @@ impl ClbNode {
             prober: Prober::new(own_name, seed),
             served: Served::default(),
             checks: Checks::default(),
+            unbinding: Unbinding::default(),
             connections: ConnectionTable::new(limits.flows_max),
             sync: Sync::new(),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
@@ -216,6 +221,7 @@ impl Forwarder for ClbNode {
         self.sync.send(&self.exits, out);
         self.open_gates(now, out);
         self.check_targets(now, out);
+        self.cut_unbound(now, out);
         self.fragments.expire(now, out);
     }
 
@@ -240,8 +246,10 @@ impl Forwarder for ClbNode {
         }
         let place = (self.own, self.region);
         self.sync.apply(now, &self.routes, &table, place);
+        self.unbinding.apply(now, &self.routes, &table, self.region);
         self.routes = table;
         self.renew_gates(out);
+        self.cut_unbound(now, out);
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
@@ -255,6 +263,7 @@ impl Forwarder for ClbNode {
             due(refresh, "flows are told again"),
             self.prober.poll_timeout(&self.exits),
             due(self.checks.wake_at(), "targets are checked"),
+            due(self.unbinding.wake_at(), "flows of unbound targets are cut"),
             due(self.fragments.wake_at(), "fragments wait in vain"),
         ];
         deadlines.into_iter().flatten().min_by_key(|due| due.at)

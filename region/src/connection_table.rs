@@ -17,8 +17,9 @@ use anyedge_net::event::FlowEnd;
 use anyedge_net::flow::{Address, FlowKey, HashKey};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::time::Instant;
-use anyedge_net::wire::Parsed;
+use anyedge_net::wire::{Parsed, tcp};
 
+use crate::expected::Expected;
 use crate::flow_index::FlowIndex;
 use crate::flow_life::{FlowLife, Step};
 use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
@@ -58,9 +59,13 @@ pub(crate) struct Flow {
     life: FlowLife,
     hash: u64,
     reply_hash: u32,
+    expected: Expected,
     /// When the slot's other owner was last told the entry, or told us; `ZERO`: never.
     synced_at: Instant,
 }
+
+// Two cache lines: a packet of a flow that is out of the caches waits for no third.
+const _: () = assert!(size_of::<Flow>() == 128);
 
 /// Whose a flow is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,6 +98,11 @@ impl Flow {
     /// Whether it is one of the node's own flows whose handshake has not completed.
     fn counts_as_half_open(&self) -> bool {
         self.role == Role::Own && self.life.is_half_open()
+    }
+
+    /// Which sequence number each side waits for.
+    pub(crate) const fn expected(&self) -> &Expected {
+        &self.expected
     }
 
     /// The keyed hash of its tuple.
@@ -315,8 +325,12 @@ impl ConnectionTable {
             life: FlowLife::begin(now, parsed, bytes),
             hash,
             reply_hash: 0,
+            expected: Expected::default(),
             synced_at: Instant::ZERO,
         };
+        if let Some(numbers) = tcp::numbers(bytes, parsed) {
+            flow.expected.on_segment(Side::Client, &numbers);
+        }
         let reply = flow.reply_key();
         let reply_hash = reply.hash(hash_key);
         flow.reply_hash = reply_hash as u32;
@@ -346,9 +360,18 @@ impl ConnectionTable {
 
     /// Takes a packet of a living flow into account.
     #[inline]
-    pub(crate) fn on_packet(&mut self, id: u32, now: Instant, side: Side, tcp_flags: u8) -> Step {
+    pub(crate) fn on_packet(
+        &mut self,
+        id: u32,
+        now: Instant,
+        side: Side,
+        (parsed, bytes): (&Parsed, &[u8]),
+    ) -> Step {
         let flow = self.flows.entry_mut(id);
-        let step = flow.life.on_packet(now, side, tcp_flags);
+        let step = flow.life.on_packet(now, side, parsed.tcp_flags);
+        if let Some(numbers) = tcp::numbers(bytes, parsed) {
+            flow.expected.on_segment(side, &numbers);
+        }
         if step.handshake_over && flow.role == Role::Own {
             self.half_open.take_away(flow.listener);
         }
@@ -356,6 +379,11 @@ impl ConnectionTable {
             self.flows.shortened(id);
         }
         step
+    }
+
+    /// Takes a packet into account, of a flow that is about to be cut, which does not go on.
+    pub(crate) fn on_withheld(&mut self, id: u32, side: Side, numbers: &tcp::Numbers) {
+        self.flows.entry_mut(id).expected.on_withheld(side, numbers);
     }
 
     /// Notes where a flow's packets enter now; true when that is another POP than before.

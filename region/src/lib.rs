@@ -7,6 +7,7 @@
 
 pub mod clb_node;
 pub mod connection_table;
+mod expected;
 pub mod expiry;
 mod flow_index;
 pub mod flow_life;
@@ -16,6 +17,7 @@ pub mod health;
 mod peer;
 mod scheduler;
 pub mod tcp_state;
+mod unbinding;
 pub mod vswitch;
 
 #[cfg(test)]

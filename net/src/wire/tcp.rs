@@ -213,6 +213,32 @@ pub fn sequence(bytes: &[u8], parsed: &Parsed) -> u32 {
     read32(parsed.l4(bytes), 4)
 }
 
+/// Where a segment stands among its sender's numbers, and what it says of the receiver's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Numbers {
+    /// SEG.SEQ.
+    pub sequence: u32,
+    /// The number behind its last, which is `sequence` of a segment without data, SYN and FIN.
+    pub end: u32,
+    /// SEG.ACK: the number that its sender expects next.
+    pub acknowledged: Option<u32>,
+}
+
+/// The numbers of a segment; `None` of anything else, and of a fragment, whose length is unknown.
+#[inline]
+pub fn numbers(bytes: &[u8], parsed: &Parsed) -> Option<Numbers> {
+    if parsed.flow.protocol != PROTOCOL || parsed.fragment.is_some() {
+        return None;
+    }
+    let l4 = parsed.l4(bytes);
+    let sequence = read32(l4, 4);
+    Some(Numbers {
+        sequence,
+        end: sequence.wrapping_add(segment_len(l4, parsed)),
+        acknowledged: (parsed.tcp_flags & ACK != 0).then(|| read32(l4, 8)),
+    })
+}
+
 /// Computes and stores the checksum of a whole segment (header and payload) between two addresses.
 ///
 /// # Panics
@@ -224,6 +250,7 @@ pub fn fill_checksum(segment: &mut [u8], src: Address, dst: Address) {
 }
 
 /// SEG.LEN: the payload, and one each for SYN and FIN (RFC 9293 §3.4).
+#[inline]
 fn segment_len(l4: &[u8], parsed: &Parsed) -> u32 {
     let payload = l4.len() - usize::from(l4[12] >> 4) * 4;
     let controls = (parsed.tcp_flags & (SYN | FIN)).count_ones();

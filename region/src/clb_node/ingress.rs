@@ -112,7 +112,8 @@ impl ClbNode {
         if self.takes_proof(now, parsed, packet.bytes(), entrance.clb) {
             return Err(DropReason::SynGate);
         }
-        if let Some(Found { id, host }) = self.living(now, staged.found, out) {
+        let found = self.bound(now, staged, Side::Client, out)?;
+        if let Some(Found { id, host }) = self.living(now, found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
                 let exit = self.exit_to_host(host, packet.len())?;
                 self.count_client_packet(now, id, staged, entrance, out);
@@ -139,10 +140,9 @@ impl ClbNode {
         entrance: Entrance,
         out: &mut Outbox,
     ) {
-        let parsed = &staged.parsed;
-        let step = self
-            .connections
-            .on_packet(id, now, Side::Client, parsed.tcp_flags);
+        let Staged { packet, parsed, .. } = staged;
+        let seen = (parsed, packet.bytes());
+        let step = self.connections.on_packet(id, now, Side::Client, seen);
         if step.established {
             let listener = self.connections.flow(id).listener;
             self.gates.on_established(listener);

@@ -38,7 +38,11 @@ impl ClbNode {
         key: GreKey,
         out: &mut Outbox,
     ) {
-        let Some(Found { id, .. }) = self.living(now, staged.found, out) else {
+        let found = match self.bound(now, &staged, Side::Target, out) {
+            Ok(found) => found,
+            Err(reason) => return out.drop_packet(staged.packet, reason),
+        };
+        let Some(Found { id, .. }) = self.living(now, found, out) else {
             if let Some(reason) = self.take_answer(now, &staged, out) {
                 return out.drop_packet(staged.packet, reason);
             }
@@ -110,8 +114,8 @@ impl ClbNode {
 
     #[inline]
     fn count_target_packet(&mut self, now: Instant, id: u32, staged: &Staged, out: &mut Outbox) {
-        let flags = staged.parsed.tcp_flags;
-        let step = self.connections.on_packet(id, now, Side::Target, flags);
+        let seen = (&staged.parsed, staged.packet.bytes());
+        let step = self.connections.on_packet(id, now, Side::Target, seen);
         if step.changed || staged.hop || self.connections.flow(id).role != Role::Own {
             self.tell_packet(now, id, (step, staged), out);
         }

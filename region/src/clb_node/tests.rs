@@ -13,6 +13,7 @@ mod survival;
 mod syn_gate;
 mod targets;
 mod transit;
+mod unbind;
 
 use core::time::Duration;
 

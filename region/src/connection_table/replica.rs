@@ -12,6 +12,7 @@ use anyedge_net::flow::{FlowKey, HashKey};
 use anyedge_net::time::Instant;
 
 use super::{ConnectionTable, Flow, Opening, Role};
+use crate::expected::Expected;
 use crate::flow_life::FlowLife;
 use crate::tcp_state::TcpState;
 
@@ -118,6 +119,7 @@ impl ConnectionTable {
             life: FlowLife::told(now, told.tcp, told.isn),
             hash,
             reply_hash: 0,
+            expected: Expected::default(),
             synced_at: now,
         };
         let reply = flow.reply_key();

@@ -157,7 +157,7 @@ impl Both {
                     .life
                     .on_packet(self.now, Side::Client, parsed.tcp_flags);
                 self.table
-                    .on_packet(id, self.now, Side::Client, parsed.tcp_flags);
+                    .on_packet(id, self.now, Side::Client, (&parsed, &bytes));
                 return;
             }
             let over = self.table.close(id);
@@ -229,7 +229,9 @@ impl Both {
         if let Some((id, at)) = self.settle(found, known) {
             assert_eq!(self.table.flow(id).key, self.model[at].key);
             self.model[at].life.on_packet(self.now, Side::Target, flags);
-            self.table.on_packet(id, self.now, Side::Target, flags);
+            let (parsed, bytes) = packet(reply, flags, 0);
+            self.table
+                .on_packet(id, self.now, Side::Target, (&parsed, &bytes));
         }
     }
 
