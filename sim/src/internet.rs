@@ -199,6 +199,12 @@ impl Internet {
         Some(path.to_clients)
     }
 
+    /// The link that a packet to `destination` takes from beside the client at `client`.
+    pub(crate) fn near(&self, client: Address, destination: Address) -> Option<LinkId> {
+        let (_, population) = self.hosts.get(&client)?;
+        self.towards(*population, destination)
+    }
+
     /// The client host at `destination`.
     pub(crate) fn host(&self, destination: Address) -> Option<HostId> {
         self.hosts.get(&destination).map(|(host, _)| *host)

@@ -10,6 +10,7 @@
 mod conservation;
 mod fate;
 mod outside;
+mod routers;
 mod steering;
 
 use core::time::Duration;
@@ -141,6 +142,8 @@ pub(crate) struct World {
     pub(crate) internet: Internet,
     /// Packets that ended where no node, link or host counts them.
     pub(crate) lost: DropCounts,
+    /// Errors that routers of the Internet made.
+    routers_sent: u64,
     pub(crate) digest: TraceDigest,
     pub(crate) tally: EventTally,
     /// The services' tasks: their timers fire here.
@@ -182,6 +185,7 @@ impl World {
             hosts: Vec::new(),
             internet: Internet::new(seed, Convergence::fixed(Duration::ZERO)),
             lost: DropCounts::default(),
+            routers_sent: 0,
             digest,
             tally: EventTally::default(),
             tasks,
@@ -504,7 +508,8 @@ impl World {
                 self.queue
                     .push(arrival, tie, Happening::Delivery(link, outages, packet));
             }
-            // The link has counted it.
+            // The link has counted it, here and below.
+            Err(DropReason::LinkMtu) => self.refuse_too_big(link, packet),
             Err(_) => self.out.pool_mut().take_back(packet),
         }
     }

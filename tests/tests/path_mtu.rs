@@ -128,3 +128,61 @@ fn with_icmp_blocked_the_clamp_alone_suffices_over_every_encapsulation() {
         assert_eq!(too_big(&clamped), 0, "{name}: no packet met a refusal");
     }
 }
+
+/// A public path that takes less than the tunnels: the clamp cannot know, only its router can tell.
+fn narrow() -> String {
+    NETWORK.replace("count = 4", "count = 4\npublic_mtu = 1400")
+}
+
+#[test]
+fn a_router_on_the_public_path_is_heard_by_clients_and_by_the_targets_behind_the_vip() {
+    let told = play(&narrow(), Mechanisms::ALL);
+    assert_eq!(ends(&told), [(8, 0), (8, 0)]);
+    assert!(told.drops["LinkMtu"] > 0);
+    assert_eq!(ends(&play(&narrow(), CLAMP_ALONE)), [(8, 8), (8, 8)]);
+}
+
+/// Eight downloads ask by the west POP, 200 ms from the region. While their questions and answers are on the
+/// way the Internet turns to the east POP: their routers' errors enter there, their flows are still the west's.
+fn turned_while_asking() -> String {
+    let load = "load = [\n    { kind = \"download\", rate = \"80/s\", size = \"200KiB\", arrivals = \"fixed\", start = \"2s\", stop = \"2100ms\", timeout = \"20s\", to = \"game:web\" },\n]\n";
+    let text = narrow();
+    let (before, _) = text.split_once("load = [").expect("it has loads");
+    let text = before
+        .replace("west = \"8ms\"", "west = \"8ms\", east = \"30ms\"")
+        .replace("rtt = \"20ms\"", "rtt = \"200ms\"");
+    format!(
+        "{text}{load}
+[pop.east]
+lat = 41
+lon = 29
+
+[link.east-home]
+between = [\"pop.east\", \"region.home\"]
+rtt = \"40ms\"
+
+[[fault]]
+at = \"1350ms\"
+withdraw = \"pop.west\"
+"
+    )
+}
+
+#[test]
+fn an_error_that_arrives_at_another_pop_is_relayed_by_the_flow_that_it_quotes() {
+    let report = play(&turned_while_asking(), Mechanisms::ALL);
+    let refused: Vec<(&str, u64)> = report
+        .links
+        .iter()
+        .filter_map(|link| Some((link.name.as_str(), *link.dropped.get("LinkMtu")?)))
+        .collect();
+    assert_eq!(
+        refused,
+        [("pop.west>client.near", 8)],
+        "each flow learned once, about an answer that west sent"
+    );
+    let entered = &report.clients[0].pops;
+    assert!(entered["east"] > entered["west"], "{entered:?}");
+    assert_eq!(ends(&report), [(8, 0)]);
+    assert_eq!(ends(&play(&turned_while_asking(), CLAMP_ALONE)), [(8, 8)]);
+}

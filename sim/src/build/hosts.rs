@@ -294,10 +294,12 @@ fn add_host(
     world: &mut World,
 ) -> HostId {
     let usual = HostConfig::new(drawn_as, addresses.to_vec(), world.seed());
-    let stack = HostStack::new(&HostConfig {
-        mtu: line.mtu_bytes as usize,
-        ..usual
-    });
+    // A narrow public path begins behind a client's first router, and its host does not know of it.
+    let mtu = match attachment {
+        Attachment::Client(_) => usual.mtu.max(line.mtu_bytes as usize),
+        Attachment::Backend(_) => line.mtu_bytes as usize,
+    };
+    let stack = HostStack::new(&HostConfig { mtu, ..usual });
     world
         .hosts
         .push(HostEntry::new(stack, ranks.source(name), attachment));

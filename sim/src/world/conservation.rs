@@ -58,7 +58,8 @@ impl World {
                 .nodes
                 .iter()
                 .map(|node| node.ledger.originated)
-                .sum::<u64>();
+                .sum::<u64>()
+            + self.routers_sent;
         let doubled: u64 = self.links.iter().map(|link| link.doubled).sum();
         let delivered: u64 = self.hosts.iter().map(|host| host.received).sum();
         let (entered, left) = self
