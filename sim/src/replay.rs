@@ -173,21 +173,26 @@ impl Replay {
     }
 
     /// The path that packets from `from` come by, and the link under it. A stranger's take the first.
-    fn way_in(&self, from: IpAddr) -> (PathId, LinkId) {
-        let table = &self.world.table;
+    fn way_in(&mut self, from: IpAddr) -> (PathId, LinkId) {
+        let table = Arc::clone(&self.world.table);
         let peer = self.world.neighbours.at(from);
         let own = || {
             table
                 .paths()
-                .filter(|(_, path)| joins(table, path, self.node))
+                .filter(|(_, path)| joins(&table, path, self.node))
         };
-        let known = own().find(|(_, path)| peer.is_some_and(|peer| joins(table, path, peer)));
+        let known = own().find(|(_, path)| peer.is_some_and(|peer| joins(&table, path, peer)));
         let (id, _) = known
             .or_else(|| own().next())
             .expect("every node has a path");
-        let link = self.link_ending(|end| {
-            end == LinkEnd::Tunnel(self.node, id) || end == LinkEnd::RegionTunnel(id)
-        });
+        let leads_in = |end: &LinkEnd| {
+            *end == LinkEnd::Tunnel(self.node, id) || *end == LinkEnd::RegionTunnel(id)
+        };
+        let link = match self.world.ends.iter().position(leads_in) {
+            Some(link) => LinkId(link as u32),
+            // The path came with a later table.
+            None => self.world.add_way_in(id),
+        };
         (id, link)
     }
 

@@ -5,7 +5,7 @@
 //! and go out by links or to a host.
 
 use anyedge_net::event::Event;
-use anyedge_net::id::NodeId;
+use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::packet::{Meta, Packet};
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
@@ -13,7 +13,8 @@ use anyedge_topologies::Loss;
 
 use super::{LinkEnd, LinkId, World};
 use crate::executor::HostId;
-use crate::link::Wear;
+use crate::link::{Link, LinkSpec, Wear};
+use crate::order::{SOURCES_MAX, Source};
 
 /// Why a packet of a trace always finds room.
 const SLOT_FREE: &str = "one packet at a time is far below the pool's bound";
@@ -67,6 +68,8 @@ impl World {
                 *end = LinkEnd::Recorder;
             }
         }
+        // Tables come from outside now, and number their revisions themselves.
+        self.nodes[node.index()].revision = None;
         self.recorder = Some(Box::new(Recorder {
             node: node.index(),
             packets: Vec::new(),
@@ -74,6 +77,23 @@ impl World {
             entered: 0,
             left: 0,
         }));
+    }
+
+    /// Adds a link that leads to the region's end of `path`, which the world was built without.
+    pub(crate) fn add_way_in(&mut self, path: PathId) -> LinkId {
+        let spec = LinkSpec {
+            name: format!("trace>{}", self.table.paths[path.index()].name),
+            rate_bps: 0,
+            delay: core::time::Duration::ZERO,
+            jitter: core::time::Duration::ZERO,
+            loss: Loss::NONE,
+            wear: Wear::NONE,
+            queue_bytes_max: u64::MAX,
+            mtu: usize::from(u16::MAX),
+        };
+        let source = Source::new(SOURCES_MAX - 1 - path.index());
+        let link = Link::new(spec, source, self.seed);
+        self.add_link(link, LinkEnd::RegionTunnel(path))
     }
 
     /// Lets everything happen that is due up to `at`, and moves on to that time.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyedge_net::flow::{Address, Family, HashKey};
 use anyedge_net::id::NodeId;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::{Path, RouteTable};
+use anyedge_net::route_table::{Mechanisms, Path, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
 
@@ -41,9 +41,15 @@ impl Network {
             &[
                 (
                     "ccn.encap = \"gre-udp\"",
-                    "ccn.encap = \"gre-udp\"\nccn.underlay = \"v6\"",
+                    "ccn.encap = \"gre-udp\"\nccn.underlay = \"v6\"\nprobe = false",
+                ),
+                (
+                    "scheduler = \"wrr\", targets",
+                    "scheduler = \"wrr\", health = false, targets",
                 ),
                 ("rtt = \"52ms\"", "rtt = \"52ms\"\nunderlay = \"v4\""),
+                // Two, so that the path among them is there from the beginning and paths keep their ids.
+                ("clb_nodes = 1", "clb_nodes = 2"),
                 ("[client.osaka]", "[client.osaka]\ncount = 64"),
                 ("[client.berlin]", "[client.berlin]\ncount = 64"),
             ],
@@ -51,7 +57,7 @@ impl Network {
         let after = changed(
             &before,
             &[
-                ("clb_nodes = 1", "clb_nodes = 2"),
+                ("clb_nodes = 2", "clb_nodes = 3"),
                 (
                     "weight = 20 },",
                     "weight = 20 },\n{ ip = [\"10.0.0.13\", \"fd00:a::13\"], host = \"web-1\" },",
@@ -140,5 +146,15 @@ fn author(topology: &Topology) -> anyedge_ccn::author::TableAuthor {
     Seed(topology.seed)
         .stream("route-table", "hash key")
         .fill(&mut key);
-    anyedge_topologies::author(topology, HashKey::new(key)).expect("the topology is sound")
+    let mut author =
+        anyedge_topologies::author(topology, HashKey::new(key)).expect("the topology is sound");
+    // A trace is about single packets: what nodes send each other, or keep until a piece follows, has no place.
+    author.set_mechanisms(Mechanisms {
+        fragments: false,
+        replication: false,
+        bulk_sync: false,
+        second_chance: false,
+        ..Mechanisms::ALL
+    });
+    author
 }
