@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyedge_net::route_table::Mechanisms;
 use anyedge_sim::report::Report;
-use anyedge_sim::run::{Options, run};
+use anyedge_sim::run::Options;
 use anyedge_tests::binary::root;
-use anyedge_topologies::Topology;
+use anyedge_tests::story;
 
 /// The shipped file with three CLB nodes, long requests and `fault` in place of its own.
 fn three_nodes_with(fault: &str) -> String {
@@ -29,13 +29,12 @@ fn three_nodes_with(fault: &str) -> String {
 
 fn play(fault: &str, mechanisms: Mechanisms) -> Report {
     let text = three_nodes_with(fault);
-    let topology = Topology::parse("story.toml", &text).expect("the file is right");
     let options = Options {
         duration: Some(Duration::from_secs(16)),
         mechanisms,
         ..Options::default()
     };
-    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+    story::play(&text, &options)
 }
 
 /// Requests that failed, of all clients: all of them, and those that were reset.

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use anyedge_sim::report::{ClientReport, LinkReport, Report};
-use anyedge_sim::run::{Options, run};
+use anyedge_sim::run::Options;
 use anyedge_tests::binary::root;
-use anyedge_topologies::Topology;
+use anyedge_tests::story;
 
 /// The shipped file with `fault` in place of its own.
 fn two_pops_with(fault: &str) -> String {
@@ -18,15 +18,11 @@ fn two_pops_with(fault: &str) -> String {
 }
 
 fn play_for(seconds: u64, text: &str) -> Report {
-    let topology = Topology::parse("story.toml", text).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
     let options = Options {
         duration: Some(Duration::from_secs(seconds)),
         ..Options::default()
     };
-    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+    story::play(text, &options)
 }
 
 fn play(fault: &str) -> Report {

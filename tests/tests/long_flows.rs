@@ -1,8 +1,8 @@
 //! Long flows from a file: each kind carries its bytes through the edge, a fault shows what it costs them.
 
 use anyedge_sim::report::{ClientReport, Report};
-use anyedge_sim::run::{Options, run};
-use anyedge_topologies::Topology;
+use anyedge_sim::run::Options;
+use anyedge_tests::story;
 
 /// One POP, which is patient with its only path, one region, one target; the load begins at once and gives `flows` per second for 5 s.
 fn topology(load: &str, rest: &str) -> String {
@@ -46,11 +46,7 @@ load = {{ {load}, stop = "5s", arrivals = "fixed" }}
 
 fn play(load: &str, rest: &str) -> Report {
     let text = topology(load, rest);
-    let topology = Topology::parse("story.toml", &text).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
-    run(&topology, &Options::default(), &mut |_| {}).expect("the topology builds")
+    story::play(&text, &Options::default())
 }
 
 fn osaka(report: &Report) -> &ClientReport {

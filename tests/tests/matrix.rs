@@ -20,8 +20,8 @@ use std::env;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
 use anyedge_sim::report::{ClientReport, LoadReport, Report};
-use anyedge_sim::run::{Options, run};
-use anyedge_topologies::Topology;
+use anyedge_sim::run::Options;
+use anyedge_tests::story;
 
 /// Seconds until a node's own probes find another dead: 100 ms x 3, and one more for what was on its way.
 const DETECTION_S: f64 = 0.4;
@@ -83,16 +83,12 @@ fn network(fault: &str) -> String {
 }
 
 fn play(fault: &str, seed: u64, mechanisms: Mechanisms) -> Report {
-    let topology = Topology::parse("matrix.toml", &network(fault)).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
     let options = Options {
         seed: Some(Seed(seed)),
         mechanisms,
         ..Options::default()
     };
-    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+    story::play(&network(fault), &options)
 }
 
 fn seeds() -> u64 {

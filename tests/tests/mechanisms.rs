@@ -6,8 +6,8 @@
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
 use anyedge_sim::report::{LoadReport, Report};
-use anyedge_sim::run::{Options, run};
-use anyedge_topologies::Topology;
+use anyedge_sim::run::Options;
+use anyedge_tests::story;
 
 /// Two POPs, a home region with three CLB nodes, a region to make a detour over.
 const NETWORK: &str = r#"
@@ -86,16 +86,12 @@ load = [
 
 fn play(faults: &str, mechanisms: Mechanisms) -> Report {
     let text = format!("{NETWORK}\n{faults}");
-    let topology = Topology::parse("mechanisms.toml", &text).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
     let options = Options {
         seed: Some(Seed(7)),
         mechanisms,
         ..Options::default()
     };
-    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+    story::play(&text, &options)
 }
 
 /// What a story looks at.

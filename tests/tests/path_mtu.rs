@@ -7,8 +7,8 @@
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
 use anyedge_sim::report::Report;
-use anyedge_sim::run::{Options, run};
-use anyedge_topologies::Topology;
+use anyedge_sim::run::Options;
+use anyedge_tests::story;
 
 /// One POP, one region with two CLB nodes, a population that downloads and uploads.
 const NETWORK: &str = r#"
@@ -71,16 +71,12 @@ const NEITHER: Mechanisms = Mechanisms {
 };
 
 fn play(text: &str, mechanisms: Mechanisms) -> Report {
-    let topology = Topology::parse("path-mtu.toml", text).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
     let options = Options {
         seed: Some(Seed(11)),
         mechanisms,
         ..Options::default()
     };
-    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+    story::play(text, &options)
 }
 
 /// What was sent and what of it failed, by load: downloads, uploads.

@@ -3,8 +3,8 @@
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
 use anyedge_sim::report::Report;
-use anyedge_sim::run::{Options, run};
-use anyedge_topologies::Topology;
+use anyedge_sim::run::Options;
+use anyedge_tests::story;
 
 /// Three POPs; a fifth of the clients enters at `mid` until it withdraws at 20 s, then at `east`, which gets
 /// no table from 10 s to 40 s. Meanwhile a CLB node is added and another drained: two revisions.
@@ -97,16 +97,12 @@ withdraw = "pop.mid"
 "#;
 
 fn play(seed: u64, mechanisms: Mechanisms) -> Report {
-    let topology = Topology::parse("revisions.toml", FILE).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
     let options = Options {
         seed: Some(Seed(seed)),
         mechanisms,
         ..Options::default()
     };
-    run(&topology, &options, &mut |_| {}).expect("the topology builds")
+    story::play(FILE, &options)
 }
 
 #[test]

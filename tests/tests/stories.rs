@@ -4,26 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use anyedge_sim::report::Report;
-use anyedge_sim::run::{Options, run};
+use anyedge_sim::run::Options;
 use anyedge_tests::binary::root;
-use anyedge_topologies::Topology;
+use anyedge_tests::story::play;
 
 fn two_pops() -> String {
     fs::read_to_string(root().join("topologies/two-pops.toml")).expect("the shipped file exists")
-}
-
-fn play(text: &str, options: &Options) -> Report {
-    let topology = Topology::parse("story.toml", text).unwrap_or_else(|mistakes| {
-        panic!(
-            "{}",
-            mistakes
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n")
-        )
-    });
-    run(&topology, options, &mut |_| {}).expect("the topology builds")
 }
 
 /// Seconds of load, without the fault that the file has at 8 s.
