@@ -28,6 +28,7 @@ mod syn_gate;
 mod sync;
 mod transit;
 mod unbind;
+mod vip_tags;
 
 use std::sync::Arc;
 

@@ -34,6 +34,8 @@ pub const HALF_OPEN_SHARE_MAX: usize = 2;
 
 /// The number of no listener: of a flow whose listener is gone.
 pub(crate) const NO_LISTENER: u16 = u16::MAX;
+/// The bits of a flow's hash that other nodes name it by: those of the index and 8 more.
+pub(crate) const HASH_MARK: u64 = (1 << 40) - 1;
 
 /// Replicas fill at most one in so many places of the table.
 pub const REPLICAS_SHARE: usize = 2;
@@ -271,10 +273,12 @@ impl ConnectionTable {
             .find(hash as u32, |id| self.flows.entry(id).key == *key)
     }
 
-    /// The flow whose tuple has this hash, by the hash alone.
-    pub(crate) fn find_hash(&self, hash: u64) -> Option<u32> {
-        self.by_key
-            .find(hash as u32, |id| self.flows.entry(id).hash == hash)
+    /// The only flow whose tuple's hash agrees with `mark` in the bits of [`HASH_MARK`].
+    pub(crate) fn find_mark(&self, mark: u64) -> Option<u32> {
+        let is_it = |id: u32| (self.flows.entry(id).hash ^ mark) & HASH_MARK == 0;
+        let found = self.by_key.find(mark as u32, is_it)?;
+        let other = self.by_key.find(mark as u32, |id| id != found && is_it(id));
+        other.is_none().then_some(found)
     }
 
     /// The flow of a target's packet, target to client.

@@ -1,17 +1,22 @@
 //! A probe on the wire: a BFD control packet, and behind it what it does not say.
 //!
 //! The first 24 bytes are those of RFC 5880 §4.1, without authentication, demand mode, poll or echo. Then follow
-//! 36 bytes of our own: the number of this probe; the highest number heard from the other end with the 63 before
-//! it as a bitmap, so that both ends know the loss in each direction; and whom the sender reaches directly, for
-//! detours. All of it is in network byte order. docs/paths.md has the layout as a table.
+//! 38 bytes of our own: the number of this probe; the highest number heard from the other end with the 63 before
+//! it as a bitmap, so that both ends know the loss in each direction; whom the sender reaches directly, for
+//! detours; and the Internet checksum of it all, since tunnels over UDP have none. All of it is in network byte
+//! order. docs/paths.md has the layout as a table.
 //!
 //! Invariant: what [`parse`] accepts passes the checks of RFC 5880 §6.8.6 that need no session.
 
+use anyedge_net::checksum;
+
 /// A probe in bytes, behind its GRE header.
-pub const LEN: usize = CONTROL_LEN + 36;
+pub const LEN: usize = CONTROL_LEN + 38;
 
 /// The BFD control packet in it.
 const CONTROL_LEN: usize = 24;
+/// Where the checksum is.
+const CHECKSUM_AT: usize = LEN - 2;
 const VERSION: u8 = 1;
 const AUTHENTICATED: u8 = 0x04;
 const MULTIPOINT: u8 = 0x01;
@@ -97,6 +102,8 @@ pub struct Message {
 pub enum ProbeError {
     /// Shorter than [`LEN`].
     Truncated,
+    /// Changed on the way.
+    BadChecksum,
     /// A version of BFD other than 1.
     BadVersion,
     /// A length other than 24, or authentication that we do not speak.
@@ -117,6 +124,9 @@ pub enum ProbeError {
 /// The first [`ProbeError`] found.
 pub fn parse(bytes: &[u8]) -> Result<Message, ProbeError> {
     let bytes = bytes.first_chunk::<LEN>().ok_or(ProbeError::Truncated)?;
+    if checksum::internet(bytes) != 0 {
+        return Err(ProbeError::BadChecksum);
+    }
     let [first, second, multiplier, length] = [bytes[0], bytes[1], bytes[2], bytes[3]];
     if first >> 5 != VERSION {
         return Err(ProbeError::BadVersion);
@@ -191,6 +201,8 @@ impl Message {
         out[32..40].copy_from_slice(&self.heard.to_be_bytes());
         out[40..44].copy_from_slice(&self.revision.to_be_bytes());
         out[44..60].copy_from_slice(&self.reaches.to_be_bytes());
+        let check = checksum::internet(&out).to_be_bytes();
+        out[CHECKSUM_AT..].copy_from_slice(&check);
         out
     }
 }
@@ -220,6 +232,25 @@ mod tests {
         revision: 7,
         reaches: 1 << 127 | 5,
     };
+
+    /// The same bytes with a checksum that is right, if they are long enough for one.
+    fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
+        if bytes.len() >= LEN {
+            bytes[CHECKSUM_AT..LEN].fill(0);
+            let check = checksum::internet(&bytes[..LEN]).to_be_bytes();
+            bytes[CHECKSUM_AT..LEN].copy_from_slice(&check);
+        }
+        bytes
+    }
+
+    #[test]
+    fn one_bit_that_flips_anywhere_makes_a_probe_none() {
+        for bit in 0..LEN * 8 {
+            let mut bytes = MESSAGE.write();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(parse(&bytes), Err(ProbeError::BadChecksum), "bit {bit}");
+        }
+    }
 
     #[test]
     fn the_first_24_bytes_are_those_of_rfc_5880() {
@@ -251,9 +282,9 @@ mod tests {
             ..MESSAGE
         };
         for (at, value, error) in cases {
-            let mut bytes = small.write();
+            let mut bytes = small.write().to_vec();
             bytes[at] = value;
-            assert_eq!(parse(&bytes), Err(error), "byte {at} = {value}");
+            assert_eq!(parse(&summed(bytes)), Err(error), "byte {at} = {value}");
         }
         let deaf = Message {
             required_min_rx_us: 0,
@@ -293,6 +324,7 @@ mod tests {
         ) {
             if is_ours && bytes.len() >= 4 {
                 bytes[..4].copy_from_slice(&[0x20, 0xc0, 3, 24]);
+                bytes = summed(bytes);
             }
             if let Ok(message) = parse(&bytes) {
                 prop_assert_eq!(parse(&message.write()), Ok(message));

@@ -1,34 +1,40 @@
 //! The format of flow entries between the CLB nodes of a region.
 //!
 //! A message is the payload of a GRE packet of type [`gre::PROTOCOL_ENTRIES`](anyedge_net::wire::gre): a header
-//! of 4 bytes (version, 0, number of items), then the items, each with its kind in the first byte:
+//! of 6 bytes (version, 0, number of items, Internet checksum of the message), then the items, each with its kind
+//! in the first byte:
 //!
 //! ```text
-//! entry  kk c 0 ssss | client, VIP | their ports | target | its port | slot | ISN | POP     27 bytes, IPv6 63
-//! state  10 0 0 ssss | keyed hash of the flow's tuple                                        9 bytes
+//! entry  kk c 0 ssss | client | VIP | their ports | target | its port | slot | ISN | POP    27 bytes, IPv6 51
+//! state  10 0 0 ssss | 40 bits of the keyed hash of the flow's tuple                        6 bytes
 //! ```
 //! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. ssss: 0 UDP, 1-7 TCP's states, 8 gone. Nothing in it
-//! means something in one revision alone: the load balancer follows from the VIP, the host from the target, and
-//! a POP goes by a tag of its name. Integers are big-endian.
+//! means something in one revision alone: a VIP goes by a tag of its address, a POP by one of its name, and the
+//! host follows from the target. Integers are big-endian.
 
+use anyedge_net::checksum;
 use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::wire::{tcp, udp};
 
 use super::pop_tags::PopTag;
+use super::vip_tags::VipTag;
+use crate::connection_table::HASH_MARK;
 use crate::tcp_state::TcpState;
 
 /// The version of the format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes before the first item.
-pub(super) const HEADER_LEN: usize = 4;
+pub(super) const HEADER_LEN: usize = 6;
+/// Where the header has the checksum.
+const CHECKSUM_AT: usize = 4;
 /// Bytes of an IPv4 entry.
 #[cfg(test)]
 pub(super) const ENTRY_V4_LEN: usize = 27;
 /// Bytes of an IPv6 entry, the longest item.
-pub(super) const ITEM_LEN_MAX: usize = 63;
+pub(super) const ITEM_LEN_MAX: usize = 51;
 /// Bytes of a state.
 #[cfg(test)]
-pub(super) const STATE_LEN: usize = 9;
+pub(super) const STATE_LEN: usize = 6;
 
 const KIND: u8 = 0b1100_0000;
 const KIND_V4: u8 = 0;
@@ -42,8 +48,11 @@ const GONE: u8 = 8;
 /// A flow and where it goes, as told to another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct FlowEntry {
-    /// Client to VIP, TCP or UDP.
-    pub(super) key: FlowKey,
+    pub(super) client: Address,
+    pub(super) client_port: u16,
+    /// Of the client's family.
+    pub(super) vip: VipTag,
+    pub(super) vip_port: u16,
     /// Of the client's family.
     pub(super) target: Address,
     pub(super) target_port: u16,
@@ -58,6 +67,19 @@ pub(super) struct FlowEntry {
     pub(super) claimed: bool,
 }
 
+impl FlowEntry {
+    /// The flow's tuple, client to VIP, `vip` being the address that the tag means.
+    pub(super) fn key(&self, vip: Address) -> FlowKey {
+        FlowKey {
+            src: self.client,
+            dst: vip,
+            src_port: self.client_port,
+            dst_port: self.vip_port,
+            protocol: self.tcp.map_or(udp::PROTOCOL, |_| tcp::PROTOCOL),
+        }
+    }
+}
+
 /// One item of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Item {
@@ -65,7 +87,7 @@ pub(super) enum Item {
     Entry(FlowEntry),
     /// What became of a flow whose entry was told before.
     State {
-        /// The keyed hash of its tuple.
+        /// The part of the keyed hash of its tuple that is in [`HASH_MARK`].
         hash: u64,
         /// Where it stands; `None`: its owner has forgotten it.
         stand: Option<TcpState>,
@@ -79,17 +101,21 @@ pub(super) enum MessageError {
     Length,
     /// Another version of the format.
     Version,
+    /// Changed on the way.
+    Checksum,
     /// An item that is none.
     Item,
 }
 
-/// Writes the header of a message of `count` items to the start of `out`.
+/// Writes the header of `message`, whose `count` items are in their places.
 ///
 /// # Panics
-/// If `out` is shorter than [`HEADER_LEN`].
-pub(super) fn write_header(out: &mut [u8], count: u16) {
+/// If `message` is shorter than [`HEADER_LEN`].
+pub(super) fn write_header(message: &mut [u8], count: u16) {
     let [high, low] = count.to_be_bytes();
-    out[..HEADER_LEN].copy_from_slice(&[VERSION, 0, high, low]);
+    message[..HEADER_LEN].copy_from_slice(&[VERSION, 0, high, low, 0, 0]);
+    let check = checksum::internet(message).to_be_bytes();
+    message[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&check);
 }
 
 impl Item {
@@ -97,16 +123,16 @@ impl Item {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Item::Entry(entry) => {
-                let kind = match entry.key.family() {
+                let kind = match entry.client.family() {
                     Family::V4 => KIND_V4,
                     Family::V6 => KIND_V6,
                 };
                 let claimed = if entry.claimed { CLAIMED } else { 0 };
                 out.push(kind | claimed | entry.tcp.map_or(0, code_of));
-                out.extend_from_slice(entry.key.src.octets());
-                out.extend_from_slice(entry.key.dst.octets());
-                out.extend_from_slice(&entry.key.src_port.to_be_bytes());
-                out.extend_from_slice(&entry.key.dst_port.to_be_bytes());
+                out.extend_from_slice(entry.client.octets());
+                out.extend_from_slice(&entry.vip.0.to_be_bytes());
+                out.extend_from_slice(&entry.client_port.to_be_bytes());
+                out.extend_from_slice(&entry.vip_port.to_be_bytes());
                 out.extend_from_slice(entry.target.octets());
                 out.extend_from_slice(&entry.target_port.to_be_bytes());
                 out.extend_from_slice(&entry.slot.to_be_bytes());
@@ -115,7 +141,8 @@ impl Item {
             }
             Item::State { hash, stand } => {
                 out.push(KIND_STATE | stand.map_or(GONE, code_of));
-                out.extend_from_slice(&hash.to_be_bytes());
+                let [_, _, _, mark @ ..] = (hash & HASH_MARK).to_be_bytes();
+                out.extend_from_slice(&mark);
             }
         }
     }
@@ -131,14 +158,17 @@ impl Items<'_> {
     /// Reads the header of the message that `bytes` are.
     ///
     /// # Errors
-    /// A message that is too short for its header or of another version.
+    /// A message that is too short for its header, of another version, or with a wrong checksum.
     pub(super) fn of(bytes: &[u8]) -> Result<Items<'_>, MessageError> {
         let (header, rest) = bytes
             .split_first_chunk::<HEADER_LEN>()
             .ok_or(MessageError::Length)?;
-        let [version, _, high, low] = *header;
+        let [version, _, high, low, ..] = *header;
         if version != VERSION {
             return Err(MessageError::Version);
+        }
+        if checksum::internet(bytes) != 0 {
+            return Err(MessageError::Checksum);
         }
         let left = u16::from_be_bytes([high, low]);
         Ok(Items { rest, left })
@@ -154,7 +184,8 @@ impl Items<'_> {
             KIND_V4 => self.entry(head, |octets: [u8; 4]| Address::v4(octets)),
             KIND_V6 => self.entry(head, |octets: [u8; 16]| Address::v6(octets)),
             KIND_STATE => {
-                let hash = u64::from_be_bytes(self.array()?);
+                let [high, rest @ ..] = self.array::<5>()?;
+                let hash = u64::from(high) << 32 | u64::from(u32::from_be_bytes(rest));
                 let stand = match state {
                     GONE => None,
                     code => Some(state_of(code).ok_or(MessageError::Item)?),
@@ -170,22 +201,15 @@ impl Items<'_> {
         head: u8,
         address: impl Fn([u8; LEN]) -> Address,
     ) -> Result<Item, MessageError> {
-        let (tcp, protocol) = match head & STATE {
-            0 => (None, udp::PROTOCOL),
-            code => (
-                Some(state_of(code).ok_or(MessageError::Item)?),
-                tcp::PROTOCOL,
-            ),
-        };
-        let key = FlowKey {
-            src: address(self.array()?),
-            dst: address(self.array()?),
-            src_port: u16::from_be_bytes(self.array()?),
-            dst_port: u16::from_be_bytes(self.array()?),
-            protocol,
+        let tcp = match head & STATE {
+            0 => None,
+            code => Some(state_of(code).ok_or(MessageError::Item)?),
         };
         Ok(Item::Entry(FlowEntry {
-            key,
+            client: address(self.array()?),
+            vip: VipTag(u32::from_be_bytes(self.array()?)),
+            client_port: u16::from_be_bytes(self.array()?),
+            vip_port: u16::from_be_bytes(self.array()?),
             target: address(self.array()?),
             target_port: u16::from_be_bytes(self.array()?),
             slot: u16::from_be_bytes(self.array()?),

@@ -11,7 +11,6 @@ use core::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
-use anyedge_net::flow::FlowKey;
 use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
@@ -20,11 +19,12 @@ use anyedge_net::time::Instant;
 use anyedge_net::wire::gre;
 
 use super::ClbNode;
-use super::entries::{FlowEntry, Item, Items};
+use super::entries::{FlowEntry, Item, Items, MessageError};
 use super::staging::Staged;
 use super::sync::{
     ENTRIES_PER_STEP_MAX, REFRESH_EVERY, REFRESHES_PER_TIMEOUT, STEP_EVERY, VISITS_PER_STEP_MAX,
 };
+use super::vip_tags::VipTag;
 use crate::connection_table::{Closed, Flow, NO_LISTENER, Opening, Role, Taken, Told};
 use crate::flow_life::Step;
 use crate::tcp_state::TcpState;
@@ -122,7 +122,10 @@ impl ClbNode {
 
     fn item_of(&self, flow: &Flow) -> Item {
         Item::Entry(FlowEntry {
-            key: flow.key,
+            client: flow.key.src,
+            client_port: flow.key.src_port,
+            vip: VipTag::of(&flow.key.dst),
+            vip_port: flow.key.dst_port,
             target: flow.target,
             target_port: flow.target_port,
             slot: flow.slot,
@@ -139,21 +142,30 @@ impl ClbNode {
         let from = packet.meta.peer;
         let header_len = gre::parse(packet.bytes()).map_or(0, |header| header.header_len);
         let message = packet.bytes().get(header_len..).unwrap_or(&[]);
-        let mut whole = false;
-        if let Ok(items) = Items::of(message) {
-            whole = true;
-            for item in items {
-                match item {
-                    Ok(Item::Entry(entry)) => self.take_entry(now, from, &entry, out),
-                    Ok(Item::State { hash, stand }) => self.take_state(now, hash, stand),
-                    Err(_) => whole = false,
-                }
+        match self.take_items(now, from, message, out) {
+            Ok(()) => {}
+            Err(MessageError::Checksum) => self.sync.counts.corrupt += 1,
+            Err(MessageError::Length | MessageError::Version | MessageError::Item) => {
+                self.sync.counts.malformed += 1;
             }
         }
-        if !whole {
-            self.sync.counts.malformed += 1;
-        }
         out.drop_packet(packet, DropReason::Entries);
+    }
+
+    fn take_items(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        message: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), MessageError> {
+        for item in Items::of(message)? {
+            match item? {
+                Item::Entry(entry) => self.take_entry(now, from, &entry, out),
+                Item::State { hash, stand } => self.take_state(now, hash, stand),
+            }
+        }
+        Ok(())
     }
 
     fn take_entry(&mut self, now: Instant, from: NodeId, entry: &FlowEntry, out: &mut Outbox) {
@@ -166,7 +178,7 @@ impl ClbNode {
             Taken::Held => counts.taken += 1,
             Taken::Yielded(end) => {
                 counts.taken += 1;
-                let flow = entry.key;
+                let flow = told.flow.key;
                 out.event(Event::FlowClosed { flow, end });
             }
             Taken::Refused => counts.refused += 1,
@@ -176,16 +188,15 @@ impl ClbNode {
 
     /// What an entry means by this node's routes; `None` for a VIP, a target or a slot that they do not have.
     fn understand(&mut self, from: NodeId, entry: &FlowEntry) -> Option<Told> {
-        let clb = self.served.clb_of(&entry.key.dst)?;
+        let vip = self.served.vip_of(entry.vip, entry.client.family())?;
+        let clb = self.served.clb_of(&vip)?;
         let host = self.sync.host_of(&entry.target, entry.target_port)?;
-        let FlowKey {
-            protocol, dst_port, ..
-        } = entry.key;
-        let listener = self.served.listener(clb, protocol, dst_port);
+        let key = entry.key(vip);
+        let listener = self.served.listener(clb, key.protocol, key.dst_port);
         let listener = listener.map_or(NO_LISTENER, |listener| listener.number());
         (u32::from(entry.slot) < SLOTS).then_some(Told {
             flow: Opening {
-                key: entry.key,
+                key,
                 target: entry.target,
                 target_port: entry.target_port,
                 host,
@@ -202,7 +213,7 @@ impl ClbNode {
     }
 
     fn take_state(&mut self, now: Instant, hash: u64, stand: Option<TcpState>) {
-        let found = self.connections.find_hash(hash);
+        let found = self.connections.find_mark(hash);
         let Some(id) = found.filter(|id| self.connections.is_alive(*id, now)) else {
             self.sync.counts.unknown += 1;
             return;

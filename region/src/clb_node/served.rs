@@ -18,6 +18,7 @@ use anyedge_net::route_table::{Listener, RouteTable, Target};
 use anyedge_net::wire::{ip, tcp};
 use hashbrown::HashTable;
 
+use super::vip_tags::{VipTag, VipTags};
 use crate::health::Use;
 use crate::scheduler::{OpenTargets, Schedule};
 
@@ -25,6 +26,7 @@ use crate::scheduler::{OpenTargets, Schedule};
 #[derive(Default)]
 pub(super) struct Served {
     vips: HashTable<(Address, ClbId)>,
+    tags: VipTags,
     clbs: Vec<ServedClb>,
     /// By the number of the listener: its load balancer, its place there, and the number that it had before.
     places: Vec<(ClbId, u16, Option<u16>)>,
@@ -158,6 +160,7 @@ impl Served {
                     });
             }
         }
+        fresh.tags = VipTags::of(fresh.vips.iter().map(|(vip, _)| *vip));
         fresh
     }
 
@@ -191,6 +194,11 @@ impl Served {
         self.vips
             .find(spread(vip), |(address, _)| address == vip)
             .map(|(_, clb)| *clb)
+    }
+
+    /// The VIP of this region that a tag in an entry means.
+    pub(super) fn vip_of(&self, tag: VipTag, family: Family) -> Option<Address> {
+        self.tags.vip(tag, family)
     }
 
     /// The listener of a load balancer on a port.

@@ -48,7 +48,8 @@ pub struct SyncCounts {
     pub unsent: u64,
     /// Entries and states taken in.
     pub taken: u64,
-    /// Entries whose VIP, target or slot the routes do not have, and states of flows not known.
+    /// Entries whose VIP, target or slot the routes do not have, and states of flows not known, or not without
+    /// doubt.
     pub unknown: u64,
     /// Entries that an own flow stands against.
     pub refused: u64,
@@ -56,6 +57,8 @@ pub struct SyncCounts {
     pub full: u64,
     /// Messages that do not parse.
     pub malformed: u64,
+    /// Messages whose checksum is wrong.
+    pub corrupt: u64,
     /// Packets sent on to the slot's other owner.
     pub hops: u64,
 }

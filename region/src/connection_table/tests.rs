@@ -92,6 +92,40 @@ fn reply_key(key: FlowKey, target: u8) -> FlowKey {
     .reversed()
 }
 
+/// Opens a flow of UDP whose tuple has that hash.
+fn open_with(table: &mut ConnectionTable, number: u32, hash: u64) -> u32 {
+    let key = client_flow(Family::V4, udp::PROTOCOL, 7_000, number);
+    let (parsed, bytes) = packet(key, 0, 0);
+    let opening = Opening {
+        listener: 0,
+        key,
+        target: backend(1, Family::V4),
+        target_port: 8_080,
+        host: NodeId(1),
+        pop: NodeId(0),
+        clb: ClbId(0),
+        slot: 0,
+    };
+    let now = Instant::from_nanos(1);
+    let opened = table.open(now, &opening, (&parsed, &bytes), (hash, &KEY), |_| {});
+    opened.expect("there is room")
+}
+
+#[test]
+fn a_mark_means_the_one_flow_that_has_it_and_of_two_neither() {
+    const MARK: u64 = 0x12_3456_789a;
+    const NEAR: u64 = MARK ^ 1 << 39;
+    let mut table = ConnectionTable::new(FLOWS);
+    let one = open_with(&mut table, 1, MARK | 1 << 40);
+    let near = open_with(&mut table, 2, NEAR);
+    assert_eq!(table.find_mark(MARK), Some(one));
+    assert_eq!(table.find_mark(NEAR), Some(near));
+    assert_eq!(table.find_mark(MARK ^ 1 << 38), None);
+    open_with(&mut table, 3, MARK | 1 << 63);
+    assert_eq!(table.find_mark(MARK), None);
+    assert_eq!(table.find_mark(NEAR), Some(near));
+}
+
 /// Table and model side by side.
 struct Both {
     table: ConnectionTable,

@@ -100,8 +100,8 @@ impl Draft {
             let bytes = packet.bytes_mut();
             gre::write(bytes, gre::PROTOCOL_ENTRIES, GreKey::new(0, false, 0));
             let message = &mut bytes[gre::HEADER_LEN..];
-            write_header(message, count);
             message[HEADER_LEN..].copy_from_slice(&self.items);
+            write_header(message, count);
             out.transmit_tunnel(packet, exit.port, exit.peer, 0, 0);
             counts.messages += 1;
         } else {

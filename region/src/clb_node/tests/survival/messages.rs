@@ -82,9 +82,29 @@ fn what_the_routes_do_not_know_is_ignored_and_counted() {
         };
         assert_eq!(outcome.only_drop(), reason);
     }
-    let malformed = (message.len() - gre::HEADER_LEN) as u64;
-    assert_eq!(node.forwarder.sync_counts().malformed, malformed);
+    let counts = node.forwarder.sync_counts();
+    let refused = (message.len() - gre::HEADER_LEN) as u64;
+    assert_eq!(counts.malformed + counts.corrupt, refused);
     assert_eq!(node.forwarder.replicas(), 0);
+}
+
+#[test]
+fn a_message_with_a_flipped_bit_plants_nothing_and_is_counted() {
+    let table = routes_of_three(1, &[A, B]);
+    let flow = flow_owned_by(&table, [A, B], 0);
+    let message = messages(&table, &[flow]).remove(0);
+    let mut node = stage(B, table);
+    let behind_version = gre::HEADER_LEN + 1;
+    for at in behind_version..message.len() {
+        let mut bytes = message.clone();
+        bytes[at] ^= 0x04;
+        let outcome = node.batch(&[(from(CLB_NODES[A], MESH), bytes)]);
+        assert_eq!(outcome.only_drop(), DropReason::Entries, "byte {at}");
+    }
+    assert_eq!(node.forwarder.replicas(), 0);
+    let corrupt = (message.len() - behind_version) as u64;
+    assert_eq!(node.forwarder.sync_counts().corrupt, corrupt);
+    assert_eq!(node.forwarder.sync_counts().malformed, 0);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn an_ordinary_flow_costs_an_entry_and_two_states() {
     region.client_says(A, flow, tcp::ACK);
     region.pass(secs(30));
     let counts = *region.nodes[A].forwarder.sync_counts();
-    assert_eq!((counts.entries, counts.states, counts.bytes), (1, 2, 45));
+    assert_eq!((counts.entries, counts.states, counts.bytes), (1, 2, 39));
     assert_eq!((counts.messages, counts.unsent), (3, 0));
     assert_eq!((region.own(), region.replicas()), ([0; 3], [0; 3]));
     assert_eq!(region.nodes[B].forwarder.sync_counts().taken, 3);
