@@ -34,7 +34,8 @@ const BANNED_WORDS: &[&str] = &[
 /// What each crate may use of the others; an arrow that is not here is not allowed.
 const ARROWS: &[(&str, &[&str])] = &[
     ("net", &[]),
-    ("ccn", &["net"]),
+    ("proto", &[]),
+    ("ccn", &["proto", "net"]),
     ("pop", &["net", "ccn"]),
     ("region", &["net", "ccn"]),
     ("topologies", &["net", "ccn"]),

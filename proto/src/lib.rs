@@ -1,0 +1,16 @@
+//! The words of the control plane: types and services generated from the .proto files beside this folder.
+//!
+//! `raft`: what controllers tell each other. Nothing here decides anything; who speaks to whom over which
+//! transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
+//!
+//! Generated code carries no documentation of its own: the .proto files say what each field means.
+
+/// The messages of Raft.
+#[expect(
+    missing_docs,
+    clippy::all,
+    reason = "generated; the .proto file says what each means"
+)]
+pub mod raft {
+    tonic::include_proto!("anyedge.raft.v1");
+}
