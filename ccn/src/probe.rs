@@ -1,6 +1,7 @@
 //! Prober: watches the node's own paths in band, one session for each path and peer.
 //!
-//! Probes take the tunnels that packets take, so they meet what packets meet. What sessions find goes into
+//! Probes take the tunnels that packets take, so they meet what packets meet; some are as large as the largest, so
+//! that a path whose MTU has shrunk is known by its losses (RFC 8899 §4.1). What sessions find goes into
 //! [`Exits`], which chooses paths by it, and out as events. A probe counts as originated where it is made and as
 //! dropped for [`DropReason::Probe`] where it is taken in; a tunnel's peer is known by its underlay address, and
 //! only the far end of a session's own path is listened to.
@@ -34,6 +35,9 @@ pub use session::Standing;
 /// Outer DSCP of probes: CS6, network control (RFC 4594 §3.2).
 const TOS: u8 = 0xc0;
 
+/// Of each session's probes one in so many is as large as the largest packet that its path carries.
+pub const FULL_SIZE_EVERY: u32 = 4;
+
 /// The GRE key of a probe: no load balancer's, so it is never looked up.
 const KEY: GreKey = GreKey(0);
 
@@ -42,6 +46,7 @@ pub struct Prober {
     own_name: String,
     seed: Seed,
     revision: u32,
+    full_size: bool,
     sessions: Vec<Watched>,
     /// No session is due before.
     wake_at: Option<Instant>,
@@ -70,6 +75,7 @@ impl Prober {
             own_name: own_name.to_owned(),
             seed,
             revision: 0,
+            full_size: false,
             sessions: Vec::new(),
             wake_at: None,
         }
@@ -79,6 +85,7 @@ impl Prober {
     /// and peer. Without probing in the table there are none, and every link is up.
     pub fn renew(&mut self, now: Instant, table: &RouteTable, exits: &mut Exits) {
         self.revision = table.revision.0 as u32;
+        self.full_size = table.mechanisms.full_size_probes;
         let mut before: BTreeMap<LinkName, Watched> = self
             .sessions
             .drain(..)
@@ -179,7 +186,7 @@ impl Prober {
         let standing = session.standing();
         exits.set_standing(index, standing, reaches);
         let link = &exits.links()[index];
-        let (path, peer) = (link.path, link.peer);
+        let (path, peer, inner_mtu) = (link.path, link.peer, link.inner_mtu);
         let grey = matches!(standing, Standing::Grey { .. });
         if grey != *told_grey {
             *told_grey = grey;
@@ -200,7 +207,9 @@ impl Prober {
                 reaches: exits.tells(index),
                 ..session.message()
             };
-            let is_sent = send(&message, PortId::tunnel(path), peer, out);
+            let is_full = self.full_size && message.sequence.is_multiple_of(FULL_SIZE_EVERY);
+            let len = if is_full { usize::from(inner_mtu) } else { 0 };
+            let is_sent = send(&message, len, (PortId::tunnel(path), peer), out);
             session.sent(now, is_sent);
         }
     }
@@ -217,14 +226,16 @@ impl Prober {
     }
 }
 
-/// Sends a probe; false when no packet slot is free.
-fn send(message: &Message, port: PortId, peer: NodeId, out: &mut Outbox) -> bool {
-    let Some(mut packet) = out.originate(gre::HEADER_LEN + message::LEN) else {
+/// Sends a probe, padded with zeros to `len` bytes behind its GRE header; false when no packet slot is free.
+fn send(message: &Message, len: usize, (port, peer): (PortId, NodeId), out: &mut Outbox) -> bool {
+    let Some(mut packet) = out.originate(gre::HEADER_LEN + len.max(message::LEN)) else {
         return false;
     };
     let bytes = packet.bytes_mut();
     gre::write(bytes, gre::PROTOCOL_PROBE, KEY);
-    bytes[gre::HEADER_LEN..].copy_from_slice(&message.write());
+    let (said, padding) = bytes[gre::HEADER_LEN..].split_at_mut(message::LEN);
+    said.copy_from_slice(&message.write());
+    padding.fill(0);
     let entropy = message.my_discriminator as u16;
     out.transmit_tunnel(packet, port, peer, entropy, TOS);
     true

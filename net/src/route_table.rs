@@ -105,6 +105,8 @@ pub struct Mechanisms {
     pub detour: bool,
     /// Loss of probes makes a path grey, not only their silence down.
     pub grey: bool,
+    /// A share of probes is as large as the largest packet of its path.
+    pub full_size_probes: bool,
     /// A miss is answered with a RST.
     pub reset_on_miss: bool,
     /// Targets are probed, and abnormal ones get no new flow.
@@ -132,6 +134,7 @@ impl Mechanisms {
         return_pop: true,
         detour: true,
         grey: true,
+        full_size_probes: true,
         reset_on_miss: true,
         health: true,
         fail_open: true,

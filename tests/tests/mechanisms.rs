@@ -145,7 +145,7 @@ struct Story {
     rests_on: &'static [&'static str],
 }
 
-const STORIES: [Story; 10] = [
+const STORIES: [Story; 11] = [
     Story {
         name: "a CLB node that crashes takes no flow with it",
         faults: "[[fault]]\nat = \"12s\"\ndown = \"region.home.clb-2\"",
@@ -216,6 +216,14 @@ const STORIES: [Story; 10] = [
         ends_well: |seen| seen.ticks_failed * 100 <= seen.ticks_sent * 7,
         turn_off: |on| on.grey = false,
         rests_on: &[],
+    },
+    Story {
+        name: "downloads go on when the MTU of their link shrinks",
+        faults: "[[fault]]\nat = \"8s\"\nfor = \"14s\"\ndegrade = \"link.west-home\"\nmtu = 1300",
+        told_with: Mechanisms::ALL,
+        ends_well: |seen| seen.downloads_failed + seen.requests_failed == 0,
+        turn_off: |on| on.full_size_probes = false,
+        rests_on: &["a link that loses packets one way is left though its probes still arrive"],
     },
     Story {
         name: "a client whose flow nobody knows is told at once",

@@ -30,7 +30,8 @@ pub struct Link {
     pub peer: NodeId,
     /// What the table expects of it.
     pub rtt: Duration,
-    pub(super) inner_mtu: u16,
+    /// Largest inner packet that the table says it carries, in bytes.
+    pub inner_mtu: u16,
     /// It is to be emptied.
     pub(super) is_draining: bool,
     /// Where the peer is, for a CLB node.

@@ -1,6 +1,7 @@
 //! Probers of several nodes on wires with a delay, which lose what a test says.
 
 mod detours;
+mod full_size;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ struct World {
     flights: BTreeMap<(Instant, u64), Flight>,
     sent: u64,
     losses: Losses,
+    /// Paths whose MTU has shrunk, and what fits into a tunnel there.
+    narrowed: BTreeMap<PathId, usize>,
     /// Nodes that are down.
     dead: Vec<NodeId>,
     wire: Rng,
@@ -58,6 +61,7 @@ impl World {
             flights: BTreeMap::new(),
             sent: 0,
             losses: BTreeMap::new(),
+            narrowed: BTreeMap::new(),
             dead: Vec::new(),
             wire: Seed(5).stream("wire", "loss"),
             table: Arc::new(table),
@@ -159,10 +163,13 @@ impl World {
             let Meta {
                 port, peer, tos, ..
             } = packet.meta;
-            assert_eq!((tos, packet.len()), (TOS, gre::HEADER_LEN + message::LEN));
             let path = port.path().expect("probes leave by tunnels");
+            let inner_mtu = usize::from(self.table.paths[path.index()].inner_mtu());
+            let len = packet.len() - gre::HEADER_LEN;
+            assert!(tos == TOS && (len == message::LEN || len == inner_mtu));
+            let fits = self.narrowed.get(&path).is_none_or(|most| len <= *most);
             let loss = self.losses.get(&(path, node)).copied().unwrap_or(0);
-            if !self.wire.one_in_ppm(loss) {
+            if fits && !self.wire.one_in_ppm(loss) {
                 let delay = self.table.paths[path.index()].rtt / 2;
                 let flight = (path, node, peer, packet.bytes().to_vec());
                 self.sent += 1;
