@@ -16,8 +16,8 @@ use crate::port::PortId;
 pub const HEADROOM: usize = 128;
 /// Slot size of ordinary packets, headroom included.
 pub const SMALL_SLOT: usize = 2_048;
-/// Slot size of super-packets: the largest IP packet and its headroom.
-pub const LARGE_SLOT: usize = 65_536 + HEADROOM;
+/// Slot size of super-packets: the largest IP packet (65,575 bytes, IPv6) and its headroom.
+pub const LARGE_SLOT: usize = 65_600 + HEADROOM;
 
 /// What a packet knows beside its bytes. On arrival the port fills it in; on departure the forwarder does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,8 +8,6 @@
 //! Invariant: no byte of a packet passes twice, and after an overlap none of it does any more.
 //! References: RFC 8200 §4.5 (60 s at the end host; a middle needs less), RFC 5722 §4 (overlaps), RFC 3128.
 
-mod ranges;
-
 use core::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
@@ -17,10 +15,10 @@ use anyedge_net::flow::{FlowKey, HashKey};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::time::Instant;
+use anyedge_net::wire::fragment::ranges::{Added, Ranges};
 use anyedge_net::wire::{Parsed, fragment};
 
 use crate::flow_index::FlowIndex;
-use ranges::{Added, Ranges};
 
 /// Packets in pieces that a node knows at a time.
 pub const DATAGRAMS_MAX: usize = 2_048;

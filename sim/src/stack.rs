@@ -11,6 +11,7 @@
 mod connections;
 mod datagrams;
 mod flow;
+mod fragments;
 mod icmp;
 mod listeners;
 mod path_mtus;
@@ -32,6 +33,7 @@ use anyedge_net::wire::{self, Parsed};
 
 use connections::Connections;
 use datagrams::Datagrams;
+use fragments::{Fragments, Taken};
 
 pub use datagrams::UdpId;
 pub use flow::{FlowId, FlowTimer};
@@ -98,6 +100,8 @@ pub struct Io<'a> {
 pub enum Outcome {
     /// A connection, a socket or the host itself has it.
     Delivered,
+    /// A fragment that waits for the rest of its packet. [`HostStack::ended`] tells later what became of it.
+    Held,
     /// Nobody has it. `NotForHost` when no socket wants it, also if a RST or an ICMP error says so.
     Dropped(DropReason),
 }
@@ -118,6 +122,8 @@ pub struct HostStack {
     local: LocalAddresses,
     tcp: Connections,
     udp: Datagrams,
+    fragments: Fragments,
+    mtu: usize,
     unsent: u64,
 }
 
@@ -128,6 +134,8 @@ impl HostStack {
             local: LocalAddresses::new(&config.addresses, config.foreign_sources),
             tcp: Connections::new(config),
             udp: Datagrams::new(config),
+            fragments: Fragments::new(config),
+            mtu: config.mtu,
             unsent: 0,
         }
     }
@@ -138,26 +146,28 @@ impl HostStack {
             return drop_packet(packet, DropReason::Malformed, io);
         };
         if parsed.fragment.is_some() {
-            return drop_packet(packet, DropReason::Fragment, io);
+            return self.on_fragment(packet, &parsed, io);
         }
+        self.on_whole(packet, &parsed, io)
+    }
+
+    fn on_whole(&mut self, packet: Packet, parsed: &Parsed, io: &mut Io<'_>) -> Outcome {
         match parsed.flow.protocol {
             wire::udp::PROTOCOL => {
-                if !transport_is_sound(packet.bytes(), &parsed) {
+                if !transport_is_sound(packet.bytes(), parsed) {
                     return drop_packet(packet, DropReason::BadChecksum, io);
                 }
-                self.on_datagram(packet, &parsed, io)
+                self.on_datagram(packet, parsed, io)
             }
             wire::tcp::PROTOCOL => {
-                if !transport_is_sound(packet.bytes(), &parsed) {
+                if !transport_is_sound(packet.bytes(), parsed) {
                     return drop_packet(packet, DropReason::BadChecksum, io);
                 }
-                let outcome = self
-                    .tcp
-                    .on_segment(packet.bytes(), &parsed, &self.local, io);
+                let outcome = self.tcp.on_segment(packet.bytes(), parsed, &self.local, io);
                 io.pool.take_back(packet);
                 outcome
             }
-            _ => self.on_icmp(packet, &parsed, io),
+            _ => self.on_icmp(packet, parsed, io),
         }
     }
 
@@ -178,10 +188,16 @@ impl HostStack {
     }
 
     /// Forgets all sockets without a word to anybody: the machine crashed, or the run is over. Handles that
-    /// are left find nothing.
-    pub fn crash(&mut self, pool: &mut Pool) {
+    /// are left find nothing; fragments that wait end for `reason`.
+    pub fn crash(&mut self, reason: DropReason, pool: &mut Pool) {
         self.tcp.forget_all();
         self.udp.forget_all(pool);
+        self.fragments.forget_all(reason, pool);
+    }
+
+    /// What became of packets that were [`Outcome::Held`], to be taken after a packet came or the host crashed.
+    pub const fn ended(&mut self) -> &mut Vec<Outcome> {
+        self.fragments.ended()
     }
 
     /// Whether `address` is the host's own.
@@ -195,6 +211,32 @@ impl HostStack {
         StackStats {
             unsent: tcp.unsent + self.unsent,
             ..tcp
+        }
+    }
+
+    #[cold]
+    fn on_fragment(&mut self, packet: Packet, parsed: &Parsed, io: &mut Io<'_>) -> Outcome {
+        let (outcome, fragments) = match self.fragments.take(packet, parsed, io) {
+            Taken::Alone(outcome) => return outcome,
+            Taken::Lost(reason, fragments) => (Outcome::Dropped(reason), fragments),
+            Taken::Whole(whole, fragments) => {
+                let outcome = match wire::parse(whole.bytes()) {
+                    Ok(parsed) => self.on_whole(whole, &parsed, io),
+                    Err(_) => drop_packet(whole, DropReason::Malformed, io),
+                };
+                (outcome, fragments)
+            }
+        };
+        self.fragments.whole_ended(outcome, fragments);
+        outcome
+    }
+
+    /// Sends a packet, in pieces where it is longer than `mtu`.
+    fn send(&mut self, packet: Packet, mtu: usize, io: &mut Io<'_>) {
+        if packet.len() > mtu {
+            self.unsent += self.fragments.send(packet, mtu, io);
+        } else {
+            io.out.push(packet);
         }
     }
 
@@ -216,14 +258,18 @@ impl HostStack {
         if wire::icmp::answer_echo(packet.bytes_mut(), parsed) {
             // The request ends here and the reply begins, in the same slot.
             packet.truncate(parsed.total_len);
-            io.out.push(packet);
+            self.send(packet, self.mtu, io);
             return Outcome::Delivered;
         }
         if let Some(flow) = icmp::refused_datagram(packet.bytes(), parsed) {
             self.udp.on_refused(&flow);
         }
-        if let Some((flow, mtu)) = icmp::too_big_segment(packet.bytes(), parsed) {
-            self.tcp.on_too_big(&flow, mtu, io.now);
+        if let Some((flow, mtu)) = icmp::too_big(packet.bytes(), parsed) {
+            match flow.protocol {
+                wire::tcp::PROTOCOL => self.tcp.on_too_big(&flow, mtu, io.now),
+                wire::udp::PROTOCOL => self.udp.on_too_big(&flow, mtu, io.now),
+                _ => {}
+            }
         }
         io.pool.take_back(packet);
         Outcome::Delivered

@@ -9,6 +9,7 @@
 
 mod conservation;
 mod fate;
+mod host_entry;
 mod outside;
 mod routers;
 mod steering;
@@ -34,18 +35,19 @@ use anyedge_topologies::Convergence;
 use crate::budget::Budget;
 use crate::digest::TraceDigest;
 use crate::executor::{Handle, HostId, TimerId};
-use crate::internet::{Internet, PopulationId};
+use crate::internet::Internet;
 use crate::link::Link;
 use crate::node::Node;
 use crate::order::{Kind, Source};
 use crate::queue::EventQueue;
 use crate::scenario::Act;
-use crate::stack::{FlowTimer, HostStack, Io, Outcome};
+use crate::stack::{FlowTimer, HostStack, Io};
 use crate::steward::Steward;
 use crate::tally::EventTally;
 use crate::underlay::{self, Neighbours};
 
 pub(crate) use fate::Power;
+pub(crate) use host_entry::{Attachment, HostEntry};
 pub(crate) use outside::{Recorded, Recorder};
 
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
@@ -86,40 +88,6 @@ enum Happening {
     FlowTimer(HostId, FlowTimer),
     Wake(TimerId),
     Scenario(Act),
-}
-
-/// What a host hangs on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Attachment {
-    /// A client of this population.
-    Client(PopulationId),
-    /// The backend beside this node's vSwitch.
-    Backend(NodeId),
-}
-
-/// A host: its transport and its accounts.
-pub(crate) struct HostEntry {
-    pub(crate) stack: HostStack,
-    pub(crate) source: Source,
-    pub(crate) attachment: Attachment,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) dropped: DropCounts,
-    touched: bool,
-}
-
-impl HostEntry {
-    pub(crate) fn new(stack: HostStack, source: Source, attachment: Attachment) -> HostEntry {
-        HostEntry {
-            stack,
-            source,
-            attachment,
-            sent: 0,
-            received: 0,
-            dropped: DropCounts::default(),
-            touched: false,
-        }
-    }
 }
 
 /// Everything that exists.
@@ -520,10 +488,7 @@ impl World {
         }
         let outcome = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
         let entry = &mut self.hosts[host.index()];
-        match outcome {
-            Outcome::Delivered => entry.received += 1,
-            Outcome::Dropped(reason) => entry.dropped.add(reason),
-        }
+        entry.count(outcome);
     }
 
     fn flow_timer(&mut self, host: HostId, timer: FlowTimer) {

@@ -98,6 +98,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_datagram_without_bytes_arrives,
             a_datagram_is_cut_to_the_buffer_and_tells_its_length,
             a_datagram_larger_than_a_packet_arrives,
+            the_largest_datagram_arrives_and_a_larger_one_is_refused,
             a_closed_port_is_told_once_to_who_reads,
             a_closed_port_is_told_once_to_who_sends,
             an_unread_socket_loses_datagrams_silently,

@@ -12,8 +12,8 @@ use crate::names::Kind;
 use crate::reader::Reader;
 use crate::units::{self, Frequency};
 
-/// Largest payload of a tick: it fits a packet of 1,280 bytes with IPv6, UDP and a tunnel around it.
-const TICK_BYTES_MAX: u64 = 1_200;
+/// Largest payload of a tick: of the largest UDP datagram over IPv4. What is longer than a packet goes in fragments.
+const TICK_BYTES_MAX: u64 = 65_507;
 /// Smallest payload of a tick: it carries its number and its time.
 const TICK_BYTES_MIN: u64 = 24;
 /// Largest request or answer, and largest transfer.
@@ -307,7 +307,7 @@ fn tick(reader: &mut Reader<'_>) -> LoadKind {
         size(text, TICK_BYTES_MIN, TICK_BYTES_MAX)
     });
     LoadKind::Tick {
-        payload_bytes: u32::try_from(payload.unwrap_or(1_000)).expect("at most 1,200"),
+        payload_bytes: u32::try_from(payload.unwrap_or(1_000)).expect("at most 65,507"),
     }
 }
 

@@ -1,12 +1,19 @@
-//! Fragments: which packet they are of, and how a router cuts an IPv4 packet that may be cut.
+//! Fragments: which packet they are of, how a router cuts an IPv4 packet that may be cut, and how a sender cuts its
+//! own.
 //!
 //! All fragments of a packet share source, destination, protocol and identification, and only the first has
 //! ports. What names the packet fits a [`FlowKey`], so it is hashed and compared like one.
 //!
-//! Invariant: what [`split`] makes of a packet is its payload, in order, in packets of at most the MTU.
+//! Invariant: what [`split`] makes of a packet is its payload, in order, in packets of at most the MTU; so it is
+//! with the [`pieces`] of a sender.
 //! References: RFC 791 §2.3 and §3.2 (fragmentation), RFC 8200 §4.5 (IPv6: by the source alone).
 
-use super::{Parsed, ipv4, parse};
+pub mod ranges;
+
+use core::ops::Range;
+
+use super::ip::Header;
+use super::{Fragment, Parsed, ipv4, ipv6, parse};
 use crate::checksum;
 use crate::flow::{Family, FlowKey};
 use crate::outbox::Outbox;
@@ -56,6 +63,55 @@ pub fn split(
     }
 }
 
+/// The headers of a fragment that its sender makes: 20 bytes in IPv4, 48 in IPv6.
+#[inline]
+pub const fn header_len(family: Family) -> usize {
+    match family {
+        Family::V4 => ipv4::HEADER_LEN,
+        Family::V6 => ipv6::HEADER_LEN + ipv6::FRAGMENT_HEADER_LEN,
+    }
+}
+
+/// Where a sender cuts `payload_len` bytes behind the header into fragments of at most `mtu` bytes each, and
+/// whether more follow. All but the last are a multiple of 8 bytes long, and none is empty.
+pub fn pieces(
+    family: Family,
+    payload_len: usize,
+    mtu: usize,
+) -> impl Iterator<Item = (Range<usize>, bool)> {
+    let room = (mtu.saturating_sub(header_len(family)) / 8).max(1) * 8;
+    (0..payload_len).step_by(room).map(move |from| {
+        let to = payload_len.min(from + room);
+        (from..to, to < payload_len)
+    })
+}
+
+/// Writes the headers of a fragment with `header.payload_len` bytes of the packet's payload to the start of `out`;
+/// returns their length. `header.protocol` is not looked at, `fragment` names it. Routers may cut it again in
+/// IPv4: it has no DF.
+///
+/// # Panics
+/// As [`Header::write`], or if the offset is no multiple of 8.
+pub fn write_header(out: &mut [u8], header: &Header, fragment: &Fragment) -> usize {
+    assert!(
+        fragment.offset.is_multiple_of(8),
+        "offsets count in units of 8"
+    );
+    let header = Header {
+        protocol: fragment.protocol,
+        ..*header
+    };
+    match header.src.family() {
+        Family::V4 => {
+            let len = ipv4::HEADER_LEN + header.payload_len;
+            ipv4::write_header(out, &header, fragment.id as u16, false);
+            set_position(&mut out[..len], fragment.offset, fragment.more);
+            ipv4::HEADER_LEN
+        }
+        Family::V6 => ipv6::write_fragment_header(out, &header, fragment),
+    }
+}
+
 /// Shortens `packet` to `mtu` and returns what was cut off, with a header of its own.
 fn cut(packet: &mut Packet, mtu: u16, out: &mut Outbox) -> Option<Packet> {
     let parsed = parse(packet.bytes()).ok().filter(may_split)?;
@@ -101,7 +157,6 @@ mod tests {
     use super::*;
     use crate::packet::{Meta, Pool};
     use crate::port::PortId;
-    use crate::wire::ip::Header;
     use crate::wire::{sample, udp};
 
     /// A UDP packet that may be cut.
@@ -124,7 +179,7 @@ mod tests {
         bytes
     }
 
-    fn pieces(bytes: &[u8], mtus: &[u16]) -> Vec<Vec<u8>> {
+    fn cut_by_routers(bytes: &[u8], mtus: &[u16]) -> Vec<Vec<u8>> {
         let mut out = Outbox::new(Pool::new(1_024));
         let mut all = vec![bytes.to_vec()];
         for mtu in mtus {
@@ -151,7 +206,7 @@ mod tests {
             let payload: Vec<u8> = (0..len).map(|at| (at * 7) as u8).collect();
             let whole = packet(&payload);
             let mut l4 = Vec::new();
-            let all = pieces(&whole, &[first, second]);
+            let all = cut_by_routers(&whole, &[first, second]);
             for (index, piece) in all.iter().enumerate() {
                 prop_assert!(piece.len() <= usize::from(first.min(second)) || all.len() == 1);
                 let parsed = parse(piece).expect("a sound piece");
@@ -164,6 +219,37 @@ mod tests {
             }
             prop_assert_eq!(&l4[..], &whole[ipv4::HEADER_LEN..]);
         }
+
+        #[test]
+        fn pieces_of_a_sender_add_up_to_the_payload(v6: bool, len in 9_usize..9_000, mtu in 68_usize..1_600, id: u32) {
+            let family = if v6 { Family::V6 } else { Family::V4 };
+            let flow = sample::flow(family, udp::PROTOCOL);
+            let mut payload = vec![0; udp::HEADER_LEN];
+            udp::write_header(&mut payload, &flow, len);
+            payload.extend((0..len).map(|at| (at * 7) as u8));
+            let id = if v6 { id } else { id & 0xffff };
+            let mut seen = ranges::Ranges::default();
+            let mut came = Vec::new();
+            for (part, more) in pieces(family, payload.len(), mtu) {
+                let header = Header { src: flow.src, dst: flow.dst, protocol: 0, ttl: 64, tos: 8, payload_len: part.len() };
+                let fragment = Fragment { id, offset: part.start as u16, more, protocol: flow.protocol };
+                let at = header_len(family);
+                let mut bytes = vec![0; at + part.len()];
+                bytes[at..].copy_from_slice(&payload[part.clone()]);
+                prop_assert_eq!(write_header(&mut bytes, &header, &fragment), at);
+                prop_assert!(bytes.len() <= mtu);
+                let parsed = parse(&bytes).expect("a sound piece");
+                let whole = part.len() == payload.len();
+                prop_assert_eq!(parsed.fragment, (!whole).then_some(fragment));
+                prop_assert_eq!(parsed.dont_fragment, v6);
+                prop_assert_eq!(parsed.tos, 8);
+                let added = seen.add(part.start as u16, parsed.l4_len, more);
+                prop_assert!(added == ranges::Added::Fresh);
+                came.extend_from_slice(parsed.l4(&bytes));
+            }
+            prop_assert!(seen.is_whole());
+            prop_assert_eq!(came, payload);
+        }
     }
 
     #[test]
@@ -172,12 +258,12 @@ mod tests {
         let mut l4 = vec![0; 1_408];
         udp::write_header(&mut l4, &flow, 1_400);
         let with_df = sample::ip_packet(&flow, 0, 64, &l4);
-        assert_eq!(pieces(&with_df, &[600]), [with_df]);
+        assert_eq!(cut_by_routers(&with_df, &[600]), [with_df]);
     }
 
     #[test]
     fn fragments_are_of_one_packet_when_their_identification_is_one() {
-        let all = pieces(&packet(&[5; 3_000]), &[1_500]);
+        let all = cut_by_routers(&packet(&[5; 3_000]), &[1_500]);
         let keys: Vec<_> = all
             .iter()
             .map(|piece| packet_key(&parse(piece).expect("sound")))

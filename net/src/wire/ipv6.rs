@@ -18,6 +18,9 @@ pub const EXTENSIONS_MAX: usize = 8;
 /// Options, padding included, that one hop-by-hop or destination header may have.
 pub const OPTIONS_MAX: usize = 16;
 
+/// The header of a fragment behind the fixed one, in bytes.
+pub const FRAGMENT_HEADER_LEN: usize = 8;
+
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -226,4 +229,24 @@ pub fn write_header(out: &mut [u8], header: &Header, flow_label: u32) -> usize {
     out[8..24].copy_from_slice(&src);
     out[24..40].copy_from_slice(&dst);
     HEADER_LEN
+}
+
+/// Writes the fixed header and the fragment header of a fragment that carries `header.payload_len` bytes (RFC 8200
+/// §4.5); returns 48.
+///
+/// # Panics
+/// As [`write_header`], the fragment header counted in.
+pub(super) fn write_fragment_header(out: &mut [u8], header: &Header, fragment: &Fragment) -> usize {
+    let outer = Header {
+        protocol: FRAGMENT,
+        payload_len: FRAGMENT_HEADER_LEN + header.payload_len,
+        ..*header
+    };
+    let at = write_header(out, &outer, 0);
+    let position = fragment.offset | u16::from(fragment.more);
+    let own = &mut out[at..at + FRAGMENT_HEADER_LEN];
+    own[..2].copy_from_slice(&[fragment.protocol, 0]);
+    own[2..4].copy_from_slice(&position.to_be_bytes());
+    own[4..].copy_from_slice(&fragment.id.to_be_bytes());
+    at + FRAGMENT_HEADER_LEN
 }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use anyedge_net::drop_reason::DropReason;
 use anyedge_net::host::{DatagramMeta, TcpListener as _, TcpStream as _, UdpSocket as _};
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
@@ -443,9 +444,9 @@ fn a_crashed_host_says_nothing_and_its_tasks_are_gone() {
     });
     lab.run_for(1);
     let hops = lab.shared.world().packet_hops();
-    lab.shared
-        .world()
-        .with_stack(HostId(1), |stack, io| stack.crash(io.pool));
+    lab.shared.world().with_stack(HostId(1), |stack, io| {
+        stack.crash(DropReason::HostDown, io.pool)
+    });
     assert_eq!(lab.executor.kill_host(HostId(1)), 2);
     lab.shared.world().flush();
     assert!(lab.shared.world().packet_hops() == hops);

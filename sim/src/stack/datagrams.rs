@@ -2,7 +2,8 @@
 //!
 //! A datagram costs one look-up, one checksum and one copy, into the reader's buffer; its slot stays on loan
 //! meanwhile. A full queue drops what comes next (`SocketFull`), as a kernel does. A port-unreachable that
-//! comes back makes the next call on the socket fail, once.
+//! comes back makes the next call on the socket fail, once. A datagram longer than its path's MTU is sent in
+//! fragments, as a kernel does; the first that is too long for a path of IPv6 is lost and tells the MTU.
 //! Reference: RFC 768, RFC 1122 §4.1.
 
 use std::collections::VecDeque;
@@ -16,9 +17,12 @@ use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::host::DatagramMeta;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::ip::{Header, header_len};
 use anyedge_net::wire::{Parsed, udp};
 
+use super::fragments::payload_len_max;
+use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
 use super::tuple::{Bound, Table};
 use super::{HostConfig, HostStack, Io, Outcome, drop_packet, icmp, socket_address, unspecified};
@@ -36,7 +40,7 @@ pub(super) struct Datagrams {
     bound: Table<Bound, u32>,
     ports: PortRange,
     queue_max: usize,
-    mtu: usize,
+    path_mtus: PathMtus,
 }
 
 struct Slot {
@@ -70,13 +74,21 @@ impl Datagrams {
             bound: Table::default(),
             ports: PortRange::new(rng.bits()),
             queue_max: config.udp_queue_max,
-            mtu: config.mtu,
+            path_mtus: PathMtus::new(config.mtu),
         }
     }
 
     pub(super) fn forget_all(&mut self, pool: &mut Pool) {
+        self.path_mtus.forget_all();
         for index in 0..self.sockets.len() {
             self.close(index as u32, pool);
+        }
+    }
+
+    /// A datagram that we sent, or a part of it, was too long for its path.
+    pub(super) fn on_too_big(&mut self, sent: &FlowKey, mtu: u32, now: Instant) {
+        if self.find(sent.src, sent.src_port).is_some() {
+            self.path_mtus.learn(sent.dst, mtu, now);
         }
     }
 
@@ -262,8 +274,8 @@ impl HostStack {
     /// Sends one datagram. Without a free slot in the pool it is lost silently.
     ///
     /// # Errors
-    /// `ConnectionRefused` once after a port-unreachable; `InvalidInput` for a payload above the MTU (datagrams
-    /// are not fragmented) or a peer of another family; `AddrNotAvailable` for a source that is not ours.
+    /// `ConnectionRefused` once after a port-unreachable; `InvalidInput` for a payload longer than any datagram or
+    /// a peer of another family; `AddrNotAvailable` for a source that is not ours.
     pub fn udp_send(
         &mut self,
         id: UdpId,
@@ -271,7 +283,6 @@ impl HostStack {
         meta: &DatagramMeta,
         io: &mut Io<'_>,
     ) -> io::Result<()> {
-        let mtu = self.udp.mtu;
         let socket = self.udp.socket(id)?;
         if std::mem::take(&mut socket.refused) {
             return Err(io::ErrorKind::ConnectionRefused.into());
@@ -292,7 +303,7 @@ impl HostStack {
         };
         let at = header_len(dst.family());
         let len = at + udp::HEADER_LEN + payload.len();
-        if flow.dst_port == 0 || len > mtu {
+        if flow.dst_port == 0 || len - at > payload_len_max(dst.family()) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let Some(mut packet) = io.pool.lend(len, Meta::plain(PortId::LOCAL)) else {
@@ -319,7 +330,8 @@ impl HostStack {
             check => check,
         };
         datagram[6..udp::HEADER_LEN].copy_from_slice(&check.to_be_bytes());
-        io.out.push(packet);
+        let mtu = self.udp.path_mtus.to(dst, io.now);
+        self.send(packet, mtu, io);
         Ok(())
     }
 

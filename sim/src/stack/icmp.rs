@@ -6,7 +6,7 @@ use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::wire::ip::{DEFAULT_TTL, Header, header_len};
-use anyedge_net::wire::{Parsed, icmp, tcp, udp};
+use anyedge_net::wire::{Parsed, icmp, udp};
 
 const LEN_MAX_V4: usize = 576;
 const LEN_MAX_V6: usize = 1_280;
@@ -64,9 +64,9 @@ pub(super) fn refused_datagram(bytes: &[u8], parsed: &Parsed) -> Option<FlowKey>
     (is_refusal && flow.protocol == udp::PROTOCOL).then_some(flow)
 }
 
-/// The segment, as we sent it, that a "too big" is about, and the MTU that it tells.
-pub(super) fn too_big_segment(bytes: &[u8], parsed: &Parsed) -> Option<(FlowKey, u32)> {
+/// The flow, as we sent it, of the packet that a "too big" is about, and the MTU that it tells.
+pub(super) fn too_big(bytes: &[u8], parsed: &Parsed) -> Option<(FlowKey, u32)> {
     let mtu = icmp::too_big_mtu(bytes, parsed)?;
     let flow = icmp::quoted_flow(icmp::quoted(bytes, parsed)?)?;
-    (flow.protocol == tcp::PROTOCOL).then_some((flow, mtu))
+    Some((flow, mtu))
 }

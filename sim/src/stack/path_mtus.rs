@@ -1,7 +1,7 @@
 //! Path MTUs that a host has learned from "too big" errors, by destination.
 //!
 //! Only a smaller MTU is believed, never one below the least that IP allows for the purpose, and not for ever: a
-//! route may change for the better. TCP asks before each pass over a connection.
+//! route may change for the better. TCP asks before each pass over a connection, UDP before each datagram.
 //! References: RFC 1191 §6.3 (aging, 10 minutes), RFC 8201 §4 (IPv6: never below 1,280), Linux's `min_pmtu` (552).
 
 use core::time::Duration;

@@ -34,7 +34,7 @@ impl World {
                 .let_go(&mut entry.forwarder, reason, &mut self.out);
         }
         for entry in &mut self.hosts {
-            entry.stack.crash(self.out.pool_mut());
+            entry.crash(DropReason::RunEnded, self.out.pool_mut());
         }
         self.assert_conserved();
     }

@@ -33,7 +33,7 @@ impl World {
             Act::NodeDown(node, reason) => self.stop_node(node, reason),
             Act::NodeUp(node) => self.start_node(node),
             Act::HostDown(host) => {
-                self.hosts[host.index()].stack.crash(self.out.pool_mut());
+                self.hosts[host.index()].crash(DropReason::HostDown, self.out.pool_mut());
                 self.power.push((host, Power::Off));
             }
             Act::HostUp(host) => self.power.push((host, Power::On)),

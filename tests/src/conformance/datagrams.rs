@@ -12,6 +12,8 @@ use super::{Finding, Pair};
 /// More than any socket keeps.
 const FLOOD: u32 = 3_000;
 const TRIES: usize = 5;
+/// What the largest datagram over IPv4 carries; over IPv6 it is 20 bytes more.
+const LARGEST: usize = 65_507;
 
 /// A socket on each machine, `a`'s first.
 fn sockets<H: Host>(pair: &Pair<H>) -> Result<(H::Udp, H::Udp), String> {
@@ -86,6 +88,25 @@ pub(super) async fn a_datagram_larger_than_a_packet_arrives<H: Host>(pair: Pair<
     let (len, _) = received(&pair, &far, &mut into).await?;
     let intact = into[..len.min(5_000)].iter().all(|byte| *byte == 7);
     same("length, and whether intact", (len, intact), (4_000, true))
+}
+
+pub(super) async fn the_largest_datagram_arrives_and_a_larger_one_is_refused<H: Host>(
+    pair: Pair<H>,
+) -> Finding {
+    let (near, far) = sockets(&pair)?;
+    let to = DatagramMeta::to(far.local_addr());
+    let sent: Vec<u8> = (0..LARGEST).map(|at| (at * 31 + at / 251) as u8).collect();
+    works("sending the largest", near.send(&sent, to))?;
+    let mut into = vec![0; LARGEST + 1];
+    let (len, _) = received(&pair, &far, &mut into).await?;
+    let intact = into[..len] == sent[..];
+    same("length, and whether intact", (len, intact), (LARGEST, true))?;
+    let larger = near.send(&[0; 1 << 16], to);
+    same(
+        "sending more than any datagram holds",
+        larger.is_err(),
+        true,
+    )
 }
 
 /// A socket of `a` that has sent to a port of `b` where nobody is, and a live one of `b`.

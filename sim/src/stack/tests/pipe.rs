@@ -41,6 +41,8 @@ pub(super) struct Pipe {
     pub(super) digest: u64,
     pub(super) delivered: u64,
     pub(super) drops: Vec<DropReason>,
+    /// Fragments that wait at a host.
+    pub(super) held: usize,
     rng: Rng,
     queue: BTreeMap<(Instant, u64), Event>,
     scheduled: u64,
@@ -93,6 +95,7 @@ impl Pipe {
             digest: 0,
             delivered: 0,
             drops: Vec::new(),
+            held: 0,
             queue: BTreeMap::new(),
             scheduled: 0,
         }
@@ -162,7 +165,14 @@ impl Pipe {
         }
         match self.with(host, |stack, io| stack.handle_packet(packet, io)) {
             Outcome::Delivered => {}
+            Outcome::Held => self.held += 1,
             Outcome::Dropped(reason) => self.drops.push(reason),
+        }
+        for outcome in self.hosts[host].ended().drain(..) {
+            self.held -= 1;
+            if let Outcome::Dropped(reason) = outcome {
+                self.drops.push(reason);
+            }
         }
     }
 
@@ -274,7 +284,7 @@ impl Pipe {
             }
         }
         for host in &mut self.hosts {
-            host.crash(&mut self.pool);
+            host.crash(DropReason::RunEnded, &mut self.pool);
         }
         assert_eq!(self.pool.loaned(), 0, "slots are missing");
     }

@@ -431,7 +431,7 @@ fn a_crash_is_silent_and_leaves_handles_that_find_nothing() {
     let mut pipe = Pipe::new(1);
     let [client, server] = pipe.establish();
     let mut pool = Pool::new(1);
-    pipe.hosts[SERVER].crash(&mut pool);
+    pipe.hosts[SERVER].crash(DropReason::HostDown, &mut pool);
     pipe.run_for(Duration::from_millis(100));
     assert_eq!(kind(pipe.read(SERVER, server)), ErrorKind::NotConnected);
     pipe.release(SERVER, server);

@@ -13,14 +13,14 @@ use anyedge_net::wire;
 use super::super::UdpId;
 use super::pipe::*;
 
-fn bind(pipe: &mut Pipe, host: usize, local: &str) -> UdpId {
+pub(super) fn bind(pipe: &mut Pipe, host: usize, local: &str) -> UdpId {
     pipe.hosts[host]
         .udp_bind(addr(local))
         .expect("the port is free")
         .0
 }
 
-fn send(
+pub(super) fn send(
     pipe: &mut Pipe,
     host: usize,
     socket: UdpId,
@@ -33,7 +33,12 @@ fn send(
 
 type Received = std::io::Result<(Vec<u8>, usize, DatagramMeta)>;
 
-fn poll_recv(pipe: &mut Pipe, host: usize, socket: UdpId, room: usize) -> Poll<Received> {
+pub(super) fn poll_recv(
+    pipe: &mut Pipe,
+    host: usize,
+    socket: UdpId,
+    room: usize,
+) -> Poll<Received> {
     let mut into = vec![0; room];
     let polled = pipe.with(host, |stack, io| {
         stack.udp_poll_recv(socket, &context(), &mut into, io.pool)
@@ -148,7 +153,7 @@ fn datagrams_that_cannot_be_sent_are_errors() {
     let mut pipe = Pipe::new(1);
     let tick = bind(&mut pipe, CLIENT, "10.0.0.1:0");
     for (len, to) in [
-        (1_473, "10.0.0.2:7"),
+        (65_508, "10.0.0.2:7"),
         (1, "[2001:db8::2]:7"),
         (1, "10.0.0.2:0"),
     ] {

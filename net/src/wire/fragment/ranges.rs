@@ -9,7 +9,7 @@ const RANGES_MAX: usize = 32;
 
 /// The bytes that have come.
 #[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Ranges {
+pub struct Ranges {
     /// From and to, the end not included; sorted.
     ranges: [(u32, u32); RANGES_MAX],
     count: usize,
@@ -19,7 +19,7 @@ pub(super) struct Ranges {
 
 /// What a fragment is to those before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Added {
+pub enum Added {
     /// All of it had been missing.
     Fresh,
     /// All of it had come.
@@ -30,7 +30,7 @@ pub(super) enum Added {
 
 impl Ranges {
     /// Adds a fragment of `len` bytes at `offset`; `more` if it is not the last.
-    pub(super) fn add(&mut self, offset: u16, len: u16, more: bool) -> Added {
+    pub fn add(&mut self, offset: u16, len: u16, more: bool) -> Added {
         let (from, to) = (u32::from(offset), u32::from(offset) + u32::from(len));
         let ranges = &self.ranges[..self.count];
         if ranges.iter().any(|range| range.0 <= from && to <= range.1) {
@@ -57,7 +57,7 @@ impl Ranges {
     }
 
     /// Whether all bytes have come.
-    pub(super) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         self.count == 1 && self.ranges[0].0 == 0 && self.end == Some(self.ranges[0].1)
     }
 

@@ -1,0 +1,73 @@
+//! A host of the world: its transport, where it hangs, and what became of the packets that reached it.
+//!
+//! Invariant: `received` and `dropped` together count each packet once that the host was handed, but for fragments
+//! that still wait in its transport.
+
+use anyedge_net::drop_reason::{DropCounts, DropReason};
+use anyedge_net::id::NodeId;
+use anyedge_net::packet::Pool;
+
+use crate::internet::PopulationId;
+use crate::order::Source;
+use crate::stack::{HostStack, Outcome};
+
+/// What a host hangs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Attachment {
+    /// A client of this population.
+    Client(PopulationId),
+    /// The backend beside this node's vSwitch.
+    Backend(NodeId),
+}
+
+/// A host: its transport and its accounts.
+pub(crate) struct HostEntry {
+    pub(crate) stack: HostStack,
+    pub(crate) source: Source,
+    pub(crate) attachment: Attachment,
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) dropped: DropCounts,
+    pub(super) touched: bool,
+}
+
+impl HostEntry {
+    pub(crate) fn new(stack: HostStack, source: Source, attachment: Attachment) -> HostEntry {
+        HostEntry {
+            stack,
+            source,
+            attachment,
+            sent: 0,
+            received: 0,
+            dropped: DropCounts::default(),
+            touched: false,
+        }
+    }
+
+    /// The machine stops: what it had is gone.
+    pub(crate) fn crash(&mut self, reason: DropReason, pool: &mut Pool) {
+        self.stack.crash(reason, pool);
+        self.count_ended();
+    }
+
+    /// A packet came and ended so, and with it others may have.
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        self.count_one(outcome);
+        self.count_ended();
+    }
+
+    fn count_one(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Delivered => self.received += 1,
+            Outcome::Held => {}
+            Outcome::Dropped(reason) => self.dropped.add(reason),
+        }
+    }
+
+    /// Counts fragments that had waited at the host.
+    fn count_ended(&mut self) {
+        while let Some(outcome) = self.stack.ended().pop() {
+            self.count_one(outcome);
+        }
+    }
+}
