@@ -71,6 +71,9 @@ struct Plans {
     vips: Vec<VipPlan>,
 }
 
+/// A target's place: load balancer, listener, address and port.
+type Place = (String, String, Address, u16);
+
 /// Collects plans and publishes them as tables.
 #[derive(Clone, Debug)]
 pub struct TableAuthor {
@@ -82,6 +85,7 @@ pub struct TableAuthor {
     parts: Parts,
     draining: BTreeSet<String>,
     draining_paths: BTreeSet<String>,
+    unbound: BTreeSet<Place>,
     slot_settle: Duration,
     slot_books: SlotBooks,
     last: Option<Arc<RouteTable>>,
@@ -99,6 +103,7 @@ impl TableAuthor {
             parts: Parts::default(),
             draining: BTreeSet::new(),
             draining_paths: BTreeSet::new(),
+            unbound: BTreeSet::new(),
             slot_settle: SLOT_SETTLE,
             slot_books: SlotBooks::default(),
             last: None,
@@ -173,6 +178,27 @@ impl TableAuthor {
             return Err(AuthorError::WeightTooHigh { target, weight });
         }
         target.weight = weight;
+        Ok(())
+    }
+
+    /// Takes the target at `address` and `port` out of a listener or puts it back, from the next publication on.
+    ///
+    /// # Errors
+    /// [`AuthorError::Unknown`] when there is no such load balancer, listener or target.
+    pub fn set_bound(
+        &mut self,
+        clb: &str,
+        listener: &str,
+        (address, port): (Address, u16),
+        bound: bool,
+    ) -> Result<(), AuthorError> {
+        self.target_mut(clb, listener, address, port)?;
+        let place = (clb.to_owned(), listener.to_owned(), address, port);
+        if bound {
+            self.unbound.remove(&place);
+        } else {
+            self.unbound.insert(place);
+        }
         Ok(())
     }
 
@@ -301,7 +327,7 @@ impl TableAuthor {
         port: u16,
     ) -> Result<&mut TargetPlan, AuthorError> {
         let unknown = |kind: &'static str, name: &dyn core::fmt::Display| {
-            unknown("a change of weight", kind, name)
+            unknown("a change of a target", kind, name)
         };
         let has_name = |plan: &&mut ClbPlan| plan.name == clb;
         let plan = self

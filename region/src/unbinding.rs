@@ -2,7 +2,8 @@
 //!
 //! Derived from two versions of the routes that follow one another: a target that the older one had in a listener
 //! and the newer one has not is unbound, at once or after the load balancer's drain. One that is bound again in
-//! the meantime is forgotten here, and its flows go on. A listener that is gone as a whole unbinds nothing.
+//! the meantime is forgotten here, and its flows go on. A listener that is gone unbinds all its targets; a load
+//! balancer that is gone as a whole unbinds nothing.
 //!
 //! Invariant: `due_at` is the earliest instant of all that are pending.
 
@@ -158,13 +159,12 @@ impl Unbinding {
             rst: clb.rst_on_unbind,
         };
         for before in &was.listeners {
-            let Some(listener) = listener(clb, before.protocol, before.port) else {
-                continue;
-            };
-            if Arc::ptr_eq(before, listener) {
+            let after = listener(clb, before.protocol, before.port);
+            if after.is_some_and(|after| Arc::ptr_eq(before, after)) {
                 continue;
             }
-            let bound: BTreeSet<(Address, u16)> = places(listener).collect();
+            let after = after.into_iter().flat_map(|after| places(after));
+            let bound: BTreeSet<(Address, u16)> = after.collect();
             for (target, target_port) in places(before).filter(|place| !bound.contains(place)) {
                 let binding = Binding {
                     clb: id,

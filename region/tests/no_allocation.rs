@@ -17,6 +17,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::{PortId, PortKind};
 use anyedge_net::rng::Seed;
+use anyedge_net::route_table::HealthCheck;
 use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
@@ -48,7 +49,8 @@ struct Chain {
 }
 
 impl Chain {
-    fn new() -> Chain {
+    /// With or without checks of the targets of TCP listeners.
+    fn new(checked: bool) -> Chain {
         let limits = Limits { flows_max: 8_192 };
         let mut chain = Chain {
             clb_node: ClbNode::new(CLB_NODE_NAME, limits, Seed(7)),
@@ -63,6 +65,9 @@ impl Chain {
         let mut table = routes();
         for listener in &mut table.clbs[0].listeners {
             Arc::make_mut(listener).targets = targets([10, 0]);
+            if checked && listener.protocol == tcp::PROTOCOL {
+                Arc::make_mut(listener).health = Some(HealthCheck::default());
+            }
             if listener.protocol == udp::PROTOCOL {
                 Arc::make_mut(listener).scheduler = maglev(&targets([10, 0]));
             }
@@ -91,6 +96,11 @@ impl Chain {
     /// Sends the batch through both nodes to the backend, and the backend's answers back.
     fn run(&mut self) {
         self.clb_node_takes();
+        self.deliver();
+    }
+
+    /// Brings what the CLB node sent to the backend, and the answers back.
+    fn deliver(&mut self) {
         self.take_for(Some(WEB_1), |packet| {
             packet.meta = tunnel(TO_WEB_1, CLB_NODE)
         });
@@ -101,8 +111,16 @@ impl Chain {
             packet.meta = tunnel(TO_WEB_1, WEB_1)
         });
         self.clb_node_takes();
-        self.take_for(Some(WEB_1), |_| {});
-        assert!(self.batch.is_empty(), "what the clients get goes to tokyo");
+        self.take_for(Some(WEB_1), |packet| {
+            packet.meta = tunnel(TO_WEB_1, CLB_NODE)
+        });
+        // What the clients get goes to tokyo; the resets that end checks go to the backend, which says no more.
+        if !self.batch.is_empty() {
+            self.vswitch_takes();
+            while let Some(packet) = self.out.sent_mut().pop() {
+                self.out.pool_mut().take_back(packet);
+            }
+        }
     }
 
     fn clb_node_takes(&mut self) {
@@ -149,6 +167,7 @@ impl Chain {
         {
             self.ledgers[1].timeout(&mut self.vswitch, self.now, &mut self.out);
         }
+        self.deliver();
     }
 
     fn packets(&self) -> u64 {
@@ -180,6 +199,9 @@ fn answer(packet: &mut Packet) {
     let is_syn = bytes.get(l4 + 13).is_some_and(|flags| *flags == tcp::SYN);
     if is_syn {
         bytes[l4 + 13] |= tcp::ACK;
+        let numbers = bytes[l4 + 4..l4 + 12].first_chunk().expect("eight bytes");
+        let next = (u64::from_be_bytes(*numbers) >> 32) as u32 + 1;
+        bytes[l4 + 8..l4 + 12].copy_from_slice(&next.to_be_bytes());
     }
 }
 
@@ -239,9 +261,16 @@ fn step(chain: &mut Chain, scripts: &[[Vec<u8>; 4]], step: usize) {
 }
 
 #[test]
-fn a_million_packets_ask_for_no_memory() {
+fn a_million_packets_ask_for_no_memory_with_checks_of_targets_and_without() {
+    assert_eq!(a_million_packets(false), 0);
+    let answers = a_million_packets(true);
+    assert!(answers > 200, "checks were answered: {answers}");
+}
+
+/// Returns how many checks were answered.
+fn a_million_packets(checked: bool) -> u64 {
     let scripts = scripts();
-    let mut chain = Chain::new();
+    let mut chain = Chain::new(checked);
     for round in 0..8 {
         step(&mut chain, &scripts, round);
     }
@@ -272,4 +301,5 @@ fn a_million_packets_ask_for_no_memory() {
         "the vSwitch passes all that the CLB node passes"
     );
     assert_eq!(chain.out.pool().loaned(), 0);
+    chain.ledgers[0].dropped.of(DropReason::HealthCheck)
 }

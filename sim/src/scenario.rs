@@ -132,6 +132,10 @@ fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
         (Struck::Host { targets, .. }, FaultVerb::Weight(weight)) => {
             order(weighing(targets, *weight), Order::Targets(targets.clone()))
         }
+        (Struck::Host { targets, .. }, FaultVerb::Unbind) => order(
+            Order::Bound(targets.clone(), false),
+            Order::Bound(targets.clone(), true),
+        ),
         (Struck::ClbNode(_), FaultVerb::Weight(weight)) => {
             let of = |weight| Order::NodeWeight(fault.object.clone(), weight);
             order(of(*weight), of(NODE_WEIGHT))

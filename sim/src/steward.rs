@@ -32,6 +32,8 @@ pub(crate) enum Order {
     PathDraining(String, bool),
     /// Weights of targets.
     Targets(Vec<TargetWeight>),
+    /// Whether targets are in their listeners.
+    Bound(Vec<TargetWeight>, bool),
 }
 
 /// The weight of one target of one listener.
@@ -138,6 +140,10 @@ impl Steward {
                 let TargetWeight { clb, listener, .. } = target;
                 self.author
                     .set_weight(clb, listener, target.target, target.weight)
+            }),
+            Order::Bound(targets, bound) => targets.iter().try_for_each(|target| {
+                let TargetWeight { clb, listener, .. } = target;
+                self.author.set_bound(clb, listener, target.target, *bound)
             }),
         }
     }

@@ -18,8 +18,8 @@ mod objects;
 pub use degrade::Degrade;
 pub(crate) use objects::Objects;
 
-const VERBS: [&str; 8] = [
-    "down", "degrade", "hang", "drain", "withdraw", "add", "weight", "stale",
+const VERBS: [&str; 9] = [
+    "down", "degrade", "hang", "drain", "withdraw", "add", "weight", "unbind", "stale",
 ];
 /// Verbs that the format knows and that cannot be run yet.
 const PLANNED: [&str; 5] = ["cut", "lose", "pause", "slow", "partition"];
@@ -56,6 +56,8 @@ pub enum FaultVerb {
     Add,
     /// The targets of a host, or a CLB node, get that weight, 0 to 100.
     Weight(u8),
+    /// The targets of a host leave their listeners.
+    Unbind,
     /// A POP, a CLB node or a host gets no new route table.
     Stale,
 }
@@ -72,6 +74,7 @@ impl fmt::Display for Fault {
             FaultVerb::Drain => write!(f, "drain {object}"),
             FaultVerb::Withdraw => write!(f, "withdraw {object}"),
             FaultVerb::Add => write!(f, "add {object}"),
+            FaultVerb::Unbind => write!(f, "unbind {object}"),
             FaultVerb::Stale => write!(f, "stale {object}"),
         }
     }
@@ -96,6 +99,7 @@ impl Fault {
             FaultVerb::Withdraw => format!("announce {object}"),
             FaultVerb::Add => format!("remove {object}"),
             FaultVerb::Weight(_) => format!("reweight {object}"),
+            FaultVerb::Unbind => format!("bind {object}"),
             FaultVerb::Stale => format!("refresh {object}"),
         }
     }
@@ -110,6 +114,7 @@ impl Fault {
             FaultVerb::Withdraw => "withdrawn",
             FaultVerb::Add => "there",
             FaultVerb::Weight(_) => "re-weighted",
+            FaultVerb::Unbind => "unbound",
             FaultVerb::Stale => "stale",
         }
     }
@@ -190,6 +195,7 @@ fn read_verb(
         }
         "degrade" => return degrade::read(reader, objects),
         "hang" => (FaultVerb::Hang, plain(reader, Kind::Host)),
+        "unbind" => (FaultVerb::Unbind, plain(reader, Kind::Host)),
         "drain" => {
             let kinds = [Kind::Pop, Kind::Link, Kind::Host];
             (FaultVerb::Drain, nodes(reader, &kinds))

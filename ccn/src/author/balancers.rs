@@ -18,8 +18,8 @@ use super::membership::{Membership, Parts};
 use super::plan::{ClbPlan, ListenerPlan, SchedulerPlan, TargetPlan, VipPlan};
 use super::roll::{Named, Object, Roll};
 use super::{
-    CLBS_MAX, DRAIN_MAX, INNER_MTU_MIN_V6, PLACES_PER_TARGET, TARGETS_MAX, TableAuthor, VIPS_MAX,
-    WEIGHT_MAX,
+    CLBS_MAX, DRAIN_MAX, INNER_MTU_MIN_V6, PLACES_PER_TARGET, Place, TARGETS_MAX, TableAuthor,
+    VIPS_MAX, WEIGHT_MAX,
 };
 
 impl Named for ClbPlan {
@@ -52,7 +52,7 @@ pub(super) fn balance(
     let roll = Roll::new("load balancer", plans.clbs.iter().collect(), CLBS_MAX)?;
     let clb = |plan: &&ClbPlan| {
         let before = last.and_then(|table| table.clbs.iter().find(|clb| clb.name == plan.name));
-        clb(plan, ground, before)
+        clb(plan, ground, &author.unbound, before)
     };
     let mut clbs = roll
         .entries()
@@ -64,7 +64,12 @@ pub(super) fn balance(
 }
 
 /// The load balancer of `plan`; its `inner_mtu` covers the region and not yet the backbone.
-fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, AuthorError> {
+fn clb(
+    plan: &ClbPlan,
+    ground: &Ground,
+    unbound: &BTreeSet<Place>,
+    before: Option<&Clb>,
+) -> Result<Clb, AuthorError> {
     let region = ground.region(&plan.region, &Object("load balancer", &plan.name))?;
     check_drain(plan)?;
     let roll = Roll::new(
@@ -87,7 +92,11 @@ fn clb(plan: &ClbPlan, ground: &Ground, before: Option<&Clb>) -> Result<Clb, Aut
             );
             return Err(AuthorError::Duplicate { object });
         }
-        let targets = targets(wanted, &object, region, ground)?;
+        let mut targets = targets(wanted, &object, region, ground)?;
+        targets.retain(|target| {
+            let names = (plan.name.clone(), wanted.name.clone());
+            !unbound.contains(&(names.0, names.1, target.address, target.port))
+        });
         for target in &targets {
             let mtu = ground.reach().host_mtu(target.host);
             inner_mtu = inner_mtu.min(mtu.ok_or_else(|| no_path_to_host(target, &object, ground))?);

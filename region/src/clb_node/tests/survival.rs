@@ -4,6 +4,7 @@ mod changes;
 mod messages;
 mod properties;
 mod stories;
+mod unbind;
 
 use std::sync::Arc;
 

@@ -207,3 +207,82 @@ fn ten_thousand_flows_are_cut_in_bounded_steps_and_those_that_speak_at_once() {
     let sent: usize = steps.iter().map(|step| resets(step).len()).sum();
     assert_eq!(sent + 2, 2 * FLOWS as usize);
 }
+
+#[test]
+fn a_listener_that_is_gone_cuts_its_flows_as_its_targets_would() {
+    let mut node = node();
+    let (web, tick) = (
+        web_flow(1),
+        client_flow(Family::V4, udp::PROTOCOL, TICK_PORT, 1),
+    );
+    let target = speak(&mut node, web);
+    let tick_target = node.open(tick);
+    let outcome = node.apply(without(None, |table| {
+        table.clbs[0].listeners.remove(0);
+        table.clbs[0].listeners[1] = Arc::clone(&routes().clbs[0].listeners[2]);
+    }));
+    let to_target = answer_flow(&web, target, 8_080).reversed();
+    assert_eq!(
+        resets(&outcome),
+        [
+            (web.reversed(), 4_004, TOKYO),
+            (to_target, 1_006, host_of(target))
+        ]
+    );
+    assert!(outcome.events.contains(&ended(web, FlowEnd::Unbound)));
+    assert_eq!(
+        target_of(&node.client_sends(&tick, &datagram(tick, b"tick"))),
+        tick_target,
+        "flows of other listeners go on"
+    );
+    node.apply(routes());
+    node.establish(web);
+}
+
+#[test]
+fn a_listener_that_is_gone_drains_and_one_that_returns_keeps_its_flows() {
+    let drain = |table: &mut RouteTable| table.clbs[0].unbind_drain = Some(secs(30));
+    let gone = || {
+        without(None, |table| {
+            drain(table);
+            table.clbs[0].listeners.remove(0);
+        })
+    };
+    let mut node = node_with(without(None, drain));
+    let flow = web_flow(1);
+    let target = speak(&mut node, flow);
+    assert_eq!(resets(&node.apply(gone())), []);
+    assert_eq!(target_of(&node.say(flow, tcp::ACK)), target);
+    node.pass(secs(20));
+    node.apply(without(None, drain));
+    assert_eq!(resets(&node.pass(secs(20))), []);
+    assert_eq!(target_of(&node.say(flow, tcp::ACK)), target);
+    node.apply(gone());
+    assert_eq!(resets(&node.pass(secs(30))).len(), 2);
+}
+
+#[test]
+fn a_target_bound_again_during_the_walk_keeps_the_flows_that_were_not_reached() {
+    const FLOWS: u32 = 4 * CUTS_PER_STEP_MAX;
+    let calm = |gone| without(gone, |table| table.mechanisms.syn_gate = false);
+    let limits = Limits { flows_max: 4_096 };
+    let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), calm(None));
+    let flows: Vec<FlowKey> = (0..FLOWS).map(web_flow).collect();
+    let mut of_web_1 = Vec::new();
+    for flow in &flows {
+        if host_of(speak(&mut node, *flow)) == WEB_1 {
+            of_web_1.push(*flow);
+        }
+    }
+    assert_eq!(of_web_1.len() as u32, 2 * CUTS_PER_STEP_MAX);
+    let first = node.apply(calm(Some(WEB_1)));
+    assert_eq!(resets(&first).len() as u32, 2 * CUTS_PER_STEP_MAX);
+    node.apply(calm(None));
+    assert_eq!(resets(&node.pass(CUT_EVERY * 10)), []);
+    assert_eq!(node.forwarder.flows() as u32, FLOWS - CUTS_PER_STEP_MAX);
+    let last = of_web_1[of_web_1.len() - 1];
+    assert_eq!(host_of(target_of(&node.say(last, tcp::ACK))), WEB_1);
+    let again = node.apply(calm(Some(WEB_1)));
+    assert_eq!(resets(&again).len() as u32, 2 * CUTS_PER_STEP_MAX);
+    assert_eq!(node.forwarder.flows() as u32, FLOWS - 2 * CUTS_PER_STEP_MAX);
+}
