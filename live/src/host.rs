@@ -1,15 +1,18 @@
-//! [`Host`] on this machine: tokio for time and tasks, the kernel for TCP and UDP.
+//! [`Host`] on this machine: tokio for time and tasks, the kernel for TCP, UDP and files.
 //!
 //! The same load clients and backends that run in the simulator run here. The runtime is the caller's; sockets belong
 //! to the namespace of the thread that makes them, so a host inside a namespace needs a runtime whose threads entered
 //! it. Randomness is seeded by the host's name as in the simulator, which keeps arrival times comparable.
 
+mod files;
 mod tcp;
 mod udp;
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyedge_net::host::Host;
@@ -17,6 +20,8 @@ use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::time::Instant;
 use tokio::runtime::Handle;
 
+use self::files::Folder;
+pub use self::files::KernelFile;
 pub use self::tcp::{KernelListener, KernelTcp};
 pub use self::udp::KernelUdp;
 use crate::dataplane::clock::{Clock, MonotonicClock};
@@ -33,6 +38,7 @@ struct Shared {
     clock: MonotonicClock,
     seed: Seed,
     runtime: Handle,
+    folder: Option<Folder>,
 }
 
 impl LiveHost {
@@ -45,8 +51,32 @@ impl LiveHost {
                 clock,
                 seed,
                 runtime,
+                folder: None,
             }),
         }
+    }
+
+    /// The same host with its files in `directory`, which is made if need be and belongs to it alone.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn with_files_in(self, directory: &Path) -> io::Result<Self> {
+        let old = &self.shared;
+        let shared = Shared {
+            name: old.name.clone(),
+            clock: old.clock,
+            seed: old.seed,
+            runtime: old.runtime.clone(),
+            folder: Some(Folder::open(directory)?),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    fn folder(&self) -> io::Result<&Folder> {
+        let folder = self.shared.folder.as_ref();
+        folder.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -54,6 +84,7 @@ impl Host for LiveHost {
     type Tcp = KernelTcp;
     type Listener = KernelListener;
     type Udp = KernelUdp;
+    type File = KernelFile;
 
     fn name(&self) -> &str {
         &self.shared.name
@@ -93,5 +124,34 @@ impl Host for LiveHost {
     fn udp_bind(&self, local: SocketAddr) -> io::Result<KernelUdp> {
         let _inside = self.shared.runtime.enter();
         KernelUdp::bind(local)
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<KernelFile> {
+        self.folder()?.open_file(name)
+    }
+
+    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
+        self.folder()?.rename_file(from, to)
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        self.folder()?.remove_file(name)
+    }
+
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        let job = self.shared.runtime.spawn_blocking(work);
+        async {
+            match job.await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // The runtime ends, and with it whoever waits here.
+                    Err(_) => pending().await,
+                },
+            }
+        }
     }
 }

@@ -9,6 +9,8 @@
 //! A stream's `poll_close` sends FIN and leaves reading open (half-close). Dropping a stream closes it;
 //! with unread data it resets (RFC 9293 §3.6.1 and what Linux does).
 
+mod durable_file;
+
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::task::{Context, Poll};
@@ -19,7 +21,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::rng::Rng;
 use crate::time::Instant;
 
-/// A machine with a clock, timers, tasks, randomness, TCP and UDP. Cloning gives another handle to it.
+pub use durable_file::{DurableFile, NAME_BYTES_MAX, check_name};
+
+/// A machine with a clock, timers, tasks, randomness, TCP, UDP and a disk. Cloning gives another handle to it.
 pub trait Host: Clone + Send + Sync + 'static {
     /// A TCP connection.
     type Tcp: TcpStream;
@@ -27,6 +31,8 @@ pub trait Host: Clone + Send + Sync + 'static {
     type Listener: TcpListener<Stream = Self::Tcp>;
     /// A UDP socket.
     type Udp: UdpSocket;
+    /// A file that outlives crashes.
+    type File: DurableFile;
 
     /// The host's own name, such as `client.osaka` or `host.web-1`.
     fn name(&self) -> &str;
@@ -58,6 +64,23 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// Binds a UDP socket (port 0: any).
     fn udp_bind(&self, local: SocketAddr) -> io::Result<Self::Udp>;
+
+    /// Opens the file `name`, which is made when there is none. `InvalidInput` for what [`check_name`]
+    /// refuses, `ResourceBusy` when the file is open already, `Unsupported` on a host without a disk.
+    fn open_file(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Gives the file `from` the name `to`; a file that had that name is gone. All of it or nothing of it
+    /// outlives a crash. `NotFound` when there is no `from`.
+    fn rename_file(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes the file `name`. `NotFound` when there is none.
+    fn remove_file(&self, name: &str) -> io::Result<()>;
+
+    /// Runs `work`, which may block its thread as files do, and gives what it returns when it is done.
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static;
 }
 
 /// A TCP connection of a [`Host`].

@@ -35,6 +35,7 @@ impl Seed {
 }
 
 /// One stream of randomness.
+#[derive(Debug)]
 pub struct Rng(ChaCha8Rng);
 
 impl Rng {

@@ -1,4 +1,4 @@
-//! A simulated machine as services see it: the `Host` contract over the world's clock, tasks and transports.
+//! A simulated machine as services see it: the `Host` contract over the world's clock, tasks, transports and disks.
 //!
 //! Everything here is a handle: the world behind its lock, and an id with a generation. A call locks the
 //! world, acts on one host's transport, and returns; nothing is kept borrowed, so handles are `Send` and
@@ -6,6 +6,7 @@
 //!
 //! Invariant: no service code and no destructor of it runs while the world is locked.
 
+mod files;
 mod sleep;
 mod tcp;
 mod udp;
@@ -19,6 +20,7 @@ use anyedge_net::host::Host;
 use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
 
+use crate::disk::DiskFile;
 use crate::executor::{Handle, HostId};
 use crate::stack::{HostStack, Io};
 use crate::world::World;
@@ -74,6 +76,7 @@ impl Host for SimHost {
     type Tcp = SimTcpStream;
     type Listener = SimListener;
     type Udp = SimUdpSocket;
+    type File = DiskFile;
 
     fn name(&self) -> &str {
         &self.name
@@ -111,6 +114,25 @@ impl Host for SimHost {
     fn udp_bind(&self, local: SocketAddr) -> io::Result<SimUdpSocket> {
         let (id, local) = self.with(|stack, _| stack.udp_bind(local))?;
         Ok(SimUdpSocket::new(&self.shared, self.id, id, local))
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<DiskFile> {
+        self.disk().open_file(name)
+    }
+
+    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk().rename_file(from, to)
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        self.disk().remove_file(name)
+    }
+
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        self.after_the_disk(work)
     }
 }
 

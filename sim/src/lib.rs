@@ -9,6 +9,7 @@
 mod budget;
 mod build;
 pub mod digest;
+pub mod disk;
 pub mod executor;
 mod findings;
 pub mod host;

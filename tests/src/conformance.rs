@@ -8,6 +8,7 @@
 
 mod datagrams;
 mod endings;
+mod files;
 mod judge;
 mod listening;
 mod machine;
@@ -105,6 +106,18 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_udp_port_in_use_is_not_given_twice,
             the_families_have_ports_of_their_own,
             a_peer_of_the_other_family_is_invalid;
+        files:
+            a_file_reads_as_it_was_written,
+            reading_past_the_end_is_an_error,
+            a_file_grows_with_zeros_and_is_cut,
+            a_closed_file_is_opened_again_as_it_was,
+            an_open_file_is_not_opened_twice,
+            a_renamed_file_takes_the_place_of_another,
+            a_removed_file_lives_until_it_is_closed,
+            what_is_not_there_is_not_renamed_or_removed,
+            a_name_cannot_leave_the_folder,
+            each_machine_has_files_of_its_own,
+            blocking_work_gives_its_result_while_others_go_on;
         machine:
             timers_fire_in_order_and_never_early,
             a_time_that_has_passed_is_no_wait,

@@ -6,6 +6,8 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -116,8 +118,12 @@ fn live([a_address, b_address, foreign]: [IpAddr; 3], run: fn(Pair<LiveHost>) ->
     let (silent, _waiting) = silent_listener(b_address);
     let finding = runtime.block_on(async {
         let clock = MonotonicClock::start();
-        let [a, b] =
-            ["host.a", "host.b"].map(|name| LiveHost::new(name, clock, SEED, Handle::current()));
+        let folder = Scratch::new();
+        let [a, b] = ["host.a", "host.b"].map(|name| {
+            let host = LiveHost::new(name, clock, SEED, Handle::current());
+            let host = host.with_files_in(&folder.0.join(name));
+            host.expect("a folder of its own")
+        });
         let silent = address_of(&silent);
         let pair = Pair {
             a,
@@ -130,6 +136,25 @@ fn live([a_address, b_address, foreign]: [IpAddr; 3], run: fn(Pair<LiveHost>) ->
         tokio::time::timeout(LIMIT, run(pair)).await
     });
     finding.unwrap_or_else(|_| Err("does not end".to_owned()))
+}
+
+/// A folder that goes when it is done with.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("anyedge-conformance-{}-{number}", std::process::id());
+        Scratch(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Best effort: it lies where old files are swept away.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A listener that ignores every SYN: the one connection that it lets wait is there.

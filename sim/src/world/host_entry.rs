@@ -6,7 +6,9 @@
 use anyedge_net::drop_reason::{DropCounts, DropReason};
 use anyedge_net::id::NodeId;
 use anyedge_net::packet::Pool;
+use anyedge_net::time::Instant;
 
+use crate::disk::HostDisk;
 use crate::internet::PopulationId;
 use crate::order::Source;
 use crate::stack::{HostStack, Outcome};
@@ -29,6 +31,8 @@ pub(crate) struct HostEntry {
     pub(crate) received: u64,
     pub(crate) dropped: DropCounts,
     pub(super) touched: bool,
+    /// Made when a service first asks for a file.
+    pub(crate) disk: Option<HostDisk>,
 }
 
 impl HostEntry {
@@ -41,11 +45,16 @@ impl HostEntry {
             received: 0,
             dropped: DropCounts::default(),
             touched: false,
+            disk: None,
         }
     }
 
-    /// The machine stops: what it had is gone.
+    /// The machine stops: what it had is gone, but for what its disk keeps.
     pub(crate) fn crash(&mut self, reason: DropReason, pool: &mut Pool) {
+        if let Some(own) = &mut self.disk {
+            own.disk.crash();
+            own.free_at = Instant::ZERO;
+        }
         self.stack.crash(reason, pool);
         self.count_ended();
     }

@@ -7,6 +7,7 @@
 mod tcp;
 mod udp;
 
+use core::convert::Infallible;
 use core::future::Future;
 use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
@@ -258,6 +259,7 @@ impl Host for LoopbackHost {
     type Tcp = LoopbackTcp;
     type Listener = LoopbackListener;
     type Udp = LoopbackUdp;
+    type File = Infallible;
 
     fn name(&self) -> &str {
         &self.name
@@ -298,5 +300,24 @@ impl Host for LoopbackHost {
 
     fn udp_bind(&self, local: SocketAddr) -> io::Result<LoopbackUdp> {
         udp::bind(&self.world, self.bound(local))
+    }
+
+    fn open_file(&self, _: &str) -> io::Result<Infallible> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn rename_file(&self, _: &str, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn remove_file(&self, _: &str) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        core::future::ready(work())
     }
 }
