@@ -5,7 +5,12 @@
 use std::error::Error;
 
 /// The files, from this folder.
-const FILES: &[&str] = &["anyedge/raft/v1/raft.proto"];
+const FILES: &[&str] = &[
+    "anyedge/raft/v1/raft.proto",
+    "anyedge/table/v1/object.proto",
+    "anyedge/table/v1/command.proto",
+    "anyedge/control/v1/control.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=anyedge");

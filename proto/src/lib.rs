@@ -1,6 +1,7 @@
 //! The words of the control plane: types and services generated from the .proto files beside this folder.
 //!
-//! `raft`: what controllers tell each other. Nothing here decides anything; who speaks to whom over which
+//! `raft`: what controllers tell each other; `table`: objects and commands of the route table; `control`: the API.
+//! Nothing here decides anything; who speaks to whom over which
 //! transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
 //!
 //! Generated code carries no documentation of its own: the .proto files say what each field means.
@@ -13,4 +14,30 @@
 )]
 pub mod raft {
     tonic::include_proto!("anyedge.raft.v1");
+}
+
+/// Objects and commands of the route table.
+pub mod table {
+    /// Version 1.
+    #[expect(
+        missing_docs,
+        clippy::all,
+        reason = "generated; the .proto files say what each means"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("anyedge.table.v1");
+    }
+}
+
+/// The control API.
+pub mod control {
+    /// Version 1.
+    #[expect(
+        missing_docs,
+        clippy::all,
+        reason = "generated; the .proto file says what each means"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("anyedge.control.v1");
+    }
 }
