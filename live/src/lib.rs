@@ -14,6 +14,7 @@
 pub mod backend;
 pub mod control;
 pub mod dataplane;
+mod entropy;
 pub mod host;
 pub mod lab;
 pub mod netlink;

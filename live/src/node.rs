@@ -29,6 +29,7 @@ use crate::dataplane::clock::MonotonicClock;
 use crate::dataplane::mouth::Mouth;
 use crate::dataplane::peers::own_paths;
 use crate::dataplane::{Dataplane, Ground};
+use crate::entropy;
 use crate::prefix::Prefix;
 use crate::tun::{Tun, TunPlan, host_routes};
 
@@ -90,7 +91,7 @@ pub fn run(args: &NodeArgs) -> Result<()> {
     let flows_max = usize::try_from(topology.defaults.flows_max)
         .context("more flows than memory has addresses")?;
     let limits = Limits { flows_max };
-    let seed = Seed(topology.seed);
+    let seed = entropy::seed()?;
     let place = Place {
         topology: &topology,
         table,

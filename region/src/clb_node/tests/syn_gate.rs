@@ -78,6 +78,20 @@ fn acknowledged(flow: &FlowKey, inner: &[u8]) -> u32 {
 }
 
 #[test]
+fn cookies_are_those_of_the_nodes_own_seed() {
+    let cookie = |seed| {
+        let limits = Limits {
+            flows_max: FLOWS_MAX,
+        };
+        let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, seed), routes());
+        node.flood();
+        node.challenged(web_flow(1), 1_000)
+    };
+    assert_eq!(cookie(Seed(7)), cookie(Seed(7)));
+    assert_ne!(cookie(Seed(7)), cookie(Seed(8)));
+}
+
+#[test]
 fn a_client_behind_a_shut_gate_proves_its_address_and_its_next_syn_passes() {
     for family in [Family::V4, Family::V6] {
         let mut node = small(true);
