@@ -74,14 +74,18 @@ fn clients(text: &mut String, report: &Report) {
     for client in &report.clients {
         let pop = client.pop.as_deref().unwrap_or("-");
         match client.loads.as_slice() {
-            [] | [_] => {
+            [load] if load.syns_sent.is_none() => {
                 table.add_row(row(&client.name, pop, &client.service, client.gain_assumed));
             }
             // Requests and ticks in one percentile would say nothing about either.
             several => {
                 for load in several {
                     let name = format!("{} {}", client.name, load.to);
-                    table.add_row(row(&name, pop, &load.service, client.gain_assumed));
+                    let mut cells = row(&name, pop, &load.service, client.gain_assumed);
+                    if let Some(syns) = load.syns_sent {
+                        cells[2] = format!("{syns} SYNs");
+                    }
+                    table.add_row(cells);
                 }
             }
         }

@@ -83,6 +83,13 @@ pub trait Host: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = T> + Send + 'static;
 }
 
+/// A [`Host`] that also sends packets with any source, as the machines behind a flood do. Only simulated hosts are:
+/// a lab does not spoof.
+pub trait RawHost: Host {
+    /// Sends an IP packet as it is, by the host's own way out.
+    fn send_packet(&self, packet: &[u8]);
+}
+
 /// A TCP connection of a [`Host`].
 pub trait TcpStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Our end.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyedge_net::rng::Seed;
 use anyedge_net::time::{Instant, nanos};
-use anyedge_topologies::{Client, Kind, SloOf, Topology};
+use anyedge_topologies::{Client, Kind, LoadKind, SloOf, Topology};
 use anyedge_traffic::stats::Stats;
 
 use crate::internet::{Population, SiteId};
@@ -144,6 +144,7 @@ fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
             Some(LoadReport {
                 to: format!("{}:{}", load.vip, load.listener),
                 kind: load.kind.name(),
+                syns_sent: (load.kind == LoadKind::SynFlood).then(|| stats.syns()),
                 service: Service::of(&stats, direct.as_deref()),
                 broken_flows: stats.broken_flows(),
                 gap_s: stats.longest_gap().as_secs_f64(),

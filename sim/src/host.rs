@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyedge_net::host::Host;
+use anyedge_net::host::{Host, RawHost};
 use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
 
@@ -133,6 +133,12 @@ impl Host for SimHost {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = T> + Send + 'static {
         self.after_the_disk(work)
+    }
+}
+
+impl RawHost for SimHost {
+    fn send_packet(&self, packet: &[u8]) {
+        self.with(|stack, io| stack.send_raw(packet, io));
     }
 }
 

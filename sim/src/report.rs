@@ -90,8 +90,11 @@ pub struct ClientReport {
 pub struct LoadReport {
     /// Where to: VIP and listener, such as `game:web`.
     pub to: String,
-    /// `request`, `tick`, `download`, `upload`, `idle` or `half-closed`.
+    /// `request`, `tick`, `download`, `upload`, `idle`, `half-closed` or `syn-flood`.
     pub kind: &'static str,
+    /// Of a flood, SYNs sent, which are no requests; absent for other kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syns_sent: Option<u64>,
     /// How it was served.
     #[serde(flatten)]
     pub service: Service,

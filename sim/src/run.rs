@@ -244,7 +244,7 @@ fn start_loads(
                 of: host.of,
             };
             let handle = SimHost::new(shared, host.host, &host.name);
-            clients::start(&handle, &plan, share, &account.stats)
+            clients::start_raw(&handle, &plan, share, &account.stats)
                 .expect("the file's reader checked the load");
         }
     }
@@ -296,6 +296,7 @@ fn unit(kind: anyedge_topologies::LoadKind) -> (LoadKind, u64, u32) {
             answer_bytes,
         } => (LoadKind::Request, answer_bytes, request_bytes as u32),
         FileKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
+        FileKind::SynFlood => (LoadKind::SynFlood, 0, 0),
         FileKind::Download { bytes, pace } => (LoadKind::Download { pace }, bytes, 0),
         FileKind::Upload { bytes, pace } => (LoadKind::Upload { pace }, bytes, 0),
         FileKind::HalfClosed { bytes, pace } => (LoadKind::HalfClosed { pace }, bytes, 0),

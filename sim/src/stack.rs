@@ -26,7 +26,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyedge_net::checksum;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family};
-use anyedge_net::packet::{Packet, Pool};
+use anyedge_net::packet::{Meta, Packet, Pool};
+use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{self, Parsed};
@@ -198,6 +199,14 @@ impl HostStack {
     /// What became of packets that were [`Outcome::Held`], to be taken after a packet came or the host crashed.
     pub const fn ended(&mut self) -> &mut Vec<Outcome> {
         self.fragments.ended()
+    }
+
+    /// Sends an IP packet as it is. Without a free slot in the pool it is lost silently.
+    pub fn send_raw(&mut self, packet: &[u8], io: &mut Io<'_>) {
+        match io.pool.lend_copy(packet, Meta::plain(PortId::LOCAL)) {
+            Some(packet) => io.out.push(packet),
+            None => self.unsent += 1,
+        }
     }
 
     /// Whether `address` is the host's own.

@@ -23,13 +23,14 @@ const PACE_MAX: u64 = 1 << 40;
 /// Longest silence of an idle flow.
 const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// Names of the kinds.
-const KINDS: [(&str, Word); 6] = [
+const KINDS: [(&str, Word); 7] = [
     ("request", Word::Request),
     ("tick", Word::Tick),
     ("download", Word::Download),
     ("upload", Word::Upload),
     ("idle", Word::Idle),
     ("half-closed", Word::HalfClosed),
+    ("syn-flood", Word::SynFlood),
 ];
 
 /// The file's word for a kind.
@@ -41,6 +42,7 @@ enum Word {
     Upload,
     Idle,
     HalfClosed,
+    SynFlood,
 }
 
 /// What a population sends.
@@ -108,6 +110,8 @@ pub enum LoadKind {
         /// How long it is silent.
         idle: Duration,
     },
+    /// SYNs from addresses that are nobody's, never completed: an attack.
+    SynFlood,
     /// As a download; the client closes its direction after it has asked.
     HalfClosed {
         /// Bytes of the transfer.
@@ -123,6 +127,7 @@ impl LoadKind {
     pub fn protocol(self) -> Protocol {
         match self {
             LoadKind::Request { .. }
+            | LoadKind::SynFlood
             | LoadKind::Download { .. }
             | LoadKind::Upload { .. }
             | LoadKind::Idle { .. }
@@ -141,12 +146,13 @@ impl LoadKind {
             LoadKind::Upload { .. } => "upload",
             LoadKind::Idle { .. } => "idle",
             LoadKind::HalfClosed { .. } => "half-closed",
+            LoadKind::SynFlood => "syn-flood",
         }
     }
 
     fn timeout_default(self) -> Duration {
         Duration::from_secs(match self {
-            LoadKind::Request { .. } => 5,
+            LoadKind::Request { .. } | LoadKind::SynFlood => 5,
             LoadKind::Tick { .. } => 1,
             LoadKind::Download { .. }
             | LoadKind::Upload { .. }
@@ -240,6 +246,7 @@ fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
             LoadKind::HalfClosed { bytes, pace }
         }
         Some(Word::Idle) => idle(reader),
+        Some(Word::SynFlood) => LoadKind::SynFlood,
         None => {
             for key in ["request_size", "pace", "idle"] {
                 reader.text(key);

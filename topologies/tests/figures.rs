@@ -42,7 +42,7 @@ const BACKBONE: [(&str, &str); 8] = [
     ("tokyo", "Japan East (Tokyo)"),
 ];
 /// Files whose figures are from the data.
-const SOURCED: [&str; 9] = [
+const SOURCED: [&str; 10] = [
     "global-14.toml",
     "two-pops.toml",
     "pop-down.toml",
@@ -52,6 +52,7 @@ const SOURCED: [&str; 9] = [
     "grey-link.toml",
     "pop-drain.toml",
     "region-down.toml",
+    "syn-flood.toml",
 ];
 const HONG_KONG: &str = "East Asia (Hong Kong)";
 const FIBRE_KM_PER_MS: f64 = 204.19;

@@ -8,13 +8,14 @@
 mod deadline;
 mod pacer;
 mod request_load;
+mod syn_flood;
 mod talk;
 mod tick_load;
 mod tick_window;
 
 use std::io;
 
-use anyedge_net::host::Host;
+use anyedge_net::host::{Host, RawHost};
 
 use crate::load::{Load, LoadKind, Share};
 use crate::schedule::Schedule;
@@ -22,7 +23,8 @@ use crate::stats::SharedStats;
 use pacer::Pacer;
 
 /// Starts `share` of `load` on `host` and returns; outcomes are counted in `stats`. An error is about the
-/// load itself (`InvalidInput`) or the host's socket.
+/// load itself (`InvalidInput`) or the host's socket; `Unsupported` for a flood of SYNs, which takes a
+/// [`RawHost`]: see [`start_raw`].
 pub fn start<H: Host>(host: &H, load: &Load, share: Share, stats: &SharedStats) -> io::Result<()> {
     load.check()
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -38,7 +40,28 @@ pub fn start<H: Host>(host: &H, load: &Load, share: Share, stats: &SharedStats) 
             stats.lock().judge_gaps_within_flows();
             host.spawn(request_load::run(host.clone(), load, pacer, stats.clone()));
         }
+        LoadKind::SynFlood => {
+            let reason = "a flood of SYNs needs a host that may spoof its source: only the simulator has one";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
         LoadKind::Tick => host.spawn(tick_load::run(host.clone(), load, pacer, stats.clone())?),
     }
     Ok(())
+}
+
+/// As [`start`], for a host that may also send floods of SYNs.
+pub fn start_raw<H: RawHost>(
+    host: &H,
+    load: &Load,
+    share: Share,
+    stats: &SharedStats,
+) -> io::Result<()> {
+    if load.kind == LoadKind::SynFlood {
+        load.check()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let schedule = Schedule::on(host, load, share);
+        host.spawn(syn_flood::run(host.clone(), load, schedule, stats.clone()));
+        return Ok(());
+    }
+    start(host, load, share, stats)
 }

@@ -49,6 +49,8 @@ pub enum LoadKind {
     Request,
     /// A UDP [`tick`].
     Tick,
+    /// A SYN from an address that is not its sender's, which nobody completes; sizes do not count.
+    SynFlood,
     /// A [`long_flow`]: asks once, then takes `size` bytes at the server's pace.
     Download {
         /// Bytes per second; 0: as fast as TCP goes.
@@ -72,10 +74,10 @@ pub enum LoadKind {
 }
 
 impl LoadKind {
-    /// How its long flow opens, with `bytes` to carry; `None` for requests and ticks.
+    /// How its long flow opens, with `bytes` to carry; `None` for what is no long flow.
     pub(crate) fn long_flow(self, bytes: u64) -> Option<long_flow::Header> {
         let (course, measure) = match self {
-            LoadKind::Request | LoadKind::Tick => return None,
+            LoadKind::Request | LoadKind::Tick | LoadKind::SynFlood => return None,
             LoadKind::Download { pace } => (Course::Download, pace),
             LoadKind::Upload { pace } => (Course::Upload, pace),
             LoadKind::HalfClosed { pace } => (Course::HalfClosed, pace),
@@ -181,6 +183,7 @@ impl Load {
             return Err(LoadError::InFlight);
         }
         match self.kind {
+            LoadKind::SynFlood => {}
             LoadKind::Tick => {
                 if !(tick::HEADER_BYTES as u64..=tick::TICK_BYTES_MAX as u64).contains(&self.size) {
                     return Err(LoadError::Size);

@@ -36,6 +36,7 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 pub struct Stats {
     sent: u64,
     ok: u64,
+    syns: u64,
     failed: [u64; Failure::ALL.len()],
     broken_flows: u64,
     intended: Histogram<u64>,
@@ -55,6 +56,7 @@ impl Default for Stats {
         Stats {
             sent: 0,
             ok: 0,
+            syns: 0,
             failed: [0; Failure::ALL.len()],
             broken_flows: 0,
             intended: histogram.clone(),
@@ -87,6 +89,11 @@ impl Stats {
     /// All that failed.
     pub fn failed_total(&self) -> u64 {
         self.failed.iter().sum()
+    }
+
+    /// SYNs of a flood, which are no requests and have no outcome.
+    pub const fn syns(&self) -> u64 {
+        self.syns
     }
 
     /// Those without an outcome yet.
@@ -178,6 +185,13 @@ impl Stats {
         }
     }
 
+    /// A flood sent a SYN.
+    pub(crate) const fn on_syn(&mut self) {
+        if !self.closed {
+            self.syns += 1;
+        }
+    }
+
     pub(crate) fn on_ok(&mut self, intended: Instant, started: Instant, now: Instant) {
         if self.closed {
             return;
@@ -225,6 +239,7 @@ impl Stats {
     pub fn merge(&mut self, other: &Stats) {
         self.sent += other.sent;
         self.ok += other.ok;
+        self.syns += other.syns;
         for (mine, theirs) in self.failed.iter_mut().zip(other.failed) {
             *mine += theirs;
         }

@@ -56,7 +56,7 @@ impl<H: Host> Talk<'_, H> {
         write_all(self.stream, self.opening).await?;
         let size = self.load.size;
         match self.load.kind {
-            LoadKind::Request | LoadKind::Tick => {
+            LoadKind::Request | LoadKind::Tick | LoadKind::SynFlood => {
                 self.write_padding().await?;
                 self.read_answer(0, size).await
             }

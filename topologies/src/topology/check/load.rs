@@ -4,7 +4,7 @@ use crate::book::Book;
 use crate::clb::{Clb, Listener};
 use crate::client::{Client, Family};
 use crate::diagnostic::Wrong;
-use crate::load::Load;
+use crate::load::{Load, LoadKind};
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::vip::Vip;
@@ -138,6 +138,9 @@ impl<'c> Case<'c> {
     }
 
     fn direct(&self, clb: &Clb) -> bool {
+        if self.load.kind == LoadKind::SynFlood {
+            return false;
+        }
         let has_rtt = self.client.region_rtts.contains_key(&clb.region);
         if self.load.direct_wanted == Some(true) && !has_rtt {
             let reason = format!(
