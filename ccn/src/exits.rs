@@ -31,6 +31,7 @@ use link::Tells;
 use ways::Way;
 
 pub use choice::SETTLE_AFTER;
+pub(crate) use choice::margin;
 pub use link::{Link, LinkName};
 pub use ways::DETOUR_NODES_MAX;
 
@@ -109,6 +110,9 @@ impl Exits {
         for link in &mut links {
             if let Some(known) = known.get(&link.name) {
                 (link.standing, link.is_proven) = (known.standing, known.is_proven);
+                if known.declared() == link.declared() {
+                    link.rtt = known.rtt;
+                }
             }
             link.is_up = own_paths.get(&link.path).is_some_and(|path| path.up);
         }
@@ -186,6 +190,15 @@ impl Exits {
         let link = &mut self.links[link];
         if (link.standing, link.reaches) != (standing, reaches) {
             (link.standing, link.reaches) = (standing, reaches);
+            self.is_stale = true;
+        }
+    }
+
+    /// Notes the round trip that a link is held to have. In force at the next [`Exits::refresh`].
+    pub fn set_cost(&mut self, link: usize, rtt: Duration) {
+        let link = &mut self.links[link];
+        if link.rtt != rtt {
+            link.rtt = rtt;
             self.is_stale = true;
         }
     }

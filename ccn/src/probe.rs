@@ -11,6 +11,7 @@
 pub mod message;
 
 mod heard;
+mod round_trip;
 mod session;
 
 use std::collections::BTreeMap;
@@ -91,7 +92,6 @@ impl Prober {
             .drain(..)
             .map(|watched| (watched.name.clone(), watched))
             .collect();
-        let grey_allowed = table.mechanisms.grey;
         if let Some(probing) = table.probing {
             for link in exits.links() {
                 let mut watched = before.remove(&link.name).unwrap_or_else(|| {
@@ -99,13 +99,15 @@ impl Prober {
                     let rng = self.seed.stream(&self.own_name, &purpose);
                     Watched {
                         name: link.name.clone(),
-                        session: Session::begin(now, rng, probing, link.rtt),
+                        session: Session::begin(now, rng, probing, link.declared()),
                         told_up: None,
                         told_grey: false,
                         reaches: None,
                     }
                 });
-                watched.session.retune(probing, grey_allowed);
+                watched
+                    .session
+                    .retune(probing, table.mechanisms, link.declared());
                 self.sessions.push(watched);
             }
         }
@@ -114,6 +116,11 @@ impl Prober {
             let standing = watched.map_or(Standing::Up, |watched| watched.session.standing());
             let reaches = watched.and_then(|watched| self.reaches(watched));
             exits.set_standing(index, standing, reaches);
+            let declared = exits.links()[index].declared();
+            exits.set_cost(
+                index,
+                watched.map_or(declared, |watched| watched.session.cost()),
+            );
         }
         exits.refresh(now);
         self.plan();
@@ -185,6 +192,7 @@ impl Prober {
         } = &mut self.sessions[index];
         let standing = session.standing();
         exits.set_standing(index, standing, reaches);
+        exits.set_cost(index, session.cost());
         let link = &exits.links()[index];
         let (path, peer, inner_mtu) = (link.path, link.peer, link.inner_mtu);
         let grey = matches!(standing, Standing::Grey { .. });
@@ -205,7 +213,7 @@ impl Prober {
             let message = Message {
                 revision: self.revision,
                 reaches: exits.tells(index),
-                ..session.message()
+                ..session.message(now)
             };
             let is_full = self.full_size && message.sequence.is_multiple_of(FULL_SIZE_EVERY);
             let len = if is_full { usize::from(inner_mtu) } else { 0 };

@@ -107,6 +107,8 @@ pub struct Mechanisms {
     pub grey: bool,
     /// A share of probes is as large as the largest packet of its path.
     pub full_size_probes: bool,
+    /// A path costs the round trip that probes measure, not the one that the table expects.
+    pub measured_cost: bool,
     /// A miss is answered with a RST.
     pub reset_on_miss: bool,
     /// Targets are probed, and abnormal ones get no new flow.
@@ -135,6 +137,7 @@ impl Mechanisms {
         detour: true,
         grey: true,
         full_size_probes: true,
+        measured_cost: true,
         reset_on_miss: true,
         health: true,
         fail_open: true,

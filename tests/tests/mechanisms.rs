@@ -145,7 +145,7 @@ struct Story {
     rests_on: &'static [&'static str],
 }
 
-const STORIES: [Story; 11] = [
+const STORIES: [Story; 12] = [
     Story {
         name: "a CLB node that crashes takes no flow with it",
         faults: "[[fault]]\nat = \"12s\"\ndown = \"region.home.clb-2\"",
@@ -215,6 +215,14 @@ const STORIES: [Story; 11] = [
         told_with: Mechanisms::ALL,
         ends_well: |seen| seen.ticks_failed * 100 <= seen.ticks_sent * 7,
         turn_off: |on| on.grey = false,
+        rests_on: &[],
+    },
+    Story {
+        name: "a link that gets slow is left for one that is now faster",
+        faults: "[link.west-home-north]\nbetween = [\"pop.west\", \"region.home\"]\nrtt = \"30ms\"\n[[fault]]\nat = \"4s\"\ndegrade = \"link.west-home\"\ndelay = \"150ms\"",
+        told_with: Mechanisms::ALL,
+        ends_well: |seen| seen.requests_p90_ms < 300.0,
+        turn_off: |on| on.measured_cost = false,
         rests_on: &[],
     },
     Story {

@@ -108,6 +108,7 @@ impl Exits {
         self.changes += 1;
         self.settled_at = None;
         for way in &mut self.ways {
+            way.rtt_ns = nanos(self.links[way.link].rtt).saturating_add(way.leg_ns);
             let live = way.hear(&self.links);
             if live && !way.live {
                 way.live_since = Some(now);
@@ -133,8 +134,8 @@ impl Exits {
             let due = current.map(|current| replaces_at(way, current, links));
             way.live && due.is_none_or(|due| due.is_some_and(|at| at <= now))
         };
-        // Ways stand in the order of their cost, and of equal ones the first is the least.
-        let order = |at: &usize| (rank(&ways[*at]), *at);
+        // Of equal cost is the first, by what the table says.
+        let order = |at: &usize| (rank(&ways[*at]), ways[*at].rtt_ns, *at);
         let better = (0..ways.len())
             .filter(|at| may_take(&ways[*at]))
             .min_by_key(order);
@@ -227,13 +228,18 @@ fn replaces_at(way: &Way, current: &Way, links: &[Link]) -> Option<Instant> {
         };
         return loses_less.then_some(settled_at);
     }
-    let margin = (current.rtt_ns / 10).max(nanos(MARGIN_MIN));
+    let margin = nanos(margin(Duration::from_nanos(current.rtt_ns)));
     let is_better = match (new.is_detour, old.is_detour) {
         (false, true) => true,
         (true, false) => false,
         (true, true) | (false, false) => way.rtt_ns.saturating_add(margin) <= current.rtt_ns,
     };
     is_better.then_some(settled_at)
+}
+
+/// By how much a round trip must differ from another to matter: a tenth, and a millisecond at least.
+pub(crate) fn margin(rtt: Duration) -> Duration {
+    (rtt / 10).max(MARGIN_MIN)
 }
 
 fn rank(way: &Way, links: &[Link]) -> Rank {

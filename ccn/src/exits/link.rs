@@ -28,8 +28,10 @@ pub struct Link {
     pub path: PathId,
     /// The node at its far end.
     pub peer: NodeId,
-    /// What the table expects of it.
-    pub rtt: Duration,
+    /// The round trip that the table expects of it.
+    declared: Duration,
+    /// The round trip that it is held to have: its cost.
+    pub(super) rtt: Duration,
     /// Largest inner packet that the table says it carries, in bytes.
     pub inner_mtu: u16,
     /// It is to be emptied.
@@ -58,6 +60,11 @@ pub(super) enum Tells {
 }
 
 impl Link {
+    /// The round trip that the table expects of it.
+    pub const fn declared(&self) -> Duration {
+        self.declared
+    }
+
     /// Whether it carries packets, as far as anybody knows.
     pub(super) fn is_live(&self) -> bool {
         self.is_up && self.standing != Standing::Down
@@ -95,6 +102,7 @@ pub(super) fn links(table: &RouteTable, own: NodeId) -> Vec<Link> {
                 },
                 path: id,
                 peer,
+                declared: path.rtt,
                 rtt: path.rtt,
                 inner_mtu: path.inner_mtu(),
                 is_draining: path.draining,

@@ -31,7 +31,10 @@ pub(super) struct Way {
     /// The link that it begins with.
     pub(super) link: usize,
     pub(super) exit: Exit,
+    /// What it costs: the round trip of its link, and on a detour of its second leg as the table says.
     pub(super) rtt_ns: u64,
+    /// The second leg's part of that.
+    pub(super) leg_ns: u64,
     pub(super) is_detour: bool,
     /// The bit of the link's `reaches` that says whether the second leg lives.
     pub(super) reach_bit: Option<u32>,
@@ -151,6 +154,7 @@ fn detour(
     let direct = way(table, index, link, to);
     let detour = Way {
         rtt_ns: direct.rtt_ns.saturating_add(nanos(rtt)),
+        leg_ns: nanos(rtt),
         exit: Exit {
             inner_mtu: link.inner_mtu.min(inner_mtu),
             ..direct.exit
@@ -173,7 +177,8 @@ fn way(table: &RouteTable, index: usize, link: &Link, to: NodeId) -> Way {
             peer: link.peer,
             inner_mtu: link.inner_mtu,
         },
-        rtt_ns: nanos(link.rtt),
+        rtt_ns: nanos(link.declared()),
+        leg_ns: 0,
         is_detour: false,
         reach_bit: None,
         leg_is_live: true,

@@ -1,9 +1,9 @@
 //! A probe on the wire: a BFD control packet, and behind it what it does not say.
 //!
 //! The first 24 bytes are those of RFC 5880 §4.1, without authentication, demand mode, poll or echo. Then follow
-//! 38 bytes of our own: the number of this probe; the highest number heard from the other end with the 63 before
+//! 50 bytes of our own: the number of this probe; the highest number heard from the other end with the 63 before
 //! it as a bitmap, so that both ends know the loss in each direction; whom the sender reaches directly, for
-//! detours; and the Internet checksum of it all, since tunnels over UDP have none. All of it is in network byte
+//! detours; times that tell the round trip; and the Internet checksum of it all, since tunnels over UDP have none. All of it is in network byte
 //! order. docs/paths.md has the layout as a table.
 //!
 //! Invariant: what [`parse`] accepts passes the checks of RFC 5880 §6.8.6 that need no session.
@@ -11,12 +11,14 @@
 use anyedge_net::checksum;
 
 /// A probe in bytes, behind its GRE header.
-pub const LEN: usize = CONTROL_LEN + 38;
+pub const LEN: usize = CONTROL_LEN + 50;
 
 /// The BFD control packet in it.
 const CONTROL_LEN: usize = 24;
 /// Where the checksum is.
 const CHECKSUM_AT: usize = LEN - 2;
+/// The sender has heard no probe, or not for long.
+pub const NOT_HELD: u32 = u32::MAX;
 const VERSION: u8 = 1;
 const AUTHENTICATED: u8 = 0x04;
 const MULTIPOINT: u8 = 0x01;
@@ -95,6 +97,12 @@ pub struct Message {
     /// To a POP, by region; to a CLB node of another region, by the place of a POP among the POPs: whether
     /// the sender has a live path of its own there.
     pub reaches: u128,
+    /// The sender's clock, in microseconds; wraps around.
+    pub sent_us: u32,
+    /// `sent_us` of the probe that the sender heard last.
+    pub echo_us: u32,
+    /// How long ago it heard that, in microseconds; [`NOT_HELD`] when there is none.
+    pub held_us: u32,
 }
 
 /// Why bytes are no probe.
@@ -161,6 +169,9 @@ pub fn parse(bytes: &[u8]) -> Result<Message, ProbeError> {
         reaches: (0..4).fold(0, |reaches, word| {
             reaches << 32 | u128::from(u32_at(bytes, 44 + 4 * word))
         }),
+        sent_us: u32_at(bytes, 60),
+        echo_us: u32_at(bytes, 64),
+        held_us: u32_at(bytes, 68),
     };
     let unheard = message.your_discriminator == 0 && matches!(state, State::Init | State::Up);
     if message.my_discriminator == 0 || unheard {
@@ -201,6 +212,9 @@ impl Message {
         out[32..40].copy_from_slice(&self.heard.to_be_bytes());
         out[40..44].copy_from_slice(&self.revision.to_be_bytes());
         out[44..60].copy_from_slice(&self.reaches.to_be_bytes());
+        out[60..64].copy_from_slice(&self.sent_us.to_be_bytes());
+        out[64..68].copy_from_slice(&self.echo_us.to_be_bytes());
+        out[68..72].copy_from_slice(&self.held_us.to_be_bytes());
         let check = checksum::internet(&out).to_be_bytes();
         out[CHECKSUM_AT..].copy_from_slice(&check);
         out
@@ -231,6 +245,9 @@ mod tests {
         heard: u64::MAX - 1,
         revision: 7,
         reaches: 1 << 127 | 5,
+        sent_us: 0x0a0b_0c0d,
+        echo_us: 0x1a1b_1c1d,
+        held_us: 0x2a2b_2c2d,
     };
 
     /// The same bytes with a checksum that is right, if they are long enough for one.
@@ -319,7 +336,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused_and_what_is_read_is_written_again(
-            mut bytes in prop::collection::vec(any::<u8>(), 0..80),
+            mut bytes in prop::collection::vec(any::<u8>(), 0..90),
             is_ours: bool,
         ) {
             if is_ours && bytes.len() >= 4 {
@@ -332,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read(words: [u32; 4], numbers: [u32; 3], heard: u64, reaches: u128) {
+        fn what_is_written_is_read(words: [u32; 4], numbers: [u32; 6], heard: u64, reaches: u128) {
             let message = Message {
                 my_discriminator: words[0].max(1),
                 your_discriminator: words[1].max(1),
@@ -341,6 +358,9 @@ mod tests {
                 sequence: numbers[0],
                 heard_highest: numbers[1],
                 revision: numbers[2],
+                sent_us: numbers[3],
+                echo_us: numbers[4],
+                held_us: numbers[5],
                 heard,
                 reaches,
                 ..MESSAGE

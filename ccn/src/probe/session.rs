@@ -7,11 +7,12 @@
 use core::time::Duration;
 
 use anyedge_net::rng::Rng;
-use anyedge_net::route_table::Probing;
+use anyedge_net::route_table::{Mechanisms, Probing};
 use anyedge_net::time::{Instant, nanos};
 
 use super::heard::{Heard, WINDOW, missing};
 use super::message::{Diagnostic, Message, State};
+use super::round_trip::RoundTrip;
 
 /// Probes that must be missing of the last 64 before a path is grey, whatever the share asked for: at a loss of
 /// 0.1 % that is so in fewer than one of 10^8 windows, at 20 % in most windows of 25 probes.
@@ -58,6 +59,8 @@ pub(super) struct Session {
     rng: Rng,
     probing: Probing,
     grey_allowed: bool,
+    is_measured: bool,
+    round_trip: RoundTrip,
     pub(super) state: State,
     diagnostic: Diagnostic,
     my_discriminator: u32,
@@ -89,6 +92,8 @@ impl Session {
             rng,
             probing,
             grey_allowed: false,
+            is_measured: false,
+            round_trip: RoundTrip::declared(rtt),
             state: State::Down,
             diagnostic: Diagnostic::None,
             my_discriminator,
@@ -108,10 +113,17 @@ impl Session {
     }
 
     /// Other times and limits are in force from the next probe on.
-    pub(super) fn retune(&mut self, probing: Probing, grey_allowed: bool) {
+    pub(super) fn retune(&mut self, probing: Probing, mechanisms: Mechanisms, declared: Duration) {
         self.probing = probing;
-        self.grey_allowed = grey_allowed;
-        self.grey &= grey_allowed;
+        self.grey_allowed = mechanisms.grey;
+        self.grey &= mechanisms.grey;
+        self.is_measured = mechanisms.measured_cost;
+        self.round_trip.retune(declared, mechanisms.measured_cost);
+    }
+
+    /// The round trip that the path is held to have: its cost.
+    pub(super) const fn cost(&self) -> Duration {
+        self.round_trip.cost()
     }
 
     /// Whether the peer is known to answer; `None` while that is only presumed.
@@ -153,6 +165,8 @@ impl Session {
             self.diagnostic = Diagnostic::NeighborSignaledDown;
         }
         self.enter(now, state);
+        let counts = self.is_measured && state == State::Up;
+        self.round_trip.hear(now, message, counts);
         self.silent_at = Some(now + self.detection_time());
         if state == State::Up {
             self.heard.hear(message.sequence);
@@ -183,7 +197,8 @@ impl Session {
     }
 
     /// The next probe, as it would be sent now.
-    pub(super) fn message(&self) -> Message {
+    pub(super) fn message(&self, now: Instant) -> Message {
+        let (sent_us, echo_us, held_us) = self.round_trip.says(now);
         Message {
             diagnostic: self.diagnostic,
             state: self.state,
@@ -197,6 +212,9 @@ impl Session {
             heard: self.heard.window,
             revision: 0,
             reaches: 0,
+            sent_us,
+            echo_us,
+            held_us,
         }
     }
 
@@ -240,6 +258,7 @@ impl Session {
         self.calm = 0;
         if state == State::Up {
             self.presumed_until = None;
+            self.round_trip.restart();
         }
         // RFC 5880 §6.8.7: a change is told at once.
         self.send_at = now;

@@ -485,7 +485,12 @@ fn a_probe_of_anybody_else_is_refused_and_every_slot_comes_back() {
     let sound = {
         let mut bytes = vec![0; gre::HEADER_LEN];
         gre::write(&mut bytes, gre::PROTOCOL_PROBE, KEY);
-        bytes.extend(station.prober.sessions[0].session.message().write());
+        bytes.extend(
+            station.prober.sessions[0]
+                .session
+                .message(Instant::ZERO)
+                .write(),
+        );
         bytes
     };
     let mut keyed = sound.clone();

@@ -16,7 +16,7 @@ const NANO: Duration = Duration::from_nanos(1);
 fn fresh(probing: Probing) -> Session {
     let rng = Seed(1).stream("pop.tokyo", "probe");
     let mut session = Session::begin(START, rng, probing, RTT);
-    session.retune(probing, true);
+    session.retune(probing, Mechanisms::ALL, RTT);
     session
 }
 
@@ -35,6 +35,9 @@ fn said(state: State, sequence: u32, session: &Session) -> Message {
         heard: u64::MAX,
         revision: 0,
         reaches: 0,
+        sent_us: 0,
+        echo_us: 0,
+        held_us: u32::MAX,
     }
 }
 
@@ -73,7 +76,7 @@ fn states_change_as_rfc_5880_section_6_8_6_says() {
             hears(&mut session, START, received, 1);
             assert_eq!(session.state, after, "{local:?} hears {received:?}");
             let is_signaled = local > State::Down && after == State::Down;
-            let diagnostic = session.message().diagnostic;
+            let diagnostic = session.message(START).diagnostic;
             assert_eq!(diagnostic == Diagnostic::NeighborSignaledDown, is_signaled);
             assert_eq!(
                 session.send_at == START,
@@ -127,7 +130,7 @@ fn silence_is_noticed_at_the_detection_time_to_the_nanosecond() {
             (session.state, session.standing()),
             (State::Down, Standing::Down)
         );
-        let told = session.message();
+        let told = session.message(START);
         assert_eq!(told.diagnostic, Diagnostic::DetectionTimeExpired);
         assert_eq!(
             told.your_discriminator, 0,
@@ -186,11 +189,11 @@ fn probes_are_sent_at_the_interval_less_up_to_a_quarter() {
 #[test]
 fn a_probe_that_no_slot_was_free_for_keeps_its_number() {
     let mut session = up();
-    let number = session.message().sequence;
+    let number = session.message(START).sequence;
     session.sent(START, false);
-    assert_eq!(session.message().sequence, number);
+    assert_eq!(session.message(START).sequence, number);
     session.sent(START, true);
-    assert_eq!(session.message().sequence, number + 1);
+    assert_eq!(session.message(START).sequence, number + 1);
 }
 
 /// Hears `count` probes of the peer, of which one in `one_in` is lost (none at 0), from `sequence` on.
@@ -246,7 +249,7 @@ fn the_share_that_is_asked_for_counts_above_the_least_number() {
         ..PROBING
     };
     let mut session = up();
-    session.retune(most, true);
+    session.retune(most, Mechanisms::ALL, RTT);
     let mut message = said(State::Up, 2, &session);
     message.heard = u64::MAX << 16;
     assert!(session.on_message(START, &message));
@@ -258,7 +261,11 @@ fn the_share_that_is_asked_for_counts_above_the_least_number() {
     message.heard = u64::MAX << 17;
     assert!(session.on_message(START, &message));
     assert_eq!(session.standing(), Standing::Grey { lost: 17 });
-    session.retune(most, false);
+    let off = Mechanisms {
+        grey: false,
+        ..Mechanisms::ALL
+    };
+    session.retune(most, off, RTT);
     assert_eq!(session.standing(), Standing::Up, "grey is turned off");
 }
 
