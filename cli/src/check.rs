@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use anyedge_topologies::{Diagnostic, Spread, SpreadPoint, Topology};
+use anyedge_topologies::{Diagnostic, Routes, Spread, SpreadPoint, Topology};
 use serde_json::{Value, json};
 
 use crate::args::CheckArgs;
@@ -73,7 +73,7 @@ fn summary(topology: &Topology) -> String {
 }
 
 /// What holds in this file, by its own words or by default, of paths, targets, tables and the Internet.
-fn settings(topology: &Topology) -> [String; 5] {
+fn settings(topology: &Topology) -> [String; 6] {
     let paths = topology.probing.map_or_else(
         || "not probed, taken to be up".to_owned(),
         |probing| {
@@ -112,9 +112,26 @@ fn settings(topology: &Topology) -> [String; 5] {
             unchecked.len()
         ),
         tables,
+        controllers(topology),
         announcements,
         internet,
     ]
+}
+
+fn controllers(topology: &Topology) -> String {
+    let all = topology.controllers.values();
+    let all: Vec<String> = all
+        .map(|controller| format!("{} at {}", controller.name, controller.at))
+        .collect();
+    let use_of_them = match topology.defaults.routes {
+        Routes::Raft => "give out the tables",
+        Routes::Static => "idle, the tables are static",
+    };
+    format!(
+        "controllers: {}; election timeout {:?}; {use_of_them}",
+        all.join(", "),
+        topology.election_timeout
+    )
 }
 
 /// `80% in 10s, 100% in 38s`.

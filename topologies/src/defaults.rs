@@ -1,8 +1,9 @@
 //! `[defaults]`: what links and load balancers have where a file does not say.
 //!
-//! CCN links run at 10 Gbps, public paths and host links are unlimited; every MTU is 1,500 and every queue
-//! 4 MiB. Tunnels are GRE in UDP over IPv4 (RFC 8086).
+//! CCN links run at 10 Gbps, the management network at 1 Gbps, public paths and host links are unlimited; every MTU
+//! is 1,500 and every queue 4 MiB. Tunnels are GRE in UDP over IPv4 (RFC 8086).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyedge_net::route_table::Probing;
@@ -11,6 +12,10 @@ use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
 use crate::reader::Reader;
 use crate::units;
+
+/// What an election timeout may be.
+const ELECTION_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60);
 
 /// How a packet is wrapped between a POP and a CLB node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,16 @@ pub enum Underlay {
     V6,
 }
 
+/// Who gives the nodes their route tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Routes {
+    /// The file's own author, who has no machine and never fails.
+    #[default]
+    Static,
+    /// The controllers.
+    Raft,
+}
+
 /// What links and load balancers have where a file does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
@@ -45,6 +60,12 @@ pub struct Defaults {
     pub host: Line,
     /// Round trip between a backend's host and its region's CLB nodes.
     pub host_rtt: Duration,
+    /// A way of the management network between two places.
+    pub management: Line,
+    /// Who gives the nodes their route tables.
+    pub routes: Routes,
+    /// How long controllers wait for their leader; `None`: as long as their distance wants.
+    pub election_timeout: Option<Duration>,
     /// Connections that a CLB node keeps at most.
     pub flows_max: u64,
 }
@@ -61,6 +82,12 @@ impl Default for Defaults {
             public: Line::UNLIMITED,
             host: Line::UNLIMITED,
             host_rtt: Duration::from_micros(500),
+            management: Line {
+                rate_bps: 1_000_000_000,
+                ..Line::UNLIMITED
+            },
+            routes: Routes::Static,
+            election_timeout: None,
             flows_max: 262_144,
         }
     }
@@ -87,6 +114,14 @@ impl Defaults {
             defaults.host = Line::read(&mut host, defaults.host, line::OWN);
             host.finish();
         }
+        if let Some(mut management) = reader.table("management", "management.rate = \"1Gbps\"") {
+            defaults.management = Line::read(&mut management, defaults.management, line::PUBLIC);
+            management.finish();
+        }
+        defaults.routes = Routes::read(&mut reader).unwrap_or_default();
+        defaults.election_timeout = reader.parse("election_timeout", "\"1s\"", |text| {
+            units::duration_within(text, ELECTION_TIMEOUT)
+        });
         defaults.flows_max = reader
             .integer("flows_max", 1..=16_777_216)
             .unwrap_or(defaults.flows_max);
@@ -133,6 +168,17 @@ impl Encap {
                 "available: \"gre\", \"gre-udp\"",
             )),
             _ => Err(one_of(text, "encapsulation", &["gre", "gre-udp"])),
+        })
+    }
+}
+
+impl Routes {
+    /// Reads `routes`.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parse("routes", "\"static\"", |text| match text {
+            "raft" => Ok(Self::Raft),
+            "static" => Ok(Self::Static),
+            _ => Err(one_of(text, "source of routes", &["raft", "static"])),
         })
     }
 }

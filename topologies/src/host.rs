@@ -29,6 +29,8 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// Its vSwitch's own addresses. Both families are always there.
     pub underlay: AddressPair,
+    /// Its addresses on the management network. Both families are always there.
+    pub management: AddressPair,
     /// Round trip to the region's CLB nodes.
     pub rtt: Duration,
     /// Its link to the region.
@@ -55,6 +57,7 @@ pub(crate) fn read(
             region: String::new(),
             addresses: Vec::new(),
             underlay: AddressPair::default(),
+            management: AddressPair::default(),
             rtt: defaults.host_rtt,
             line: defaults.host,
         });

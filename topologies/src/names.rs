@@ -29,11 +29,13 @@ pub enum Kind {
     Host,
     /// A population of clients.
     Client,
+    /// A machine that keeps the route tables.
+    Controller,
 }
 
 impl Kind {
     /// Every kind, in the order in which a file usually has them.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Vip,
         Kind::Pop,
         Kind::Region,
@@ -42,6 +44,7 @@ impl Kind {
         Kind::Targets,
         Kind::Host,
         Kind::Client,
+        Kind::Controller,
     ];
 
     /// The word before the dot.
@@ -56,6 +59,7 @@ impl Kind {
             Kind::Targets => "targets",
             Kind::Host => "host",
             Kind::Client => "client",
+            Kind::Controller => "controller",
         }
     }
 

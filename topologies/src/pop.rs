@@ -14,6 +14,8 @@ pub struct Pop {
     pub place: Place,
     /// Its own addresses, the outer source of its tunnels. Both families are always there.
     pub underlay: AddressPair,
+    /// Its addresses on the management network. Both families are always there.
+    pub management: AddressPair,
 }
 
 impl Pop {
@@ -38,6 +40,7 @@ impl Pop {
             name,
             place,
             underlay,
+            management: AddressPair::default(),
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct ClbNode {
     pub name: String,
     /// Its own addresses, the end of the tunnels. Both families are always there.
     pub underlay: AddressPair,
+    /// Its addresses on the management network. Both families are always there.
+    pub management: AddressPair,
     /// When a fault adds it; `None` if it is there from the beginning.
     pub added_at: Option<Duration>,
 }
@@ -54,6 +56,7 @@ impl Region {
                 ClbNode {
                     name: node,
                     underlay: underlay.unwrap_or_default(),
+                    management: AddressPair::default(),
                     added_at: None,
                 }
             })
@@ -142,6 +145,7 @@ fn add_node(
     region.clb_nodes.push(ClbNode {
         name: fault.object.clone(),
         underlay,
+        management: AddressPair::default(),
         added_at: Some(fault.at),
     });
     Ok(())

@@ -14,12 +14,14 @@ use toml::de::DeTable;
 use crate::book::{self, Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
+use crate::controller::Controller;
 use crate::convergence::Convergence;
 use crate::defaults::Defaults;
 use crate::diagnostic::{Diagnostic, Mistakes, Wrong};
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::link::Link;
+use crate::management::{self, Managed};
 use crate::pop::Pop;
 use crate::region::Region;
 use crate::slo::Slo;
@@ -57,6 +59,8 @@ pub struct Topology {
     pub slot_settle: Duration,
     /// How nodes watch their paths; `None`: not at all.
     pub probing: Option<Probing>,
+    /// How long a controller waits for its leader before it stands for election itself.
+    pub election_timeout: Duration,
     /// Defaults as given; they are already applied below.
     pub defaults: Defaults,
     /// Anycast addresses.
@@ -75,6 +79,8 @@ pub struct Topology {
     pub hosts: BTreeMap<String, Host>,
     /// Populations of clients.
     pub clients: BTreeMap<String, Client>,
+    /// Who keeps the route tables: 1, 3, 5 or 7.
+    pub controllers: BTreeMap<String, Controller>,
     /// What goes wrong, by time.
     pub faults: Vec<Fault>,
     /// Service levels in the order of the file.
@@ -165,6 +171,12 @@ impl Topology {
     pub fn home_region(&self, vip: &str) -> &Region {
         let vip = self.vips.get(vip).unwrap_or_else(|| panic!("no vip.{vip}"));
         &self.regions[&self.clbs[&vip.clb].region]
+    }
+
+    /// Every node of the management network: controllers, POPs, CLB nodes, hosts, each kind by name.
+    #[must_use]
+    pub fn managed(&self) -> Vec<Managed> {
+        management::nodes(self)
     }
 
     /// The link between a POP and a region, if there is one.

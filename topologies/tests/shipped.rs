@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyedge_net::route_table::Probing;
-use anyedge_topologies::{Convergence, Encap, LoadKind, Loss, Metric, Threshold, Topology};
+use anyedge_topologies::{
+    Convergence, Encap, LoadKind, Loss, Metric, Routes, Spot, Threshold, Topology,
+};
 
 /// All `*.toml` of this folder and of `bench`.
 fn shipped() -> Vec<PathBuf> {
@@ -69,6 +71,40 @@ fn the_example_of_the_format_has_the_times_that_it_leaves_out() {
     for (time, ms) in times {
         assert_eq!(time, Duration::from_millis(ms));
     }
+}
+
+#[test]
+fn a_file_without_controllers_has_three_in_the_home_region() {
+    let topology = load("tests/sample.toml");
+    let controllers: Vec<(String, Spot)> = topology
+        .controllers
+        .values()
+        .map(|controller| (controller.object(), controller.at.clone()))
+        .collect();
+    let home = || Spot::Region("guangzhou".to_owned());
+    let expected = ["controller.a", "controller.b", "controller.c"];
+    assert_eq!(
+        controllers,
+        expected.map(|name| (name.to_owned(), home())).to_vec()
+    );
+    assert_eq!(topology.election_timeout, Duration::from_secs(1));
+    assert_eq!(topology.defaults.routes, Routes::Static);
+}
+
+#[test]
+fn the_election_timeout_is_ten_round_trips_between_the_farthest_controllers_or_as_given() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sample.toml");
+    let text = fs::read_to_string(path).expect("readable");
+    let apart = text.clone()
+        + "[controller.x]\nat = \"tokyo\"\n[controller.y]\nat = \"frankfurt\"\n[controller.z]\nat = \"osaka\"\n";
+    let read = |text: &str| Topology::parse("x.toml", text).expect("good");
+    // Tokyo and Frankfurt are 52 + 178 ms apart; Osaka and Frankfurt 9,265 km, so 93.1 ms.
+    assert_eq!(
+        read(&apart).election_timeout,
+        Duration::from_millis(10 * 230)
+    );
+    let given = apart.replace("[defaults]\n", "[defaults]\nelection_timeout = \"500ms\"\n");
+    assert_eq!(read(&given).election_timeout, Duration::from_millis(500));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::slo::SloOf;
 use super::Topology;
 
 mod addresses;
+mod controllers;
 mod faults;
 mod load;
 mod vips;
@@ -25,6 +26,7 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     vips::check(book, topology);
     clbs(book, topology);
     targets(book, topology);
+    controllers::check(book, topology);
     addresses::check(book, topology);
     load::check(book, topology);
     faults::check(book, topology);

@@ -14,6 +14,7 @@ use crate::addresses::Space;
 use crate::book::{Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
+use crate::controller::Controller;
 use crate::convergence::Convergence;
 use crate::defaults::Defaults;
 use crate::diagnostic::Wrong;
@@ -160,6 +161,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
     let slos = numbered(&mut reader, "slo", Slo::read);
+    let controllers = controllers(&mut reader);
     reader.finish();
     Topology {
         name,
@@ -173,6 +175,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         table_delay: times.table_delay,
         slot_settle: times.slot_settle,
         probing,
+        election_timeout: defaults.election_timeout.unwrap_or_default(),
         defaults,
         vips,
         pops,
@@ -182,9 +185,18 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         targets,
         hosts,
         clients,
+        controllers,
         faults,
         slos,
     }
+}
+
+/// `[controller.NAME]`, of those that say where they are.
+fn controllers(reader: &mut Reader<'_>) -> BTreeMap<String, Controller> {
+    let read = objects(reader, Kind::Controller, Controller::read);
+    let read = read.into_iter();
+    read.filter_map(|(name, controller)| Some((name, controller?)))
+        .collect()
 }
 
 /// The CLB nodes that faults want to add, as the file names them.

@@ -1,13 +1,14 @@
 //! Whether every address has one owner.
 //!
 //! VIPs, POPs, CLB nodes, backend hosts and clients share one network in a run, so that an address stands for
-//! one node only.
+//! one node only. Addresses on the management network are given, and nobody else may have one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::addresses::clash;
 use crate::book::Book;
+use crate::diagnostic::Wrong;
 use crate::names::Kind;
 
 use super::super::Topology;
@@ -15,11 +16,23 @@ use super::super::Topology;
 /// Checks that no two objects have an address in common.
 pub(super) fn check(book: &Book<'_>, topology: &Topology) {
     let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
+    let mut given: BTreeMap<String, (String, String)> = BTreeMap::new();
     for node in nodes(topology) {
+        given.insert(node.object.clone(), (node.at.clone(), node.path.clone()));
         for ip in node.addresses {
             match owners.get(&ip) {
                 Some(other) => book.report(&node.at, &node.path, clash(ip, other)),
                 None => drop(owners.insert(ip, node.object.clone())),
+            }
+        }
+    }
+    for node in topology.managed() {
+        for ip in node.address.iter() {
+            if let Some(other) = owners.insert(ip, node.name.clone()) {
+                let reason = format!("{ip} is the address of {} too", node.name);
+                let hint = "172.19.0.0/16 and fd00:ae:0:4::/64 are the management network's";
+                let at = given.get(&other).cloned().unwrap_or_default();
+                book.report(&at.0, &at.1, Wrong::new(reason, hint));
             }
         }
     }
