@@ -1,8 +1,14 @@
 //! Turns every .proto file of this folder into Rust, without `protoc`: protox compiles, tonic-prost generates.
 //!
-//! Clients' and servers' transports are left out: services run over a `Host`, in both worlds.
+//! Clients' and servers' transports are left out: services run over a `Host`, in both worlds. The description of
+//! all files is kept too: the reflection service answers from it.
 
+use std::env;
 use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use prost::Message as _;
 
 /// The files, from this folder.
 const FILES: &[&str] = &[
@@ -10,11 +16,16 @@ const FILES: &[&str] = &[
     "anyedge/table/v1/object.proto",
     "anyedge/table/v1/command.proto",
     "anyedge/control/v1/control.proto",
+    "grpc/health/v1/health.proto",
+    "grpc/reflection/v1/reflection.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=anyedge");
+    println!("cargo:rerun-if-changed=grpc");
     let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .build_transport(false)
         .compile_fds(descriptors)?;

@@ -7,6 +7,7 @@
 pub mod author;
 pub mod exits;
 pub mod probe;
+pub mod rpc;
 pub mod tunnel;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The words of the control plane: types and services generated from the .proto files beside this folder.
 //!
-//! `raft`: what controllers tell each other; `table`: objects and commands of the route table; `control`: the API.
-//! Nothing here decides anything; who speaks to whom over which
-//! transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
+//! `raft`: what controllers tell each other; `table`: objects and commands of the route table; `control`: the API;
+//! `health` and `reflection`: what every gRPC server is asked. Nothing here decides anything; who speaks to whom
+//! over which transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
 //!
 //! Generated code carries no documentation of its own: the .proto files say what each field means.
 
@@ -41,3 +41,26 @@ pub mod control {
         tonic::include_proto!("anyedge.control.v1");
     }
 }
+
+/// The gRPC health checking protocol.
+#[expect(
+    missing_docs,
+    clippy::all,
+    reason = "generated; the .proto file says what each means"
+)]
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// The gRPC reflection protocol.
+#[expect(
+    missing_docs,
+    clippy::all,
+    reason = "generated; the .proto file says what each means"
+)]
+pub mod reflection {
+    tonic::include_proto!("grpc.reflection.v1");
+}
+
+/// All .proto files of this crate as an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");

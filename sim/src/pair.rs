@@ -21,6 +21,7 @@ use crate::host::{Shared, SimHost};
 use crate::internet::{PublicPath, SiteId};
 use crate::link::{Link, LinkSpec, Wear};
 use crate::order::Source;
+use crate::scenario::Act;
 use crate::stack::{HostConfig, HostStack};
 use crate::world::{Attachment, HostEntry, LinkEnd, LinkId, World};
 
@@ -64,27 +65,90 @@ where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let mut executor = Executor::new();
-    let world = build(seed, wire, &executor);
-    let shared = Shared::new(world, executor.handle().clone());
-    let [a, b] =
-        [(0, HOST_A.0), (1, HOST_B.0)].map(|(id, name)| SimHost::new(&shared, HostId(id), name));
-    let service = start(a, b);
-    let ended = Arc::new(Mutex::new(None));
-    let result = Arc::clone(&ended);
-    executor.handle().spawn(HostId(0), async move {
-        let value = service.await;
-        *result.lock().expect(ONE_THREAD) = Some(value);
-    });
-    let has_ended = || ended.lock().expect(ONE_THREAD).is_some();
-    let until = Instant::ZERO + limit;
-    while !has_ended() && go_on(&mut executor, &shared, until) {}
-    executor.finish();
-    let mut world = shared.world();
-    world.flush();
-    world.close();
-    drop(world);
-    ended.lock().expect(ONE_THREAD).take()
+    PairRun::new(seed, wire, limit).run(start).value
+}
+
+/// A run of two hosts, with what [`run_pair`] leaves out.
+pub struct PairRun<'a> {
+    seed: Seed,
+    wire: Wire,
+    limit: Duration,
+    cut: Option<[Duration; 2]>,
+    between: Option<&'a mut dyn FnMut()>,
+}
+
+/// How a run of two hosts ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PairEnd<T> {
+    /// What its service ended with, if it ended.
+    pub value: Option<T>,
+    /// Stands for every packet, all of its bytes, and its time.
+    pub digest: u64,
+}
+
+impl<'a> PairRun<'a> {
+    /// A run over `wire`, of `limit` at most.
+    pub const fn new(seed: Seed, wire: Wire, limit: Duration) -> PairRun<'a> {
+        PairRun {
+            seed,
+            wire,
+            limit,
+            cut: None,
+            between: None,
+        }
+    }
+
+    /// The wire carries nothing, either way, between these two times.
+    #[must_use]
+    pub const fn cut(mut self, from: Duration, to: Duration) -> PairRun<'a> {
+        self.cut = Some([from, to]);
+        self
+    }
+
+    /// Calls `act` each time that the world waits for its next event: for tests that real time changes nothing.
+    #[must_use]
+    pub fn between(mut self, act: &'a mut dyn FnMut()) -> PairRun<'a> {
+        self.between = Some(act);
+        self
+    }
+
+    /// Runs the service that `start` makes of the two hosts on the first of them.
+    ///
+    /// # Panics
+    /// When a packet is not accounted for at the end.
+    pub fn run<T, F>(mut self, start: impl FnOnce(SimHost, SimHost) -> F) -> PairEnd<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let mut executor = Executor::new();
+        let world = build(self.seed, self.wire, self.cut, &executor);
+        let shared = Shared::new(world, executor.handle().clone());
+        let [a, b] = [(0, HOST_A.0), (1, HOST_B.0)]
+            .map(|(id, name)| SimHost::new(&shared, HostId(id), name));
+        let service = start(a, b);
+        let ended = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&ended);
+        executor.handle().spawn(HostId(0), async move {
+            let value = service.await;
+            *result.lock().expect(ONE_THREAD) = Some(value);
+        });
+        let has_ended = || ended.lock().expect(ONE_THREAD).is_some();
+        let until = Instant::ZERO + self.limit;
+        while !has_ended() && go_on(&mut executor, &shared, until) {
+            if let Some(act) = &mut self.between {
+                act();
+            }
+        }
+        executor.finish();
+        let mut world = shared.world();
+        world.flush();
+        world.close();
+        let digest = world.digest.value();
+        drop(world);
+        let value = ended.lock().expect(ONE_THREAD).take();
+        PairEnd { value, digest }
+    }
 }
 
 /// Runs the services that are ready, then lets things happen until some are again; false when nothing is
@@ -103,7 +167,7 @@ fn go_on(executor: &mut Executor, shared: &Shared, until: Instant) -> bool {
     true
 }
 
-fn build(seed: Seed, wire: Wire, executor: &Executor) -> World {
+fn build(seed: Seed, wire: Wire, cut: Option<[Duration; 2]>, executor: &Executor) -> World {
     let mut world = World::new(
         seed,
         TraceDigest::new(Cover::Full),
@@ -115,6 +179,12 @@ fn build(seed: Seed, wire: Wire, executor: &Executor) -> World {
         let link = Link::new(spec(name, wire), Source::new(rank), seed);
         world.add_link(link, LinkEnd::Clients)
     });
+    if let Some([from, to]) = cut {
+        for link in [to_b, to_a] {
+            world.schedule_act(Instant::ZERO + from, Act::LinkDown(link));
+            world.schedule_act(Instant::ZERO + to, Act::LinkUp(link));
+        }
+    }
     // Each host is a population of its own that knows one site: where the other one is.
     let [site_a, site_b] = [HOST_A, HOST_B].map(|(_, addresses)| {
         let site = world.internet.add_site("wire");

@@ -53,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "tests",
         &[
             "net",
+            "proto",
             "ccn",
             "pop",
             "region",
