@@ -35,6 +35,6 @@ pub use server::{Server, ServerCounts};
 
 /// `h2` forgets streams that it reset by the wall clock. Never, as far as a run can tell: a bounded number of
 /// them is remembered instead.
-const RESET_REMEMBERED: Duration = Duration::from_secs(1);
+const RESET_REMEMBERED: Duration = Duration::from_secs(1 << 30);
 /// That number, for one connection.
 const RESETS_REMEMBERED_MAX: usize = 256;

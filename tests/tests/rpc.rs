@@ -50,7 +50,7 @@ fn lossy_run(seed: u64, between: &mut dyn FnMut()) -> PairEnd<Finding> {
 fn calls_get_through_a_lossy_wire_and_real_time_changes_nothing() {
     let fast = lossy_run(1, &mut || {});
     assert_eq!(fast.value, Some(Ok(())));
-    // Six seconds on the wall, more than one in each round trip: longer than any clock that hides in a
+    // Eight seconds on the wall, more than one in each round trip: longer than any clock that hides in a
     // library is patient (the one in `h2`, left as it is, makes this test fail).
     let mut steps = 0;
     let slow = lossy_run(1, &mut || {
