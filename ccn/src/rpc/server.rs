@@ -173,7 +173,7 @@ fn is_stopped(stop: &mut LatestReader<bool>, context: &mut Context<'_>) -> bool 
 
 /// What a connection gives its driver.
 enum Event {
-    Call(Request<h2::RecvStream>, SendResponse<Bytes>),
+    Call(Box<Request<h2::RecvStream>>, SendResponse<Bytes>),
     Stopped,
     Idle,
     Silent,
@@ -247,7 +247,7 @@ impl<H: Host> Shared<H> {
                     return Poll::Ready(Event::Idle);
                 }
                 connection.poll_accept(context).map(|next| match next {
-                    Some(Ok((request, respond))) => Event::Call(request, respond),
+                    Some(Ok((request, respond))) => Event::Call(Box::new(request), respond),
                     Some(Err(_)) | None => Event::Over,
                 })
             })
@@ -255,7 +255,7 @@ impl<H: Host> Shared<H> {
             match event {
                 Event::Call(request, respond) => {
                     let permit = own.take();
-                    let call = call::answer(self.clone(), request, respond, peer.clone());
+                    let call = call::answer(self.clone(), *request, respond, peer.clone());
                     self.host.spawn(async move {
                         call.await;
                         drop(permit);
