@@ -1,7 +1,7 @@
 //! Each mechanism has a story, and a switch that makes this story fail.
 //!
 //! With everything on every story ends well. Each switch spoils its own story and those that say they rest on
-//! it, and no other. Path MTU, fragments and SYN floods have their stories elsewhere, with their own switches.
+//! it, and no other. Path MTU has its stories elsewhere, with its own switches.
 
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
@@ -105,6 +105,8 @@ struct Seen {
     ticks_sent: u64,
     ticks_failed: u64,
     tick_gap_s: f64,
+    /// Of the client that a story brings with it, if it sends ticks.
+    guest_ticks_failed: u64,
 }
 
 impl Seen {
@@ -126,6 +128,10 @@ impl Seen {
             ticks_sent: ticks.service.requests.sent,
             ticks_failed: failed(ticks),
             tick_gap_s: ticks.gap_s,
+            guest_ticks_failed: report
+                .clients
+                .get(1)
+                .map_or(0, |guest| failed(&guest.loads[0])),
         }
     }
 
@@ -145,7 +151,7 @@ struct Story {
     rests_on: &'static [&'static str],
 }
 
-const STORIES: [Story; 12] = [
+const STORIES: [Story; 14] = [
     Story {
         name: "a CLB node that crashes takes no flow with it",
         faults: "[[fault]]\nat = \"12s\"\ndown = \"region.home.clb-2\"",
@@ -232,6 +238,22 @@ const STORIES: [Story; 12] = [
         ends_well: |seen| seen.downloads_failed + seen.requests_failed == 0,
         turn_off: |on| on.full_size_probes = false,
         rests_on: &["a link that loses packets one way is left though its probes still arrive"],
+    },
+    Story {
+        name: "ticks larger than a packet are answered",
+        faults: "[client.pieces]\npublic = { west = \"8ms\" }\nload = { kind = \"tick\", rate = \"20/s\", size = \"4000B\", start = \"2s\", to = \"game:tick\" }",
+        told_with: Mechanisms::ALL,
+        ends_well: |seen| seen.guest_ticks_failed == 0,
+        turn_off: |on| on.fragments = false,
+        rests_on: &[],
+    },
+    Story {
+        name: "connections are made during a flood of SYNs",
+        faults: "[client.swarm]\ncount = 4\npublic = { west = \"8ms\" }\nload = { kind = \"syn-flood\", rate = \"4000/s\", start = \"8s\", stop = \"14s\", to = \"game:web\" }",
+        told_with: Mechanisms::ALL,
+        ends_well: |seen| seen.kept_all() && seen.requests_failed == 0,
+        turn_off: |on| on.syn_gate = false,
+        rests_on: &[],
     },
     Story {
         name: "a client whose flow nobody knows is told at once",
