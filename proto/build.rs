@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .build_transport(false)
+        .bytes(".anyedge.raft.v1")
         .compile_fds(descriptors)?;
     Ok(())
 }

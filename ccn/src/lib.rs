@@ -7,6 +7,7 @@
 pub mod author;
 pub mod exits;
 pub mod probe;
+pub mod raft;
 pub mod rpc;
 pub mod tunnel;
 
