@@ -5,6 +5,7 @@
 //! clock of a library is left to differ between two runs. Everything that a peer can make us keep or wait for
 //! is bounded by [`Limits`]. Who the peer is, and what it may do, is a [`Peer`]. See docs/rpc.md.
 
+mod certificates;
 mod channel;
 mod deadline;
 mod failure;
@@ -20,9 +21,11 @@ mod reflection;
 mod security;
 mod server;
 mod stream_io;
+mod tls;
 
 use core::time::Duration;
 
+pub use certificates::{Authority, CertificateError, Identity, Issued};
 pub use channel::Channel;
 pub use health::{HealthBook, HealthService};
 pub use incoming::Incoming;
@@ -32,6 +35,7 @@ pub use peer::{Peer, Role};
 pub use reflection::ReflectionService;
 pub use security::{ClientSecurity, ServerSecurity};
 pub use server::{Server, ServerCounts};
+pub use tls::Tls;
 
 /// `h2` forgets streams that it reset by the wall clock. Never, as far as a run can tell: a bounded number of
 /// them is remembered instead.

@@ -49,6 +49,13 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// The host's randomness for `purpose`, from the start of its stream at every call.
     fn rng(&self, purpose: &str) -> Rng;
 
+    /// Where keys and nonces for `purpose` come from: `None` for the operating system, as it must be wherever
+    /// somebody else can reach the host; a seeded stream in the simulator, where a run must repeat.
+    fn secrets(&self, purpose: &str) -> Option<Rng> {
+        let _ = purpose;
+        None
+    }
+
     /// Opens a connection from `local` (its port may be 0: any; its address may be one that is not the
     /// host's own, where the host is set up for foreign sources) or, with `None`, from the host's own
     /// address of `remote`'s family.

@@ -98,6 +98,10 @@ impl Host for SimHost {
         self.shared.world().seed().stream(&self.name, purpose)
     }
 
+    fn secrets(&self, purpose: &str) -> Option<Rng> {
+        Some(self.rng(&format!("secrets {purpose}")))
+    }
+
     fn tcp_connect(
         &self,
         local: Option<SocketAddr>,

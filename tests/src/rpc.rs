@@ -6,6 +6,7 @@
 
 mod abuse;
 mod calls;
+mod certificates;
 
 use core::future::Future;
 use core::net::SocketAddr;
@@ -23,7 +24,7 @@ use tonic::{Code, Status};
 
 use crate::conformance::{Case, Finding, Pair};
 
-pub use calls::{everything_at_once, survives_a_partition};
+pub use calls::{Security, everything_at_once, survives_a_partition};
 
 macro_rules! cases {
     ($($file:ident: $($name:ident),+;)+) => {
@@ -55,6 +56,10 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_client_that_never_answers_is_cut_off,
             bytes_that_are_no_http_end_their_connection,
             an_idle_connection_is_closed_and_made_again;
+        certificates:
+            a_certificate_says_who_calls_and_what_they_may,
+            strangers_are_refused_by_either_end,
+            who_does_not_speak_tls_is_cut_off;
     }
 }
 
@@ -83,13 +88,24 @@ struct Served {
 }
 
 /// Health and reflection, as every server of ours has them.
-fn serve<H: Host>(pair: &Pair<H>, limits: Limits) -> Served {
-    let book = HealthBook::new();
-    let routes = Routes::new(book.service()).add_service(ReflectionService::server(&[
+fn usual_routes(book: &HealthBook) -> Routes {
+    let services = [
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
-    ]));
-    serve_routes(pair, 0, routes, book, limits)
+    ];
+    Routes::new(book.service()).add_service(ReflectionService::server(&services))
+}
+
+fn serve<H: Host>(pair: &Pair<H>, limits: Limits) -> Served {
+    let book = HealthBook::new();
+    serve_routes(pair, 0, usual_routes(&book), book, limits)
+}
+
+fn listen<H: Host>(pair: &Pair<H>, port: u16) -> (H::Listener, SocketAddr) {
+    let local = SocketAddr::new(pair.b_address, port);
+    let listener = pair.b.tcp_listen(local, 128).expect("the port is free");
+    let at = listener.local_addr();
+    (listener, at)
 }
 
 fn serve_routes<H: Host>(
@@ -99,11 +115,7 @@ fn serve_routes<H: Host>(
     book: HealthBook,
     limits: Limits,
 ) -> Served {
-    let listener = pair
-        .b
-        .tcp_listen(SocketAddr::new(pair.b_address, port), 128)
-        .expect("the port is free");
-    let at = listener.local_addr();
+    let (listener, at) = listen(pair, port);
     let security = ServerSecurity::Plain(Role::Operator);
     let server = Server::serve(&pair.b, listener, routes, security, limits);
     Served { server, at, book }

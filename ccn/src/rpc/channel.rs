@@ -163,7 +163,10 @@ impl<H: Host> Shared<H> {
     fn uri_of(&self, uri: &Uri) -> Uri {
         let path = uri.path_and_query().cloned();
         let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
+        parts.scheme = Some(match self.security {
+            ClientSecurity::Plain => Scheme::HTTP,
+            ClientSecurity::Tls { .. } => Scheme::HTTPS,
+        });
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         Uri::from_parts(parts).expect("scheme, authority and path make a URI")

@@ -16,20 +16,33 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(&Reason::REFUSED_STREAM) => (Code::Unavailable, "the call was refused unread"),
         Some(&Reason::ENHANCE_YOUR_CALM) => (Code::ResourceExhausted, "the peer was overwhelmed"),
         Some(&Reason::NO_ERROR) => (Code::Unavailable, "the server is going away"),
+        // The connection, not the call: bytes that are no HTTP/2, for one.
+        Some(_) if error.is_go_away() => (Code::Unavailable, "the connection was broken off"),
         Some(reason) => (Code::Internal, reason.description()),
+        None if is_about_certificates(error) => {
+            (Code::Unauthenticated, "the server refuses our certificate")
+        }
         None => (Code::Unavailable, "the connection was lost"),
     };
     Status::new(code, what)
 }
 
+/// TLS tells a client late that its certificate is not accepted: when it is already speaking HTTP/2.
+fn is_about_certificates(error: &h2::Error) -> bool {
+    let io = error.get_io();
+    io.is_some_and(|io| io.kind() == io::ErrorKind::InvalidData)
+}
+
 /// The status of a call for which no connection could be made.
 pub(super) fn unconnected(error: &io::Error) -> Status {
     let what = match error.kind() {
+        io::ErrorKind::InvalidData => {
+            return Status::unauthenticated("the server is not the one that was expected");
+        }
         io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::ConnectionReset => "connection reset",
         io::ErrorKind::TimedOut => "timed out",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no way there",
-        io::ErrorKind::InvalidData => "not the peer that was expected",
         _ => "failed",
     };
     Status::unavailable(format!("connecting: {what}"))

@@ -4,19 +4,27 @@
 //! listeners that only this machine reaches.
 
 use super::peer::Role;
+use super::tls::Tls;
 
 /// What a server asks of its clients.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum ServerSecurity {
     /// Nothing: every caller has this role.
     Plain(Role),
+    /// A certificate, which says who they are.
+    Tls(Tls),
 }
 
 /// What a client shows and expects.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum ClientSecurity {
     /// Nothing.
     Plain,
+    /// Both ends show certificates.
+    Tls {
+        /// The client's own, and whom it trusts.
+        tls: Tls,
+        /// The name that the server's certificate must have.
+        server: String,
+    },
 }

@@ -45,6 +45,8 @@ pub struct ServerCounts {
     pub calls_total: u64,
     /// Connections and calls that found no place.
     pub refused_total: u64,
+    /// Connections that ended before it was known who calls.
+    pub unknown_total: u64,
     /// Connections that were cut since nothing came back on them.
     pub silent_total: u64,
     /// Calls that were cut since nobody read their answers.
@@ -58,6 +60,7 @@ struct Counts {
     calls: Permits,
     begun: AtomicU64,
     refused: AtomicU64,
+    unknown: AtomicU64,
     silent: AtomicU64,
     stalled: AtomicU64,
     late: AtomicU64,
@@ -92,6 +95,7 @@ impl Server {
             calls: Permits::new(limits.calls_max),
             begun: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
             silent: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             late: AtomicU64::new(0),
@@ -118,6 +122,7 @@ impl Server {
             calls: counts.calls.taken(),
             calls_total: read(&counts.begun),
             refused_total: read(&counts.refused),
+            unknown_total: read(&counts.unknown),
             silent_total: read(&counts.silent),
             stalled_total: read(&counts.stalled),
             late_total: read(&counts.late),
@@ -185,14 +190,30 @@ impl<H: Host> Shared<H> {
     async fn welcome(self, stream: H::Tcp) {
         let address = stream.peer_addr();
         let patience_ends = self.host.now() + self.limits.handshake_max;
-        match &self.security {
+        match self.security.clone() {
             ServerSecurity::Plain(role) => {
+                let name = None;
                 let peer = Peer {
                     address,
-                    name: None,
-                    role: *role,
+                    name,
+                    role,
                 };
                 self.speak(StreamIo(stream), peer, patience_ends).await;
+            }
+            ServerSecurity::Tls(tls) => {
+                match until(&self.host, patience_ends, tls.accept(stream)).await {
+                    Some(Ok((stream, name, role))) => {
+                        let name = Some(name);
+                        let peer = Peer {
+                            address,
+                            name,
+                            role,
+                        };
+                        self.speak(StreamIo(stream), peer, patience_ends).await;
+                    }
+                    Some(Err(_)) => count(&self.counts.unknown),
+                    None => count(&self.counts.silent),
+                }
             }
         }
     }

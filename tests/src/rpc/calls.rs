@@ -18,9 +18,10 @@ use futures_util::stream;
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
 
+use super::certificates::{channel_of_a_node, serve_secure};
 use super::{
     Answers, LIMITS, Served, becomes, channel, check, fails, in_time, pause, same, says, serve,
-    serve_routes, watch,
+    serve_routes, usual_routes, watch,
 };
 use crate::conformance::{Finding, Pair};
 
@@ -265,17 +266,38 @@ pub(super) async fn nobody_there_is_unavailable<H: Host>(pair: Pair<H>) -> Findi
     same("in time", took < 2 * LIMITS.handshake_max, true)
 }
 
+/// How the two ends of [`everything_at_once`] know each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Security {
+    /// Not at all.
+    Plain,
+    /// By certificates.
+    Tls,
+}
+
 /// Calls of every kind, cancelled ones and late ones, while the wire loses what it likes: for tests of
 /// determinism.
-pub async fn everything_at_once<H: Host>(pair: Pair<H>) -> Finding {
+pub async fn everything_at_once<H: Host>(pair: Pair<H>, security: Security) -> Finding {
     // A packet that is lost twice in a row holds its connection up for 3 s.
     let patient = Limits {
         stalled_max: Duration::from_secs(20),
         ping_wait: Duration::from_secs(20),
+        handshake_max: Duration::from_secs(20),
         ..LIMITS
     };
-    let served = serve(&pair, patient);
-    let channel = channel(&pair, served.at, patient);
+    let (_served, channel) = match security {
+        Security::Plain => {
+            let served = serve(&pair, patient);
+            let channel = channel(&pair, served.at, patient);
+            (served, channel)
+        }
+        Security::Tls => {
+            let book = HealthBook::new();
+            let (served, mut authority) = serve_secure(&pair, usual_routes(&book), book)?;
+            let channel = channel_of_a_node(&pair, &served, &mut authority, patient)?;
+            (served, channel)
+        }
+    };
     for round in 0..4 {
         let files =
             vec![

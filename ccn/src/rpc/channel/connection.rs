@@ -93,6 +93,10 @@ impl<H: Host> Shared<H> {
         let stream = self.host.tcp_connect(None, self.address).await?;
         match &self.security {
             ClientSecurity::Plain => self.greet(StreamIo(stream)).await,
+            ClientSecurity::Tls { tls, server } => {
+                let stream = tls.connect(server, stream).await?;
+                self.greet(StreamIo(stream)).await
+            }
         }
     }
 
