@@ -18,6 +18,7 @@ mod store;
 mod work;
 
 pub use config::Config;
+pub(crate) use message::MEMBERS_MAX;
 pub use message::Unsound;
 pub use replica::{Place, Refused, Replica};
 pub use store::{Files, LOG_NAME, Recovered, Store, StoreError, fresh, joining};

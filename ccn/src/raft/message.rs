@@ -13,7 +13,7 @@ use raft::eraftpb::{
 /// Terms and places beyond this are nobody's: there is always a next one.
 const NUMBER_MAX: u64 = 1 << 60;
 /// Members of every kind.
-pub(super) const MEMBERS_MAX: usize = 64;
+pub(crate) const MEMBERS_MAX: usize = 64;
 
 /// Why bytes or a message are not what a correct peer sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

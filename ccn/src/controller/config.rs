@@ -1,0 +1,74 @@
+//! What a controller is told at its start: who it is, where the others are, its limits.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::raft;
+use crate::rpc::{ClientSecurity, Limits};
+
+/// How a controller behaves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its number, its timeouts and the limits of its log.
+    pub raft: raft::Config,
+    /// Where members are, as far as it is told. What the group itself keeps of addresses comes before it.
+    pub peers: BTreeMap<u64, SocketAddr>,
+    /// A log that does not exist yet begins with all of `peers` as voters, which all of them must be told alike;
+    /// otherwise this member joins a group that exists, and hears everything from its leader.
+    pub is_founder: bool,
+    /// How it calls the others.
+    pub security: ClientSecurity,
+    /// Of its connections to the others.
+    pub limits: Limits,
+    /// Inputs that wait for the engine; who brings another waits.
+    pub inputs_max: usize,
+    /// Proposals and reads that wait for an answer; one more is [`Busy`](super::Failure::Busy).
+    pub waiting_max: usize,
+    /// Messages that wait for one member; one more is lost.
+    pub messages_max: usize,
+    /// Entries that stay in the log behind a snapshot, for members that are slow.
+    pub entries_kept: u64,
+    /// A snapshot is taken when the log has twice as many entries, or entries of so many bytes.
+    pub log_bytes_max: u64,
+    /// Bytes of a snapshot that a leader may send.
+    pub snapshot_bytes_max: usize,
+    /// How long a snapshot may be on its way.
+    pub snapshot_time_max: Duration,
+    /// After a write that a full disk refused, until it is tried again.
+    pub disk_retry: Duration,
+}
+
+impl Config {
+    /// A founder among `peers`, itself included, that waits `shortest` to twice that for a leader.
+    pub fn new(id: u64, peers: BTreeMap<u64, SocketAddr>, shortest: Duration) -> Config {
+        let limits = Limits {
+            handshake_max: shortest * 4,
+            ping_every: shortest * 2,
+            ping_wait: shortest * 4,
+            stalled_max: shortest * 8,
+            retry_max: shortest,
+            ..Limits::default()
+        };
+        Config {
+            raft: raft::Config::new(id, shortest),
+            peers,
+            is_founder: true,
+            security: ClientSecurity::Plain,
+            limits,
+            inputs_max: 1_024,
+            waiting_max: 16_384,
+            messages_max: 1_024,
+            entries_kept: 5_000,
+            log_bytes_max: 64 << 20,
+            snapshot_bytes_max: 1 << 30,
+            snapshot_time_max: Duration::from_secs(60),
+            disk_retry: shortest,
+        }
+    }
+
+    /// Its own number.
+    pub const fn id(&self) -> u64 {
+        self.raft.id
+    }
+}

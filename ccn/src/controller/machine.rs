@@ -1,0 +1,46 @@
+//! What a controller replicates.
+//!
+//! Every member applies the same commands at the same places, and must come to the same state: no clock, no
+//! randomness, nothing but the state and the command decides. A command that is refused is applied too; its refusal
+//! is its answer.
+
+use core::fmt;
+
+use anyedge_proto::table::v1::Delta;
+use bytes::Bytes;
+
+/// What applying a command came to.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Effect {
+    /// For whoever proposed it.
+    pub answer: Bytes,
+    /// For those who follow the state; `None` when nothing changed.
+    pub delta: Option<Delta>,
+}
+
+/// A state and the commands that change it.
+pub trait StateMachine: Default + Send + 'static {
+    /// Applies a command at a place of the log; places only grow.
+    fn apply(&mut self, index: u64, command: &[u8]) -> Effect;
+
+    /// The whole state.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// The state that these bytes are a snapshot of.
+    ///
+    /// # Errors
+    /// When they are none.
+    fn restore(bytes: &[u8]) -> Result<Self, Unreadable>;
+}
+
+/// A snapshot that is none, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreadable(pub String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the snapshot cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}

@@ -1,0 +1,76 @@
+//! What a controller tells of itself.
+
+use core::time::Duration;
+
+use anyedge_proto::raft::Members;
+
+use super::input::Leader;
+use crate::raft::Role;
+
+/// How a member stands and fares.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Status {
+    /// Its number.
+    pub id: u64,
+    /// What it is.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// Who leads that term, as far as it knows.
+    pub leader: Option<Leader>,
+    /// The place up to which a majority has the log, as far as it knows.
+    pub committed: u64,
+    /// The place that its state machine has come to.
+    pub applied: u64,
+    /// Who votes and who listens.
+    pub members: Members,
+    /// Elections that it heard the end of: terms with a leader.
+    pub elections: u64,
+    /// Of the commands that were proposed to it.
+    pub commit_latency: CommitLatency,
+    /// Syncs of its log.
+    pub syncs: u64,
+    /// Messages that no correct member sends.
+    pub refused_messages: u64,
+    /// It has stopped, and why; the process has to start anew.
+    pub stopped: Option<String>,
+}
+
+/// From a proposal to its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CommitLatency {
+    /// Commands.
+    pub count: u64,
+    /// All of them together.
+    pub sum: Duration,
+    /// The slowest.
+    pub max: Duration,
+}
+
+impl Status {
+    /// Of a member that has just begun.
+    pub(super) fn of(id: u64) -> Status {
+        Status {
+            id,
+            role: Role::Follower,
+            term: 0,
+            leader: None,
+            committed: 0,
+            applied: 0,
+            members: Members::default(),
+            elections: 0,
+            commit_latency: CommitLatency::default(),
+            syncs: 0,
+            refused_messages: 0,
+            stopped: None,
+        }
+    }
+}
+
+impl CommitLatency {
+    pub(super) fn add(&mut self, latency: Duration) {
+        self.count += 1;
+        self.sum = self.sum.saturating_add(latency);
+        self.max = self.max.max(latency);
+    }
+}

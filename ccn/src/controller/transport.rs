@@ -1,0 +1,130 @@
+//! Raft's messages over gRPC: one stream to each member, snapshots beside it.
+//!
+//! Nothing waits for a member that is slow or gone: its queue is short, and a message that finds it full is lost,
+//! which raft expects. What comes in waits for the engine, and so makes its sender wait.
+
+mod peer;
+mod snapshot;
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyedge_net::host::Host;
+use anyedge_proto::raft::raft_server::{Raft, RaftServer};
+use anyedge_proto::raft::{Message, MessageKind, Piece, StepReply};
+use futures_util::lock::Mutex;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::config::Config;
+use super::input::Input;
+use crate::raft::Replica;
+use crate::rpc::{Peer as Caller, Role};
+use peer::Peer;
+
+/// Bytes of a message without a snapshot: the largest entry, and what else may be with it.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a snapshot in one piece.
+const PIECE_BYTES: usize = 256 << 10;
+/// Bytes of a snapshot that is taken from anybody.
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+
+/// The other members, as this one reaches them.
+pub(super) struct Peers<H: Host> {
+    host: H,
+    config: Config,
+    inputs: mpsc::WeakSender<Input>,
+    known: BTreeMap<u64, Peer>,
+}
+
+impl<H: Host> Peers<H> {
+    pub(super) fn new(host: &H, config: &Config, inputs: mpsc::WeakSender<Input>) -> Peers<H> {
+        Peers {
+            host: host.clone(),
+            config: config.clone(),
+            inputs,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Sends a message, or loses it and says so.
+    pub(super) fn send(
+        &mut self,
+        message: Message,
+        address: Option<SocketAddr>,
+        replica: &mut Replica,
+    ) {
+        let to = message.to;
+        let is_snapshot = message.kind == i32::from(MessageKind::Snapshot);
+        let is_sent = address.is_some_and(|address| {
+            if self
+                .known
+                .get(&to)
+                .is_none_or(|peer| peer.address != address)
+            {
+                let peer = Peer::new(&self.host, &self.config, (to, address), &self.inputs);
+                self.known.insert(to, peer);
+            }
+            self.known[&to].send(message, is_snapshot)
+        });
+        match (is_sent, is_snapshot) {
+            (true, _) => {}
+            (false, true) => replica.snapshot_sent(to, false),
+            (false, false) => replica.unreachable(to),
+        }
+    }
+}
+
+/// Takes messages from other members.
+#[derive(Clone)]
+pub struct Transport {
+    inputs: mpsc::WeakSender<Input>,
+    /// One snapshot is taken at a time.
+    installing: Arc<Mutex<()>>,
+}
+
+pub(super) fn service(inputs: mpsc::WeakSender<Input>) -> RaftServer<Transport> {
+    let transport = Transport {
+        inputs,
+        installing: Arc::new(Mutex::new(())),
+    };
+    RaftServer::new(transport).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+impl Transport {
+    async fn take(&self, message: Message) -> Result<(), Status> {
+        let gone = || Status::unavailable("this member has stopped");
+        let inputs = self.inputs.upgrade().ok_or_else(gone)?;
+        let sent = inputs.send(Input::Message(message)).await;
+        sent.map_err(|_| gone())
+    }
+}
+
+#[tonic::async_trait]
+impl Raft for Transport {
+    async fn step(
+        &self,
+        request: Request<Streaming<Message>>,
+    ) -> Result<Response<StepReply>, Status> {
+        Caller::of(&request)?.require(&[Role::Node])?;
+        let mut messages = request.into_inner();
+        while let Some(message) = messages.message().await? {
+            self.take(message).await?;
+        }
+        Ok(Response::new(StepReply {}))
+    }
+
+    async fn install(
+        &self,
+        request: Request<Streaming<Piece>>,
+    ) -> Result<Response<StepReply>, Status> {
+        Caller::of(&request)?.require(&[Role::Node])?;
+        let Some(_alone) = self.installing.try_lock() else {
+            return Err(Status::resource_exhausted("another snapshot is on its way"));
+        };
+        let message = snapshot::gather(request.into_inner()).await?;
+        self.take(message).await?;
+        Ok(Response::new(StepReply {}))
+    }
+}
