@@ -1,9 +1,10 @@
 //! What the end-to-end tests share: the built command, the measured data, hostile captures, the promises of
-//! every host and of gRPC over it, traces that both worlds play, and how a story is played.
+//! every host and of gRPC over it, a group of controllers, traces that both worlds play, and how a story is played.
 
 pub mod binary;
 pub mod captures;
 pub mod conformance;
+pub mod controllers;
 pub mod dataset;
 pub mod rpc;
 pub mod story;

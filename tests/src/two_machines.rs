@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -100,14 +100,27 @@ pub fn live(family: usize, run: fn(Pair<LiveHost>) -> Run) -> Finding {
 }
 
 /// A folder that goes when it is done with.
-struct Scratch(PathBuf);
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
 
 impl Scratch {
-    fn new() -> Scratch {
+    /// A name that nobody else has; whoever uses it makes the folder.
+    pub fn new() -> Scratch {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("anyedge-conformance-{}-{number}", std::process::id());
         Scratch(std::env::temp_dir().join(name))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -15,6 +15,7 @@ use anyedge_proto::raft::{ChangeKind, MemberChange};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::StartError;
 use super::addresses::Addresses;
 use super::config::Config;
 use super::input::{Answer, Applied, Failure, Input, Leader, Question};
@@ -23,7 +24,6 @@ use super::status::Status;
 use super::transport::Peers;
 use super::waiting::{Waiting, answer};
 use super::writer::Writer;
-use super::StartError;
 use crate::raft::{
     Apply, Leadership, Place, Refused, Replica, Role, Store, StoreError, fresh, joining,
 };

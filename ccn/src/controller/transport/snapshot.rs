@@ -10,7 +10,8 @@ use super::{PIECE_BYTES, SNAPSHOT_BYTES_MAX};
 /// The pieces of `message`.
 pub(super) fn pieces(mut message: Message) -> impl Stream<Item = Piece> + Send + 'static {
     let snapshot = message.snapshot.as_mut();
-    let mut state = snapshot.map_or_else(Bytes::new, |snapshot| core::mem::take(&mut snapshot.state));
+    let mut state =
+        snapshot.map_or_else(Bytes::new, |snapshot| core::mem::take(&mut snapshot.state));
     let mut first = Some(message);
     let mut is_over = false;
     stream::iter(core::iter::from_fn(move || {
