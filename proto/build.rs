@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "anyedge/table/v1/object.proto",
     "anyedge/table/v1/command.proto",
     "anyedge/control/v1/control.proto",
+    "anyedge/tunnel/v1/tunnel.proto",
     "grpc/health/v1/health.proto",
     "grpc/reflection/v1/reflection.proto",
 ];
@@ -29,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".anyedge.raft.v1")
+        .bytes(".anyedge.tunnel.v1")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 pub mod author;
 pub mod controller;
+pub mod carry;
 pub mod exits;
 pub mod probe;
 pub mod raft;

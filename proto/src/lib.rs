@@ -1,8 +1,8 @@
 //! The words of the control plane: types and services generated from the .proto files beside this folder.
 //!
 //! `raft`: what controllers tell each other; `table`: objects and commands of the route table; `control`: the API;
-//! `health` and `reflection`: what every gRPC server is asked. Nothing here decides anything; who speaks to whom
-//! over which transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
+//! `tunnel`: packets in a stream; `health` and `reflection`: what every gRPC server is asked. Nothing here decides
+//! anything; who speaks to whom over which transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
 //!
 //! Generated code carries no documentation of its own: the .proto files say what each field means.
 
@@ -40,6 +40,15 @@ pub mod control {
     pub mod v1 {
         tonic::include_proto!("anyedge.control.v1");
     }
+}
+
+/// Packets of a CCN link inside a gRPC stream.
+#[expect(
+    missing_docs,
+    reason = "generated; the .proto file says what each means"
+)]
+pub mod tunnel {
+    tonic::include_proto!("anyedge.tunnel.v1");
 }
 
 /// The gRPC health checking protocol.

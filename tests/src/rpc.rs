@@ -7,6 +7,7 @@
 mod abuse;
 mod calls;
 mod certificates;
+mod links;
 
 use core::future::Future;
 use core::net::SocketAddr;
@@ -25,6 +26,7 @@ use tonic::{Code, Status};
 use crate::conformance::{Case, Finding, Pair};
 
 pub use calls::{Security, everything_at_once, survives_a_partition};
+pub use links::{PacedFlow, paced_flow};
 
 macro_rules! cases {
     ($($file:ident: $($name:ident),+;)+) => {
@@ -60,6 +62,12 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_certificate_says_who_calls_and_what_they_may,
             strangers_are_refused_by_either_end,
             who_does_not_speak_tls_is_cut_off;
+        links:
+            frames_arrive_in_order_both_ways,
+            a_link_that_leads_nowhere_keeps_the_newest_frames_for_a_while,
+            a_node_that_calls_again_ends_its_earlier_stream,
+            a_link_comes_back_with_its_server,
+            a_node_without_a_link_here_is_refused;
     }
 }
 

@@ -8,7 +8,9 @@ use anyedge_net::host::Host;
 use anyedge_net::rng::Seed;
 use anyedge_sim::pair::{PairEnd, PairRun, Wire};
 use anyedge_tests::conformance::{Finding, Pair, Run};
-use anyedge_tests::rpc::{Security, cases, everything_at_once, survives_a_partition};
+use anyedge_tests::rpc::{
+    PacedFlow, Security, cases, everything_at_once, paced_flow, survives_a_partition,
+};
 use anyedge_tests::two_machines::{LIMIT, RTT, bounded, live, simulate, simulated};
 
 #[test]
@@ -90,4 +92,28 @@ fn a_partition_ends_calls_in_time_and_is_forgotten_after_it() {
         .cut(from, to)
         .run(|a, b| survives_a_partition(simulated(a, b, 0)));
     assert_eq!(end.value, Some(Ok(())));
+}
+
+/// TCP loses nothing, so what a lost segment costs is time: that of all frames behind it.
+#[test]
+#[expect(clippy::print_stdout, reason = "docs/ccn.md quotes these figures")]
+fn a_lost_segment_of_a_grpc_link_holds_up_the_frames_behind_it() {
+    let flow = |loss_ppm| -> PacedFlow {
+        let rtt = Duration::from_millis(50);
+        let wire = Wire { rtt, loss_ppm };
+        let end = PairRun::new(Seed(1), wire, 3 * LIMIT).run(|a, b| paced_flow(simulated(a, b, 0)));
+        let flow = end.value.expect("it ends").expect("frames arrive in order");
+        println!("loss {loss_ppm} ppm: {flow:?}");
+        flow
+    };
+    let [none, some, much] = [0, 1_000, 10_000].map(flow);
+    let one_way = Duration::from_millis(25);
+    assert_eq!(none.arrived, 6_000);
+    assert!(none.p99 < one_way + Duration::from_millis(1), "{none:?}");
+    // The first frames wait once until the congestion window has opened.
+    assert!(none.max <= 4 * one_way, "{none:?}");
+    // A retransmission takes a round trip at least.
+    assert!(some.max > 4 * one_way, "{some:?}");
+    assert!(much.p99 > 3 * one_way, "{much:?}");
+    assert!(much.p50 < 2 * one_way, "{much:?}");
 }

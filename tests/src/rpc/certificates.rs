@@ -22,6 +22,7 @@ const PATIENT: Limits = Limits {
     ping_wait: Duration::from_secs(20),
     ..LIMITS
 };
+/// What the servers of these cases are called.
 const SERVER: &str = "controller.a";
 
 /// Answers nodes alone, with the length of their names.
@@ -56,14 +57,27 @@ pub(super) fn serve_secure<H: Host>(
     book: HealthBook,
 ) -> Result<(Served, Authority), String> {
     let mut authority = Authority::new(&pair.b).map_err(|error| error.to_string())?;
-    let issued = issue(&mut authority, SERVER, Role::Node)?;
-    let security = ServerSecurity::Tls(tls(&pair.b, &issued)?);
-    let (listener, at) = listen(pair, 0);
-    let server = Server::serve(&pair.b, listener, routes, security, PATIENT);
-    Ok((Served { server, at, book }, authority))
+    let server = serve_as_server(pair, 0, routes, &mut authority, PATIENT)?;
+    Ok((Served { book, ..server }, authority))
 }
 
-fn issue(authority: &mut Authority, name: &str, role: Role) -> Result<Issued, String> {
+/// The same at a port, vouched for by an authority that is there already.
+pub(super) fn serve_as_server<H: Host>(
+    pair: &Pair<H>,
+    port: u16,
+    routes: Routes,
+    authority: &mut Authority,
+    limits: Limits,
+) -> Result<Served, String> {
+    let issued = issue(authority, SERVER, Role::Node)?;
+    let security = ServerSecurity::Tls(tls(&pair.b, &issued)?);
+    let (listener, at) = listen(pair, port);
+    let server = Server::serve(&pair.b, listener, routes, security, limits);
+    let book = HealthBook::new();
+    Ok(Served { server, at, book })
+}
+
+pub(super) fn issue(authority: &mut Authority, name: &str, role: Role) -> Result<Issued, String> {
     authority
         .issue(name, role)
         .map_err(|error| error.to_string())
@@ -96,8 +110,18 @@ pub(super) fn channel_of_a_node<H: Host>(
     limits: Limits,
 ) -> Result<Channel<H>, String> {
     let issued = issue(authority, "pop.tokyo", Role::Node)?;
+    channel_of(pair, served, &issued, limits)
+}
+
+/// A channel of one who shows `issued`.
+pub(super) fn channel_of<H: Host>(
+    pair: &Pair<H>,
+    served: &Served,
+    issued: &Issued,
+    limits: Limits,
+) -> Result<Channel<H>, String> {
     let security = ClientSecurity::Tls {
-        tls: tls(&pair.a, &issued)?,
+        tls: tls(&pair.a, issued)?,
         server: SERVER.to_owned(),
     };
     Ok(Channel::new(&pair.a, served.at, security, limits))
