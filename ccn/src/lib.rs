@@ -3,11 +3,11 @@
 //! POP, CLB node and vSwitch share this crate and otherwise know nothing of each other. [`tunnel`] wraps a
 //! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it, [`probe`]
 //! watches those paths; [`author`] turns plans into the immutable route table that all of them act upon. A
-//! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`].
+//! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through too.
 
 pub mod author;
-pub mod controller;
 pub mod carry;
+pub mod controller;
 pub mod exits;
 pub mod probe;
 pub mod raft;
