@@ -1,356 +1,283 @@
-//! The author of route tables, until controllers exist: from plans with names to one immutable table with ids.
+//! A table and its route tables in one hand, for whoever has no controllers: plans in, route tables out.
 //!
-//! An id is a place in the order of names, so that it never depends on the order of a file. Heavy parts (slot
-//! maps, Maglev tables) are built here, off every fast path, and what did not change since the last revision is
-//! shared with it. `Clb::inner_mtu` is the minimum over all candidate paths, so that no failover meets a smaller
-//! one. Whatever makes no sense is refused as a value that names the object, and the last table stays in force.
-//!
-//! Invariant: every reference in a published table points to something.
+//! Plans become changes of a [`Table`], which checks them as it does those of the API; all that was asked for
+//! since the last publication is applied as one command. Whatever makes no sense is refused as a value that names
+//! the object, and the last route table stays in force.
 
-pub mod error;
 pub mod plan;
 pub mod watch;
 
-mod balancers;
-mod ground;
-mod membership;
-mod reach;
-mod roll;
-mod slot_book;
+mod changes;
 
 use core::time::Duration;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyedge_net::flow::{Address, HashKey};
-use anyedge_net::id::Revision;
 use anyedge_net::route_table::{Announcing, Mechanisms, Probing, RouteTable};
 use anyedge_net::time::Instant;
-use anyedge_net::wire::gre::GreKey;
 
-use error::AuthorError;
-use ground::Ground;
-use membership::Parts;
-pub use membership::{Membership, NODE_WEIGHT};
-use plan::{ClbPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, TargetPlan, VipPlan};
-use slot_book::SlotBooks;
+pub use crate::table::SLOT_SETTLE;
+pub use crate::table::membership::{Membership, NODE_WEIGHT};
 
-/// Nodes that have an id; the last number means "unknown".
-pub const NODES_MAX: usize = u16::MAX as usize;
-/// Regions that have an id.
-pub const REGIONS_MAX: usize = u16::MAX as usize;
-/// Paths that have a tunnel port.
-pub const PATHS_MAX: usize = 65_519;
-/// Load balancers that have an id of 15 bits.
-pub const CLBS_MAX: usize = GreKey::CLB_ID_MAX as usize + 1;
-/// VIPs of a table.
-pub const VIPS_MAX: usize = 1_000_000;
-/// Targets of a listener.
-pub const TARGETS_MAX: usize = u16::MAX as usize;
-/// The greatest weight of a target or a CLB node.
-pub const WEIGHT_MAX: u8 = 100;
-/// How long flows of unbound targets may go on.
-pub const DRAIN_MAX: Duration = Duration::from_secs(86_400);
-/// How long a slot stays where it is after a move, unless its node is lost or drained.
-pub const SLOT_SETTLE: Duration = Duration::from_secs(15 * 60);
-/// Places of a Maglev table for each of its members, at least.
-pub const PLACES_PER_TARGET: u32 = 100;
-/// What every path carries: the least that an IPv4 host must take (RFC 791 §3.1), in bytes.
-pub const INNER_MTU_MIN_V4: u16 = 576;
-/// What all paths to an IPv6 VIP carry (RFC 8200 §5), in bytes.
-pub const INNER_MTU_MIN_V6: u16 = 1_280;
+use crate::assemble::Assembler;
+use crate::table::Table;
+use crate::table::change::{Change, Command, PutMode};
+use crate::table::object::{Key, Kind, Object, Secret, Settings, Target};
+use crate::table::refusal::{Reason, Refusal};
+use plan::{ClbPlan, HostPlan, NodePlan, PathPlan, RegionPlan, VipPlan};
 
-/// All that was added.
-#[derive(Clone, Default, Debug)]
-struct Plans {
-    pops: Vec<NodePlan>,
-    regions: Vec<RegionPlan>,
-    hosts: Vec<HostPlan>,
-    paths: Vec<PathPlan>,
-    clbs: Vec<ClbPlan>,
-    vips: Vec<VipPlan>,
-}
-
-/// A target's place: load balancer, listener, address and port.
-type Place = (String, String, Address, u16);
-
-/// Collects plans and publishes them as tables.
+/// Collects plans and publishes them as route tables.
 #[derive(Clone, Debug)]
 pub struct TableAuthor {
+    table: Table,
+    assembler: Assembler,
     hash_key: HashKey,
-    probing: Option<Probing>,
-    announcing: Announcing,
-    mechanisms: Mechanisms,
-    plans: Plans,
-    parts: Parts,
-    draining: BTreeSet<String>,
-    draining_paths: BTreeSet<String>,
-    unbound: BTreeSet<Place>,
-    slot_settle: Duration,
-    slot_books: SlotBooks,
-    last: Option<Arc<RouteTable>>,
+    settings: Settings,
+    /// What the next publication changes.
+    wanted: Vec<Change>,
+    /// Targets that were taken out, to be put back where they were.
+    unbound: Vec<Target>,
 }
 
 impl TableAuthor {
     /// An author of tables whose flows are hashed with `hash_key`.
     pub fn new(hash_key: HashKey) -> TableAuthor {
         TableAuthor {
+            table: Table::new(),
+            assembler: Assembler::new(),
             hash_key,
-            probing: None,
-            announcing: Announcing::default(),
-            mechanisms: Mechanisms::ALL,
-            plans: Plans::default(),
-            parts: Parts::default(),
-            draining: BTreeSet::new(),
-            draining_paths: BTreeSet::new(),
-            unbound: BTreeSet::new(),
-            slot_settle: SLOT_SETTLE,
-            slot_books: SlotBooks::default(),
-            last: None,
+            settings: Settings::default(),
+            wanted: Vec::new(),
+            unbound: Vec::new(),
         }
+    }
+
+    /// The table as of the last publication.
+    pub const fn table(&self) -> &Table {
+        &self.table
     }
 
     /// Lets nodes watch their paths from the next publication on; they do not until told to.
     pub fn set_probing(&mut self, probing: Option<Probing>) {
-        self.probing = probing;
+        self.settings.probing = probing;
     }
 
     /// Tells POPs when to announce their VIPs, from the next publication on.
     pub fn set_announcing(&mut self, announcing: Announcing) {
-        self.announcing = announcing;
+        self.settings.announcing = announcing;
     }
 
     /// Turns mechanisms off, for tests that show what each is for.
     pub fn set_mechanisms(&mut self, mechanisms: Mechanisms) {
-        self.mechanisms = mechanisms;
+        self.settings.mechanisms = mechanisms;
     }
 
     /// How long a slot stays where it is after a move, from the next publication on.
     pub fn set_slot_settle(&mut self, slot_settle: Duration) {
-        self.slot_settle = slot_settle;
+        self.settings.slot_settle = slot_settle;
+    }
+
+    /// Adds any changes to what the next publication does.
+    pub fn add(&mut self, changes: impl IntoIterator<Item = Change>) {
+        self.wanted.extend(changes);
     }
 
     /// Adds a POP.
     pub fn add_pop(&mut self, pop: NodePlan) {
-        self.plans.pops.push(pop);
+        self.wanted.extend(changes::of_pop(pop));
     }
 
     /// Adds a region.
     pub fn add_region(&mut self, region: RegionPlan) {
-        self.plans.regions.push(region);
+        self.wanted.extend(changes::of_region(region));
     }
 
     /// Adds a host of backends.
     pub fn add_host(&mut self, host: HostPlan) {
-        self.plans.hosts.push(host);
+        self.wanted.extend(changes::of_host(host));
     }
 
     /// Adds a path.
     pub fn add_path(&mut self, path: PathPlan) {
-        self.plans.paths.push(path);
+        self.wanted.extend(changes::of_path(path));
     }
 
     /// Adds a load balancer.
     pub fn add_clb(&mut self, clb: ClbPlan) {
-        self.plans.clbs.push(clb);
+        self.wanted.extend(changes::of_clb(clb));
     }
 
     /// Adds a VIP.
     pub fn add_vip(&mut self, vip: VipPlan) {
-        self.plans.vips.push(vip);
+        self.wanted.extend(changes::of_vip(vip));
     }
 
     /// Gives the target at `address` and `port` of a listener another weight, from the next publication on.
     ///
     /// # Errors
-    /// [`AuthorError::Unknown`] when there is no such load balancer, listener or target, and
-    /// [`AuthorError::WeightTooHigh`] above 100.
+    /// When there is no such load balancer, listener or target, and when no target may have that weight.
     pub fn set_weight(
         &mut self,
         clb: &str,
         listener: &str,
-        (address, port): (Address, u16),
+        target: (Address, u16),
         weight: u8,
-    ) -> Result<(), AuthorError> {
-        let target = self.target_mut(clb, listener, address, port)?;
-        if weight > WEIGHT_MAX {
-            let target = format!("target {address} port {port} of listener `{clb}/{listener}`");
-            return Err(AuthorError::WeightTooHigh { target, weight });
+    ) -> Result<(), Refusal> {
+        let names = vec![target_name(clb, listener, target)];
+        if let Some(unbound) = self
+            .unbound
+            .iter_mut()
+            .find(|it| it.full_name() == names[0])
+        {
+            unbound.weight = weight.into();
+            return Ok(());
         }
-        target.weight = weight;
-        Ok(())
+        self.want(Change::SetTargetWeight(names, weight.into()))
     }
 
-    /// Takes the target at `address` and `port` out of a listener or puts it back, from the next publication on.
+    /// Takes the target at `address` and `port` of a listener out or puts it back where it was, from the next
+    /// publication on.
     ///
     /// # Errors
-    /// [`AuthorError::Unknown`] when there is no such load balancer, listener or target.
+    /// When there is no such load balancer, listener or target.
     pub fn set_bound(
         &mut self,
         clb: &str,
         listener: &str,
-        (address, port): (Address, u16),
+        target: (Address, u16),
         bound: bool,
-    ) -> Result<(), AuthorError> {
-        self.target_mut(clb, listener, address, port)?;
-        let place = (clb.to_owned(), listener.to_owned(), address, port);
-        if bound {
-            self.unbound.remove(&place);
-        } else {
-            self.unbound.insert(place);
+    ) -> Result<(), Refusal> {
+        let name = target_name(clb, listener, target);
+        let known = self.unbound.iter().position(|it| it.full_name() == name);
+        match (bound, known) {
+            (true, Some(known)) => {
+                let target = self.unbound[known].clone();
+                self.want(Change::RegisterTargets(vec![target]))?;
+                self.unbound.remove(known);
+                Ok(())
+            }
+            (false, None) => {
+                let target = self.trial()?.get::<Target>(&name).cloned();
+                self.want(Change::DeregisterTargets(vec![name]))?;
+                self.unbound.extend(target);
+                Ok(())
+            }
+            (true, None) => match self.trial()?.get::<Target>(&name) {
+                Some(_) => Ok(()),
+                None => {
+                    Err(Reason::NoResource.because(format_args!("target `{name}` does not exist")))
+                }
+            },
+            (false, Some(_)) => Ok(()),
         }
-        Ok(())
     }
 
     /// Says whether a CLB node takes part in its region's slots, from the next publication on. All are in
     /// until told otherwise. Ids do not change by it.
     ///
     /// # Errors
-    /// [`AuthorError::Unknown`] when there is no such CLB node.
+    /// When there is no such CLB node.
     pub fn set_membership(
         &mut self,
         clb_node: &str,
         membership: Membership,
-    ) -> Result<(), AuthorError> {
-        self.check_clb_node(clb_node, "a change of membership")?;
-        self.parts.of_mut(clb_node).membership = membership;
-        Ok(())
+    ) -> Result<(), Refusal> {
+        self.want(Change::SetMember {
+            clb_node: clb_node.to_owned(),
+            membership: Some(membership),
+            weight: None,
+        })
     }
 
     /// Gives a CLB node another share of its region's slots, from the next publication on; [`NODE_WEIGHT`]
     /// until then. A node of weight 0 is in and gets no slots.
     ///
     /// # Errors
-    /// [`AuthorError::Unknown`] when there is no such CLB node, and [`AuthorError::WeightTooHigh`] above 100.
-    pub fn set_node_weight(&mut self, clb_node: &str, weight: u8) -> Result<(), AuthorError> {
-        self.check_clb_node(clb_node, "a change of weight")?;
-        if weight > WEIGHT_MAX {
-            let target = format!("CLB node `{clb_node}`");
-            return Err(AuthorError::WeightTooHigh { target, weight });
-        }
-        self.parts.of_mut(clb_node).weight = weight;
-        Ok(())
+    /// When there is no such CLB node, and when none may have that weight.
+    pub fn set_node_weight(&mut self, clb_node: &str, weight: u8) -> Result<(), Refusal> {
+        self.want(Change::SetMember {
+            clb_node: clb_node.to_owned(),
+            membership: None,
+            weight: Some(weight.into()),
+        })
     }
 
     /// Drains a POP or takes it back, from the next publication on.
     ///
     /// # Errors
-    /// [`AuthorError::Unknown`] when there is no such POP, and [`AuthorError::TooFewPublishers`] when a VIP
-    /// would be left with fewer than its `publishers_min` POPs that do not drain.
-    pub fn set_draining(&mut self, pop: &str, draining: bool) -> Result<(), AuthorError> {
-        if !self.plans.pops.iter().any(|plan| plan.name == pop) {
-            return Err(unknown("a drain", "POP", &pop));
-        }
-        if !draining {
-            self.draining.remove(pop);
-            return Ok(());
-        }
-        let mut wanted = self.draining.clone();
-        wanted.insert(pop.to_owned());
-        for vip in &self.plans.vips {
-            if vip.publishers.iter().any(|publisher| publisher == pop) {
-                balancers::check_publishers(vip, &wanted)?;
-            }
-        }
-        self.draining = wanted;
-        Ok(())
+    /// When there is no such POP, and when a VIP would be left with fewer than its `publishers_min` POPs that do
+    /// not drain.
+    pub fn set_draining(&mut self, pop: &str, draining: bool) -> Result<(), Refusal> {
+        self.want(Change::SetDraining(Key::new(Kind::Pop, pop), draining))
     }
 
     /// Empties a path or takes it back, from the next publication on: meanwhile it is used only where nothing
     /// else leads.
     ///
     /// # Errors
-    /// [`AuthorError::Unknown`] when there is no such path.
-    pub fn set_path_draining(&mut self, path: &str, draining: bool) -> Result<(), AuthorError> {
-        if !self.plans.paths.iter().any(|plan| plan.name == path) {
-            return Err(unknown("a drain", "path", &path));
-        }
-        if draining {
-            self.draining_paths.insert(path.to_owned());
-        } else {
-            self.draining_paths.remove(path);
-        }
-        Ok(())
+    /// When there is no such path.
+    pub fn set_path_draining(&mut self, path: &str, draining: bool) -> Result<(), Refusal> {
+        self.want(Change::SetDraining(Key::new(Kind::Path, path), draining))
     }
 
     /// Writes the next revision; the first one is 1. The last table stays valid for those who hold it. `now` is
     /// the time by which slots settle, and never goes back.
     ///
     /// # Errors
-    /// The first [`AuthorError`] found; then neither the revision nor any slot moves.
-    pub fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, AuthorError> {
-        let last = self.last.as_deref();
-        let mut ground = Ground::lay(self)?;
-        let (clbs, vips) = balancers::balance(self, &ground)?;
-        let mut slot_books = core::mem::take(&mut self.slot_books);
-        slot_books.advance(&mut ground, self, now);
-        self.slot_books = slot_books;
-        let table = Arc::new(RouteTable {
-            revision: Revision(last.map_or(0, |table| table.revision.0) + 1),
-            hash_key: self.hash_key,
-            regions: ground.regions,
-            paths: ground.paths,
-            nodes: ground.nodes.into_entries(),
-            clbs,
-            vips,
-            probing: self.probing,
-            announcing: self.announcing,
-            mechanisms: self.mechanisms,
-        });
-        self.last = Some(Arc::clone(&table));
-        Ok(table)
+    /// The first [`Refusal`] found; then neither the revision nor any slot moves, and what was wanted is wanted
+    /// on.
+    pub fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, Refusal> {
+        let command = Command::new(now, self.all_wanted());
+        let revision = self.table.revision() + 1;
+        self.table.apply(revision, &command)?;
+        self.wanted.clear();
+        Ok(self.assembler.assemble(&self.table))
     }
 
     /// When the author would like to publish again, because slots settle that are wanted elsewhere or have an
     /// old primary as their secondary. `None` when nothing waits.
     pub fn settles_at(&self) -> Option<Instant> {
-        self.slot_books.settles_at()
+        self.table.settles_at()
     }
 
-    fn check_clb_node(&self, clb_node: &str, by: &str) -> Result<(), AuthorError> {
-        let mut all = self
-            .plans
-            .regions
-            .iter()
-            .flat_map(|region| &region.clb_nodes);
-        let found = all.any(|plan| plan.name == clb_node);
-        found
-            .then_some(())
-            .ok_or_else(|| unknown(by, "CLB node", &clb_node))
+    /// Adds a change, unless the table would refuse it.
+    fn want(&mut self, change: Change) -> Result<(), Refusal> {
+        self.wanted.push(change);
+        let tried = self.trial();
+        if tried.is_err() {
+            self.wanted.pop();
+        }
+        tried.map(drop)
     }
 
-    fn target_mut(
-        &mut self,
-        clb: &str,
-        listener: &str,
-        address: Address,
-        port: u16,
-    ) -> Result<&mut TargetPlan, AuthorError> {
-        let unknown = |kind: &'static str, name: &dyn core::fmt::Display| {
-            unknown("a change of a target", kind, name)
+    /// The table as the next publication would make it.
+    fn trial(&self) -> Result<Table, Refusal> {
+        let mut trial = self.table.clone();
+        let command = Command::new(trial.at(), self.all_wanted());
+        trial.apply(trial.revision() + 1, &command)?;
+        Ok(trial)
+    }
+
+    /// All that the next publication does, as one change.
+    fn all_wanted(&self) -> Change {
+        let secret = Secret {
+            name: Secret::SLOT_HASH_KEY.to_owned(),
+            value: self.hash_key.to_bytes().to_vec(),
         };
-        let has_name = |plan: &&mut ClbPlan| plan.name == clb;
-        let plan = self
-            .plans
-            .clbs
-            .iter_mut()
-            .find(has_name)
-            .ok_or_else(|| unknown("load balancer", &clb))?;
-        let has_name = |plan: &&mut ListenerPlan| plan.name == listener;
-        let found = plan.listeners.iter_mut().find(has_name);
-        let plan = found.ok_or_else(|| unknown("listener", &format_args!("{clb}/{listener}")))?;
-        let is_it = |plan: &&mut TargetPlan| plan.address == address && plan.port == port;
-        let found = plan.targets.iter_mut().find(is_it);
-        found.ok_or_else(|| unknown("target", &std::net::SocketAddr::new(address.into(), port)))
+        let ensure = |object: Object| Change::Put(object, PutMode::Ensure);
+        let first = [
+            ensure(Object::Settings(self.settings.clone())),
+            ensure(Object::Secret(secret)),
+        ];
+        let changes = first.into_iter().chain(self.wanted.iter().cloned());
+        Change::All(changes.collect())
     }
 }
 
-fn unknown(by: &str, kind: &'static str, name: &dyn core::fmt::Display) -> AuthorError {
-    AuthorError::Unknown {
-        by: by.to_owned(),
-        kind,
-        name: name.to_string(),
-    }
+/// The full name of a target of a listener without rules.
+fn target_name(clb: &str, listener: &str, (address, port): (Address, u16)) -> String {
+    let own = core::net::SocketAddr::new(address.into(), port);
+    format!("{clb}/{listener}/{own}")
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! POP, CLB node and vSwitch share this crate and otherwise know nothing of each other. [`tunnel`] wraps a
 //! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it, [`probe`]
-//! watches those paths; [`author`] turns plans into the immutable route table that all of them act upon. A
+//! watches those paths. [`table`] is what the control plane replicates; [`assemble`] turns it into the immutable
+//! route table that all of them act upon, and [`author`] does both for whoever has no controllers. A
 //! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through too.
 
+pub mod assemble;
 pub mod author;
 pub mod carry;
 pub mod controller;
@@ -12,6 +14,7 @@ pub mod exits;
 pub mod probe;
 pub mod raft;
 pub mod rpc;
+pub mod table;
 pub mod tunnel;
 
 #[cfg(test)]

@@ -171,6 +171,11 @@ impl HashKey {
         Self(wide as u64, (wide >> 64) as u64)
     }
 
+    /// The 16 bytes that it was made of, for whoever hands the key on.
+    pub const fn to_bytes(&self) -> [u8; 16] {
+        (self.0 as u128 | (self.1 as u128) << 64).to_le_bytes()
+    }
+
     /// SipHash-1-3 of any bytes under this key.
     #[inline]
     pub fn hash_bytes(&self, bytes: &[u8]) -> u64 {

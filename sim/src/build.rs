@@ -12,7 +12,7 @@ mod ranks;
 use core::fmt;
 use std::collections::BTreeMap;
 
-use anyedge_ccn::author::error::AuthorError;
+use anyedge_ccn::table::refusal::Refusal;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::HashKey;
 use anyedge_net::id::{NodeId, RegionId};
@@ -39,7 +39,7 @@ use ranks::Ranks;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BuildError {
     /// Its route table is refused.
-    Table(AuthorError),
+    Table(Refusal),
     /// It has more links, nodes and hosts than events can be told apart by.
     TooManySources(usize),
     /// It has more regions than direct twins of clients have addresses for.

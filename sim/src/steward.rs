@@ -11,9 +11,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyedge_ccn::author::error::AuthorError;
 use anyedge_ccn::author::watch::Watch;
 use anyedge_ccn::author::{Membership, TableAuthor};
+use anyedge_ccn::table::refusal::Refusal;
 use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::route_table::{NodeKind, RouteTable};
@@ -72,7 +72,7 @@ impl Steward {
         confirm: Duration,
         table_delay: Duration,
         absent: impl Iterator<Item = String>,
-    ) -> Result<Steward, AuthorError> {
+    ) -> Result<Steward, Refusal> {
         let mut wanted = BTreeMap::new();
         for name in absent {
             author.set_membership(&name, Membership::Absent)?;
@@ -127,7 +127,7 @@ impl Steward {
     ///
     /// # Errors
     /// When the author refuses it: then nothing changes.
-    pub(crate) fn obey(&mut self, order: &Order) -> Result<(), AuthorError> {
+    pub(crate) fn obey(&mut self, order: &Order) -> Result<(), Refusal> {
         match order {
             Order::Member(name, membership) => {
                 self.wanted.insert(name.clone(), *membership);
@@ -182,7 +182,7 @@ impl Steward {
     ///
     /// # Errors
     /// When the plans have come to make no sense: the last table stays in force.
-    pub(crate) fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, AuthorError> {
+    pub(crate) fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, Refusal> {
         let table = self.author.publish(now);
         self.refused = table.is_err();
         table
@@ -192,7 +192,7 @@ impl Steward {
         self.author.settles_at().filter(|_| !self.refused)
     }
 
-    fn set_member(&mut self, name: &str) -> Result<(), AuthorError> {
+    fn set_member(&mut self, name: &str) -> Result<(), Refusal> {
         let wanted = self.wanted.get(name).copied().unwrap_or_default();
         let member = if wanted != Membership::Absent && self.lost.contains(name) {
             Membership::Lost

@@ -8,14 +8,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use anyedge_ccn::author::error::AuthorError;
 use anyedge_ccn::author::plan::{
-    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
+    self, ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
     TargetPlan, VipPlan,
 };
 use anyedge_ccn::author::{Membership, TableAuthor};
+use anyedge_ccn::table::refusal::{Reason, Refusal};
 use anyedge_net::flow::{Family, HashKey};
-use anyedge_net::wire::{outer, tcp, udp};
+use anyedge_net::wire::outer;
 
 use crate::addresses::AddressPair;
 use crate::clb::{Clb, Listener, Protocol, Scheduler};
@@ -30,8 +30,8 @@ use crate::topology::Topology;
 /// The author of the route tables of `topology`, whose flows are hashed with `hash_key`.
 ///
 /// # Errors
-/// [`AuthorError::Unknown`] when a listener's targets are not there, which in a checked topology they are.
-pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, AuthorError> {
+/// When a listener's targets are not there, which in a checked topology they are, or the table refuses a node.
+pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Refusal> {
     let mut author = TableAuthor::new(hash_key);
     author.set_probing(topology.probing);
     author.set_announcing(topology.announcing);
@@ -162,19 +162,20 @@ const fn family(underlay: Underlay) -> Family {
     }
 }
 
-fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, AuthorError> {
+fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
     let listener = |listener: &Listener| {
         let targets = topology.targets.get(&listener.targets);
-        let targets = targets.ok_or_else(|| AuthorError::Unknown {
-            by: format!("listener `{}/{}`", clb.name, listener.name),
-            kind: "targets",
-            name: listener.targets.clone(),
+        let targets = targets.ok_or_else(|| {
+            Reason::NoResource.because(format_args!(
+                "listener `{}/{}` refers to targets `{}`, which does not exist",
+                clb.name, listener.name, listener.targets
+            ))
         })?;
         Ok(ListenerPlan {
             name: listener.name.clone(),
             protocol: match listener.protocol {
-                Protocol::Tcp => tcp::PROTOCOL,
-                Protocol::Udp => udp::PROTOCOL,
+                Protocol::Tcp => plan::Protocol::Tcp,
+                Protocol::Udp => plan::Protocol::Udp,
             },
             port: listener.port,
             scheduler: match listener.scheduler {

@@ -11,6 +11,8 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::HealthCheck;
 use anyedge_net::wire::outer::Encap;
 
+pub use crate::table::object::Protocol;
+
 /// A node's name and where its tunnels end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodePlan {
@@ -108,8 +110,8 @@ pub struct ClbPlan {
 pub struct ListenerPlan {
     /// Bare name, unique in its load balancer.
     pub name: String,
-    /// IP protocol: 6 TCP, 17 UDP.
-    pub protocol: u8,
+    /// TCP or UDP.
+    pub protocol: Protocol,
     /// 1-65535.
     pub port: u16,
     /// How new flows are spread.

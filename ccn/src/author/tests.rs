@@ -7,16 +7,27 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use anyedge_net::flow::Family;
-use anyedge_net::id::{ClbId, NodeId};
+use anyedge_net::id::{ClbId, NodeId, Revision};
 use anyedge_net::maglev::is_prime;
 use anyedge_net::route_table::{HealthCheck, NodeKind, Scheduler};
 use anyedge_net::wire::outer::Encap;
 
-use super::plan::{EndsPlan, SchedulerPlan};
+use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerPlan, TargetPlan};
 use super::*;
 
 mod parts;
 mod refusals;
+
+/// All that is added.
+#[derive(Clone, Default)]
+struct Plans {
+    pops: Vec<NodePlan>,
+    regions: Vec<RegionPlan>,
+    hosts: Vec<HostPlan>,
+    paths: Vec<PathPlan>,
+    clbs: Vec<ClbPlan>,
+    vips: Vec<VipPlan>,
+}
 
 fn node(name: &str, number: u8) -> NodePlan {
     NodePlan {
@@ -79,7 +90,7 @@ fn listener(
 ) -> ListenerPlan {
     ListenerPlan {
         name: name.to_owned(),
-        protocol: 6,
+        protocol: Protocol::Tcp,
         port,
         scheduler,
         health: None,
@@ -145,10 +156,17 @@ fn plans() -> Plans {
 }
 
 fn author(plans: Plans) -> TableAuthor {
-    TableAuthor {
-        plans,
-        ..TableAuthor::new(HashKey::new([7; 16]))
-    }
+    let mut author = TableAuthor::new(HashKey::new([7; 16]));
+    plans.pops.into_iter().for_each(|it| author.add_pop(it));
+    plans
+        .regions
+        .into_iter()
+        .for_each(|it| author.add_region(it));
+    plans.hosts.into_iter().for_each(|it| author.add_host(it));
+    plans.paths.into_iter().for_each(|it| author.add_path(it));
+    plans.clbs.into_iter().for_each(|it| author.add_clb(it));
+    plans.vips.into_iter().for_each(|it| author.add_vip(it));
+    author
 }
 
 fn published(plans: Plans) -> Arc<RouteTable> {
@@ -298,22 +316,26 @@ fn a_changed_weight_leaves_all_else_shared_with_the_last_revision() {
 fn a_slot_map_is_made_anew_when_a_node_joins() {
     let mut author = author(plans());
     let first = author.publish(Instant::ZERO).expect("the plans make sense");
-    author.plans.regions[0]
-        .clb_nodes
-        .push(node("region.guangzhou.clb-3", 8));
+    let joins = changes::of_region(RegionPlan {
+        name: "guangzhou".to_owned(),
+        clb_nodes: vec![node("region.guangzhou.clb-3", 8)],
+    });
+    author.add(joins.into_iter().skip(1));
     let second = author.publish(Instant::ZERO).expect("a third node is fine");
     assert_ne!(first.regions[0].slots, second.regions[0].slots);
 }
 
 #[test]
 fn a_refused_table_leaves_the_revision_where_it_was() {
-    let mut author = author(plans());
+    let mut plans = plans();
+    let mut author = author(plans.clone());
     author.publish(Instant::ZERO).expect("the plans make sense");
-    let publishers = core::mem::take(&mut author.plans.vips[0].publishers);
+    plans.vips[0].name = "gold".to_owned();
+    author.add_vip(plans.vips.remove(0));
     author
         .publish(Instant::ZERO)
-        .expect_err("nobody publishes the VIP");
-    author.plans.vips[0].publishers = publishers;
+        .expect_err("its addresses are another VIP's");
+    author.add([Change::Remove(Key::new(Kind::Vip, "game"))]);
     assert_eq!(
         author.publish(Instant::ZERO).expect("mended").revision,
         Revision(2)

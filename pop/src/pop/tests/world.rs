@@ -8,8 +8,8 @@ use core::time::Duration;
 
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
-    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
-    TargetPlan, VipPlan,
+    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
+    SchedulerPlan, TargetPlan, VipPlan,
 };
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
@@ -120,7 +120,7 @@ impl Setup {
         };
         let listener = ListenerPlan {
             name: "web".to_owned(),
-            protocol: tcp::PROTOCOL,
+            protocol: Protocol::Tcp,
             port: 80,
             scheduler: SchedulerPlan::WeightedRoundRobin,
             health: None,

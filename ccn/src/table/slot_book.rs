@@ -1,4 +1,4 @@
-//! The author's book of each region's slots: where they are wanted, where they are, and since when.
+//! The table's book of each region's slots: where they are wanted, where they are, and since when.
 //!
 //! *Wanted* is what Maglev makes of the nodes that are in. *Actual* is what the table says; it starts as
 //! wanted and follows by the rules of [`step`], which keep established flows findable. A slot that moved stays
@@ -8,6 +8,7 @@
 //!
 //! Invariant: a slot that has settled is where it is wanted. Cost: 4 bytes a slot, beside the two maps.
 
+mod record;
 mod step;
 
 use core::time::Duration;
@@ -18,16 +19,17 @@ use anyedge_net::id::NodeId;
 use anyedge_net::slot::{Owners, SLOTS, SlotMap, SlotMember};
 use anyedge_net::time::Instant;
 
-use super::TableAuthor;
-use super::ground::Ground;
 use super::membership::{Membership, Part};
+use super::object::{ClbNode, Region, Settings};
+use super::objects::Objects;
 use step::{Moved, Roles, Slot};
 
 /// The books of all regions, by name.
-#[derive(Clone, Default, Debug)]
-pub(super) struct SlotBooks(BTreeMap<String, SlotBook>);
+#[derive(Clone, PartialEq, Default, Debug)]
+pub(crate) struct SlotBooks(BTreeMap<String, SlotBook>);
 
-/// Everybody's part in a region's slots, by id and name.
+/// Everybody's part in a region's slots, by place among its nodes and name. The id is that place: those of
+/// revisions of the route table are given by whoever makes one.
 type Parts = Vec<(NodeId, String, Part)>;
 
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ struct SlotBook {
     moves: Moves,
 }
 
-/// What of the author's settings decides about moves.
+/// What of the settings decides about moves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Rules {
     history: bool,
@@ -49,7 +51,7 @@ struct Rules {
 }
 
 /// The moves that have not settled, in the order of time.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Moves {
     /// The number of the first of `list`; 0 is no move.
     first: u32,
@@ -57,7 +59,7 @@ struct Moves {
 }
 
 /// All slots that moved at one time for one kind of reason.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 struct Move {
     at: Instant,
     why: Moved,
@@ -65,21 +67,29 @@ struct Move {
     pending: bool,
 }
 
+impl PartialEq for SlotBook {
+    /// All but where slots are wanted, which follows from the parts once anybody serves.
+    fn eq(&self, other: &SlotBook) -> bool {
+        let of = |book: &SlotBook| (book.rules, Arc::clone(&book.actual));
+        of(self) == of(other)
+            && self.parts == other.parts
+            && self.moved == other.moved
+            && self.moves == other.moves
+    }
+}
+
 impl SlotBooks {
-    /// Brings the books to `now` and puts their maps into the regions of `ground`.
-    pub(super) fn advance(&mut self, ground: &mut Ground, author: &TableAuthor, now: Instant) {
+    /// Brings the books to `now`, by the nodes and settings of the table.
+    pub(crate) fn advance(&mut self, objects: &Objects, settings: &Settings, now: Instant) {
         let rules = Rules {
-            history: author.mechanisms.slot_history,
-            settle: author.slot_settle,
+            history: settings.mechanisms.slot_history,
+            settle: settings.slot_settle,
         };
         let mut before = core::mem::take(&mut self.0);
-        for region in &mut ground.regions {
-            let part = |id: &NodeId| {
-                let name = ground.nodes.get(id.0).name.clone();
-                let part = author.parts.of(&name);
-                (*id, name, part)
-            };
-            let parts: Parts = region.clb_nodes.iter().map(part).collect();
+        for region in objects.all::<Region>() {
+            let nodes = objects.all::<ClbNode>();
+            let nodes = nodes.filter(|node| node.region == region.name);
+            let parts: Parts = nodes.enumerate().map(part).collect();
             let book = match before.remove(&region.name) {
                 Some(mut book) => {
                     book.advance(parts, rules, now);
@@ -87,13 +97,17 @@ impl SlotBooks {
                 }
                 None => SlotBook::open(parts, rules),
             };
-            region.slots = Arc::clone(&book.actual);
             self.0.insert(region.name.clone(), book);
         }
     }
 
+    /// Who owns the slots of a region: by places of its CLB nodes, sorted by name.
+    pub(crate) fn map(&self, region: &str) -> Option<&Arc<SlotMap>> {
+        self.0.get(region).map(|book| &book.actual)
+    }
+
     /// When the next slot settles that will change by it.
-    pub(super) fn settles_at(&self) -> Option<Instant> {
+    pub(crate) fn settles_at(&self) -> Option<Instant> {
         let due = |book: &SlotBook| {
             let pending = book.moves.list.iter().find(|moves| moves.pending)?;
             Some(pending.at + book.rules.settle)
@@ -232,6 +246,15 @@ impl Moves {
         };
         self.first + index as u32
     }
+}
+
+/// The part of the node at that place.
+fn part((place, node): (usize, &ClbNode)) -> (NodeId, String, Part) {
+    let part = Part {
+        membership: node.membership,
+        weight: u8::try_from(node.weight).unwrap_or(0),
+    };
+    (NodeId(place as u16), node.name.clone(), part)
 }
 
 /// Who serves: those that are in, and with nobody in those that are drained, for they are alive.

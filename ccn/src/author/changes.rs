@@ -1,0 +1,130 @@
+//! Plans as changes of a table: every object of a plan is one that is not there yet.
+
+use super::plan::{
+    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
+    TargetPlan, VipPlan,
+};
+use super::{Membership, NODE_WEIGHT};
+use crate::table::change::{Change, PutMode};
+use crate::table::object::{
+    Clb, ClbNode, Ends, Host, HostState, Kinded, Listener, Path, Pop, Region, SchedulerKind,
+    Target, TargetKind, Underlay, Vip,
+};
+
+fn create(object: impl Kinded) -> Change {
+    Change::Put(object.into_object(), PutMode::Create)
+}
+
+const fn underlay(node: &NodePlan) -> Underlay {
+    Underlay {
+        v4: node.underlay_v4,
+        v6: node.underlay_v6,
+    }
+}
+
+pub(super) fn of_pop(pop: NodePlan) -> [Change; 1] {
+    [create(Pop {
+        underlay: underlay(&pop),
+        name: pop.name,
+        draining: false,
+    })]
+}
+
+pub(super) fn of_region(region: RegionPlan) -> Vec<Change> {
+    let name = region.name;
+    let mut changes = vec![create(Region { name: name.clone() })];
+    let node = |node: NodePlan| {
+        create(ClbNode {
+            underlay: underlay(&node),
+            name: node.name,
+            region: name.clone(),
+            membership: Membership::In,
+            weight: NODE_WEIGHT.into(),
+        })
+    };
+    changes.extend(region.clb_nodes.into_iter().map(node));
+    changes
+}
+
+pub(super) fn of_host(host: HostPlan) -> [Change; 1] {
+    [create(Host {
+        underlay: underlay(&host.node),
+        name: host.node.name,
+        region: host.region,
+        zone: String::new(),
+        network: String::new(),
+        state: HostState::Normal,
+    })]
+}
+
+pub(super) fn of_path(path: PathPlan) -> [Change; 1] {
+    [create(Path {
+        name: path.name,
+        ends: match path.ends {
+            EndsPlan::Ccn { pop, region } => Ends::Ccn { pop, region },
+            EndsPlan::Fabric { host } => Ends::Fabric { host },
+            EndsPlan::Mesh { region } => Ends::Mesh { region },
+            EndsPlan::Backbone { regions } => Ends::Backbone { regions },
+        },
+        encap: path.encap,
+        underlay: path.underlay,
+        mtu: path.mtu.into(),
+        rtt: path.rtt,
+        draining: false,
+    })]
+}
+
+pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
+    let mut changes = vec![create(Clb {
+        client_affinity: clb.client_affinity,
+        rst_on_unbind: clb.rst_on_unbind,
+        unbind_drain: clb.unbind_drain,
+        fail_open: clb.fail_open,
+        ..Clb::new(&clb.name, &clb.region)
+    })];
+    for listener in clb.listeners {
+        changes.extend(of_listener(&clb.name, listener));
+    }
+    changes
+}
+
+fn of_listener(clb: &str, plan: ListenerPlan) -> Vec<Change> {
+    let listener = Listener {
+        scheduler: match plan.scheduler {
+            SchedulerPlan::WeightedRoundRobin => SchedulerKind::Wrr,
+            SchedulerPlan::Maglev => SchedulerKind::Maglev,
+        },
+        health: plan.health,
+        ..Listener::new(clb, &plan.name, plan.protocol, plan.port.into())
+    };
+    let mut changes = vec![create(listener)];
+    let target = |target: TargetPlan| Target {
+        clb: clb.to_owned(),
+        listener: plan.name.clone(),
+        rule: String::new(),
+        address: target.address,
+        port: target.port.into(),
+        weight: target.weight.into(),
+        host: target.host,
+        kind: TargetKind::Instance,
+        place: 0,
+    };
+    let targets: Vec<Target> = plan.targets.into_iter().map(target).collect();
+    if !targets.is_empty() {
+        changes.push(Change::RegisterTargets(targets));
+    }
+    changes
+}
+
+pub(super) fn of_vip(vip: VipPlan) -> [Change; 1] {
+    [create(Vip {
+        name: vip.name,
+        addresses: vip.addresses,
+        prefix: String::new(),
+        clb: vip.clb,
+        standby: vip.standby,
+        publish: vip.publishers,
+        publishers_min: vip.publishers_min.into(),
+        withdrawn: false,
+    })]
+}

@@ -1,0 +1,338 @@
+//! Load balancers and what belongs to them as messages.
+
+use core::time::Duration;
+
+use anyedge_net::route_table::HealthCheck;
+use anyedge_net::time::Instant;
+use anyedge_proto::table::v1 as pb;
+
+use super::super::object::{
+    Clb, ClbType, CrossRegion, IpVersion, Listener, Protocol, Rule, SchedulerKind, SnatBlock,
+    SnatIp, Target, TargetKind, Vip,
+};
+use super::super::refusal::{Reason, Refusal};
+use super::{address_from, address_to, addresses_from, addresses_to, choice, nanos_to};
+
+/// Both ways between an enumeration of the table and one of messages.
+macro_rules! pairs {
+    ($own:ident, $wire:ident, $say:literal, $($variant:ident),*) => {
+        impl From<$own> for pb::$wire {
+            fn from(own: $own) -> pb::$wire {
+                match own {
+                    $($own::$variant => pb::$wire::$variant,)*
+                }
+            }
+        }
+
+        impl $own {
+            #[expect(unreachable_patterns, reason = "some messages have a number for nothing")]
+            fn from_number(number: i32) -> Result<$own, Refusal> {
+                match choice(number, $say)? {
+                    $(pb::$wire::$variant => Ok($own::$variant),)*
+                    _ => Err(Reason::Missing.because(concat!("a ", $say))),
+                }
+            }
+        }
+    };
+}
+
+pairs!(ClbType, ClbType, "type of load balancer", Internal, Public);
+pairs!(IpVersion, IpVersion, "IP version", Dual, V4, V6, Nat64);
+pairs!(
+    CrossRegion,
+    CrossRegion,
+    "kind of cross-region binding",
+    Off,
+    V1,
+    V2
+);
+pairs!(
+    SchedulerKind,
+    Scheduler,
+    "scheduler",
+    Wrr,
+    LeastConn,
+    IpHash,
+    Maglev
+);
+pairs!(TargetKind, TargetKind, "kind of target", Instance, Eni, Idc);
+
+impl From<Protocol> for pb::Protocol {
+    fn from(protocol: Protocol) -> pb::Protocol {
+        match protocol {
+            Protocol::Tcp => pb::Protocol::Tcp,
+            Protocol::Udp => pb::Protocol::Udp,
+            Protocol::TcpSsl => pb::Protocol::TcpSsl,
+            Protocol::Quic => pb::Protocol::Quic,
+            Protocol::Http => pb::Protocol::Http,
+            Protocol::Https => pb::Protocol::Https,
+        }
+    }
+}
+
+fn protocol_from(number: i32) -> Result<Protocol, Refusal> {
+    Ok(match choice(number, "protocol")? {
+        pb::Protocol::Tcp => Protocol::Tcp,
+        pb::Protocol::Udp => Protocol::Udp,
+        pb::Protocol::TcpSsl => Protocol::TcpSsl,
+        pb::Protocol::Quic => Protocol::Quic,
+        pb::Protocol::Http => Protocol::Http,
+        pb::Protocol::Https => Protocol::Https,
+        pb::Protocol::Unspecified => return Err(Reason::Missing.because("a protocol")),
+    })
+}
+
+fn health_to(health: Option<HealthCheck>) -> Option<pb::HealthCheck> {
+    health.map(|check| pb::HealthCheck {
+        interval_ns: nanos_to(check.interval),
+        timeout_ns: nanos_to(check.timeout),
+        unhealthy: check.unhealthy.into(),
+        healthy: check.healthy.into(),
+    })
+}
+
+/// Thresholds that do not fit are cut to what is out of range anyway.
+fn health_from(health: Option<&pb::HealthCheck>) -> Option<HealthCheck> {
+    let byte = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+    health.map(|check| HealthCheck {
+        interval: Duration::from_nanos(check.interval_ns),
+        timeout: Duration::from_nanos(check.timeout_ns),
+        unhealthy: byte(check.unhealthy),
+        healthy: byte(check.healthy),
+    })
+}
+
+impl From<&Clb> for pb::Clb {
+    fn from(clb: &Clb) -> pb::Clb {
+        pb::Clb {
+            name: clb.name.clone(),
+            region: clb.region.clone(),
+            r#type: pb::ClbType::from(clb.clb_type).into(),
+            classic: clb.classic,
+            ip_version: pb::IpVersion::from(clb.ip_version).into(),
+            network: clb.network.clone(),
+            network_has_ipv6: clb.network_has_ipv6,
+            isp: clb.isp.clone(),
+            cross_region: pb::CrossRegion::from(clb.cross_region).into(),
+            backend_region: clb.backend_region.clone(),
+            client_affinity: clb.client_affinity,
+            rst_on_unbind: clb.rst_on_unbind,
+            unbind_drain_ns: clb.unbind_drain.map_or(0, nanos_to),
+            fail_open: clb.fail_open,
+            security_groups: clb.security_groups.clone(),
+        }
+    }
+}
+
+impl TryFrom<&pb::Clb> for Clb {
+    type Error = Refusal;
+
+    fn try_from(clb: &pb::Clb) -> Result<Clb, Refusal> {
+        let drain = Some(clb.unbind_drain_ns).filter(|nanos| *nanos > 0);
+        Ok(Clb {
+            name: clb.name.clone(),
+            region: clb.region.clone(),
+            clb_type: ClbType::from_number(clb.r#type)?,
+            classic: clb.classic,
+            ip_version: IpVersion::from_number(clb.ip_version)?,
+            network: clb.network.clone(),
+            network_has_ipv6: clb.network_has_ipv6,
+            isp: clb.isp.clone(),
+            cross_region: CrossRegion::from_number(clb.cross_region)?,
+            backend_region: clb.backend_region.clone(),
+            client_affinity: clb.client_affinity,
+            rst_on_unbind: clb.rst_on_unbind,
+            unbind_drain: drain.map(Duration::from_nanos),
+            fail_open: clb.fail_open,
+            security_groups: clb.security_groups.clone(),
+        })
+    }
+}
+
+impl From<&Listener> for pb::Listener {
+    fn from(listener: &Listener) -> pb::Listener {
+        pb::Listener {
+            clb: listener.clb.clone(),
+            name: listener.name.clone(),
+            protocol: pb::Protocol::from(listener.protocol).into(),
+            port: listener.port,
+            scheduler: pb::Scheduler::from(listener.scheduler).into(),
+            session_expire: listener.session_expire,
+            health: health_to(listener.health),
+            certificate: listener.certificate.clone(),
+            mutual: listener.mutual,
+            client_ca: listener.client_ca.clone(),
+            max_conn: listener.max_conn,
+            max_cps: listener.max_cps,
+            access_log: listener.access_log,
+            sni: listener.sni,
+        }
+    }
+}
+
+impl TryFrom<&pb::Listener> for Listener {
+    type Error = Refusal;
+
+    fn try_from(listener: &pb::Listener) -> Result<Listener, Refusal> {
+        Ok(Listener {
+            clb: listener.clb.clone(),
+            name: listener.name.clone(),
+            protocol: protocol_from(listener.protocol)?,
+            port: listener.port,
+            scheduler: SchedulerKind::from_number(listener.scheduler)?,
+            session_expire: listener.session_expire,
+            health: health_from(listener.health.as_ref()),
+            certificate: listener.certificate.clone(),
+            mutual: listener.mutual,
+            client_ca: listener.client_ca.clone(),
+            max_conn: listener.max_conn,
+            max_cps: listener.max_cps,
+            access_log: listener.access_log,
+            sni: listener.sni,
+        })
+    }
+}
+
+impl From<&Rule> for pb::Rule {
+    fn from(rule: &Rule) -> pb::Rule {
+        pb::Rule {
+            clb: rule.clb.clone(),
+            listener: rule.listener.clone(),
+            name: rule.name.clone(),
+            domain: rule.domain.clone(),
+            url: rule.url.clone(),
+            scheduler: pb::Scheduler::from(rule.scheduler).into(),
+            session_expire: rule.session_expire,
+            health: health_to(rule.health),
+        }
+    }
+}
+
+impl TryFrom<&pb::Rule> for Rule {
+    type Error = Refusal;
+
+    fn try_from(rule: &pb::Rule) -> Result<Rule, Refusal> {
+        Ok(Rule {
+            clb: rule.clb.clone(),
+            listener: rule.listener.clone(),
+            name: rule.name.clone(),
+            domain: rule.domain.clone(),
+            url: rule.url.clone(),
+            scheduler: SchedulerKind::from_number(rule.scheduler)?,
+            session_expire: rule.session_expire,
+            health: health_from(rule.health.as_ref()),
+        })
+    }
+}
+
+impl From<&Target> for pb::Target {
+    fn from(target: &Target) -> pb::Target {
+        pb::Target {
+            clb: target.clb.clone(),
+            listener: target.listener.clone(),
+            rule: target.rule.clone(),
+            address: address_to(&target.address),
+            port: target.port,
+            weight: Some(target.weight),
+            host: target.host.clone(),
+            kind: pb::TargetKind::from(target.kind).into(),
+            place: target.place,
+        }
+    }
+}
+
+impl TryFrom<&pb::Target> for Target {
+    type Error = Refusal;
+
+    fn try_from(target: &pb::Target) -> Result<Target, Refusal> {
+        Ok(Target {
+            clb: target.clb.clone(),
+            listener: target.listener.clone(),
+            rule: target.rule.clone(),
+            address: address_from(&target.address)?,
+            port: target.port,
+            weight: target.weight.unwrap_or(Target::WEIGHT_DEFAULT),
+            host: target.host.clone(),
+            kind: TargetKind::from_number(target.kind)?,
+            place: target.place,
+        })
+    }
+}
+
+impl From<&Vip> for pb::Vip {
+    fn from(vip: &Vip) -> pb::Vip {
+        pb::Vip {
+            name: vip.name.clone(),
+            addresses: addresses_to(&vip.addresses),
+            prefix: vip.prefix.clone(),
+            clb: vip.clb.clone(),
+            standby: vip.standby.clone(),
+            publish: vip.publish.clone(),
+            publishers_min: vip.publishers_min,
+            withdrawn: vip.withdrawn,
+        }
+    }
+}
+
+impl TryFrom<&pb::Vip> for Vip {
+    type Error = Refusal;
+
+    fn try_from(vip: &pb::Vip) -> Result<Vip, Refusal> {
+        Ok(Vip {
+            name: vip.name.clone(),
+            addresses: addresses_from(&vip.addresses)?,
+            prefix: vip.prefix.clone(),
+            clb: vip.clb.clone(),
+            standby: vip.standby.clone(),
+            publish: vip.publish.clone(),
+            publishers_min: vip.publishers_min,
+            withdrawn: vip.withdrawn,
+        })
+    }
+}
+
+impl From<&SnatIp> for pb::SnatIp {
+    fn from(ip: &SnatIp) -> pb::SnatIp {
+        pb::SnatIp {
+            clb: ip.clb.clone(),
+            address: address_to(&ip.address),
+        }
+    }
+}
+
+impl TryFrom<&pb::SnatIp> for SnatIp {
+    type Error = Refusal;
+
+    fn try_from(ip: &pb::SnatIp) -> Result<SnatIp, Refusal> {
+        Ok(SnatIp {
+            clb: ip.clb.clone(),
+            address: address_from(&ip.address)?,
+        })
+    }
+}
+
+impl From<&SnatBlock> for pb::SnatBlock {
+    fn from(block: &SnatBlock) -> pb::SnatBlock {
+        pb::SnatBlock {
+            clb: block.clb.clone(),
+            address: address_to(&block.address),
+            first_port: block.first_port,
+            node: block.node.clone(),
+            free_at: block.free_at.as_nanos(),
+        }
+    }
+}
+
+impl TryFrom<&pb::SnatBlock> for SnatBlock {
+    type Error = Refusal;
+
+    fn try_from(block: &pb::SnatBlock) -> Result<SnatBlock, Refusal> {
+        Ok(SnatBlock {
+            clb: block.clb.clone(),
+            address: address_from(&block.address)?,
+            first_port: block.first_port,
+            node: block.node.clone(),
+            free_at: Instant::from_nanos(block.free_at),
+        })
+    }
+}
