@@ -136,6 +136,7 @@ fn next(leader: &mut Table, name: &str) -> Delta {
     applied.expect("it makes sense")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench reads the wall clock")]
 fn bench(criterion: &mut Criterion) {
     let table = table();
     let bytes = table.snapshot();

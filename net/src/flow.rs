@@ -172,7 +172,7 @@ impl HashKey {
     }
 
     /// The 16 bytes that it was made of, for whoever hands the key on.
-    pub const fn to_bytes(&self) -> [u8; 16] {
+    pub const fn to_bytes(self) -> [u8; 16] {
         (self.0 as u128 | (self.1 as u128) << 64).to_le_bytes()
     }
 

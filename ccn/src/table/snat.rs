@@ -61,7 +61,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    pub(super) fn release_snat(&mut self, name: &String) -> Result<(), Refusal> {
+    pub(super) fn release_snat(&mut self, name: &str) -> Result<(), Refusal> {
         let block = self.find::<SnatBlock>(name)?;
         if block.node.is_empty() {
             let key = super::object::Object::SnatBlock(block).key();

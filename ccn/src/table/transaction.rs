@@ -21,6 +21,9 @@ pub const CHANGES_MAX: usize = 200_000;
 /// How deep lists of changes may stand in each other.
 const DEPTH_MAX: usize = 4;
 
+/// What was touched, and what was there before.
+pub(super) type Touched = (Key, Option<Entry>);
+
 /// One command on its way into the table.
 pub(super) struct Transaction<'a> {
     pub(super) objects: &'a mut Objects,
@@ -83,7 +86,9 @@ impl<'a> Transaction<'a> {
             Change::Put(object, mode) => self.put(object, *mode),
             Change::Remove(key) => self.remove(key),
             Change::RegisterTargets(targets) => self.register_targets(targets),
-            Change::DeregisterTargets(names) => self.each(names, Self::deregister_target),
+            Change::DeregisterTargets(names) => {
+                self.each(names, |this, name| this.deregister_target(name))
+            }
             Change::SetTargetWeight(names, weight) => {
                 self.each(names, |this, name| this.set_target_weight(name, *weight))
             }
@@ -110,7 +115,7 @@ impl<'a> Transaction<'a> {
                 Ok(())
             }
             Change::LeaseSnat { clb, node, blocks } => self.lease_snat(clb, node, *blocks),
-            Change::ReleaseSnat(names) => self.each(names, Self::release_snat),
+            Change::ReleaseSnat(names) => self.each(names, |this, name| this.release_snat(name)),
             Change::MoveEni { eni, host } => self.move_eni(eni, host),
             Change::EnableRoutes(names, enabled) => {
                 self.each(names, |this, name| this.enable_route(name, *enabled))
@@ -261,7 +266,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Keys of all that is another, with what was there before.
-    pub(super) fn finish(self) -> (Vec<(Key, Option<Entry>)>, Vec<Failure>, Arc<Reach>) {
+    pub(super) fn finish(self) -> (Vec<Touched>, Vec<Failure>, Arc<Reach>) {
         let mut first: BTreeMap<Key, Option<Entry>> = BTreeMap::new();
         for (key, before) in self.log {
             first.entry(key).or_insert(before);

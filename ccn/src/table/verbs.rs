@@ -201,7 +201,7 @@ impl Transaction<'_> {
         Err(not_found(&Key::new(Kind::Target, name)))
     }
 
-    pub(super) fn deregister_target(&mut self, name: &String) -> Result<(), Refusal> {
+    pub(super) fn deregister_target(&mut self, name: &str) -> Result<(), Refusal> {
         let target = self.find_target(name)?;
         self.unset(&Key::new(Kind::Target, target.full_name()));
         Ok(())
