@@ -125,6 +125,10 @@ drop_reasons! {
     // ICMP.
     /// An echo request above what the node answers in a second.
     EchoLimited => "EchoLimited",
+
+    // The management network.
+    /// The controller was down.
+    ControllerDown => "ControllerDown",
 }
 
 /// How many packets each reason took.

@@ -7,6 +7,7 @@
 mod faults;
 mod hosts;
 mod links;
+mod managed;
 mod ranks;
 
 use core::fmt;
@@ -26,6 +27,7 @@ use anyedge_topologies::{Kind, Topology};
 use crate::digest::TraceDigest;
 use crate::executor::Handle;
 use crate::internet::{Internet, SiteId};
+use crate::management::Management;
 use crate::node::{AnyForwarder, Node, TableShare};
 use crate::order::SOURCES_MAX;
 use crate::run::Options;
@@ -33,6 +35,7 @@ use crate::steward::Steward;
 use crate::world::World;
 
 pub(crate) use hosts::{BackendHost, LoadHost, home};
+pub(crate) use managed::ManagedHost;
 use ranks::Ranks;
 
 /// Why a topology that reads well cannot be simulated.
@@ -42,6 +45,10 @@ pub enum BuildError {
     Table(Refusal),
     /// It has more links, nodes and hosts than events can be told apart by.
     TooManySources(usize),
+    /// Services were given for a machine that it does not have.
+    NoSuchMachine(String),
+    /// Its tables are to come from controllers, and nothing was given that runs on these.
+    NoControllers,
     /// It has more regions than direct twins of clients have addresses for.
     TooManyRegions(usize),
 }
@@ -55,6 +62,10 @@ impl fmt::Display for BuildError {
                     f,
                     "{count} links, nodes and hosts; the simulator holds {SOURCES_MAX}"
                 )
+            }
+            BuildError::NoSuchMachine(name) => write!(f, "there is no machine {name}"),
+            BuildError::NoControllers => {
+                write!(f, "routes = \"raft\", and nothing runs on the controllers")
             }
             BuildError::TooManyRegions(count) => {
                 write!(
@@ -74,6 +85,7 @@ pub(crate) struct Built {
     pub(crate) world: World,
     pub(crate) loads: Vec<LoadHost>,
     pub(crate) backends: Vec<BackendHost>,
+    pub(crate) managed: Vec<ManagedHost>,
     pub(crate) site_names: BTreeMap<SiteId, String>,
 }
 
@@ -106,8 +118,9 @@ pub(crate) fn build(
     .map_err(BuildError::Table)?;
     let table = steward.publish(Instant::ZERO).map_err(BuildError::Table)?;
     let ranks = Ranks::of(topology, &table);
-    if ranks.len() > SOURCES_MAX {
-        return Err(BuildError::TooManySources(ranks.len()));
+    let sources = ranks.len() + Management::ranks(topology);
+    if sources > SOURCES_MAX {
+        return Err(BuildError::TooManySources(sources));
     }
     if table.regions.len() > hosts::TWIN_REGIONS_MAX {
         return Err(BuildError::TooManyRegions(table.regions.len()));
@@ -127,6 +140,7 @@ pub(crate) fn build(
     links::add_backbone(topology, &table, &ranks, &mut world);
     let backends = hosts::add_backends(topology, &table, &ranks, &mut world);
     let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
+    let managed = managed::add(topology, &ranks, &mut world);
     world.apply(table.clone());
     faults::add_scenario(topology, &table, &sites, &mut world);
     let site_names = sites
@@ -144,6 +158,7 @@ pub(crate) fn build(
         world,
         loads,
         backends,
+        managed,
         site_names,
     })
 }

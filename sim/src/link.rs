@@ -199,6 +199,17 @@ impl Link {
         self.up = true;
     }
 
+    /// Its way is another, `delay` long, or there is none. What is on a way that ends or grows longer is lost.
+    pub(crate) fn reroute(&mut self, delay: Option<Duration>) {
+        if delay.is_none_or(|delay| delay > self.spec.delay) && self.up {
+            self.go_down();
+        }
+        if let Some(delay) = delay {
+            self.spec.delay = delay;
+            self.come_up();
+        }
+    }
+
     /// It gets worse; what is on its way keeps its time.
     pub(crate) fn degrade(&mut self, now: Instant, change: &Degrade) {
         let sound = self

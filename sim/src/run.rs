@@ -5,6 +5,8 @@
 //! The run ends when the load has stopped and every request has its outcome, at the latest `drain` after
 //! `duration`.
 
+mod machines;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,18 +15,19 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
 use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
-use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
 use anyedge_traffic::clients;
 use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
 use anyedge_traffic::stats::SharedStats;
 
-use crate::build::{self, BackendHost, BuildError, Built, LoadHost};
+use crate::build::{self, BuildError, Built, LoadHost};
 use crate::digest::{Cover, Perturbation};
 use crate::executor::Executor;
 use crate::findings;
 use crate::host::{Shared, SimHost};
 use crate::report::Report;
-use crate::world::{Power, World};
+use crate::services::Services;
+use crate::world::World;
+use machines::Machines;
 
 /// How often, in virtual time, the run looks whether every request has its outcome.
 const OUTCOME_CHECK: Duration = Duration::from_millis(10);
@@ -81,6 +84,19 @@ pub fn run(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, BuildError> {
+    run_with(topology, options, &Services::new(), progress)
+}
+
+/// As [`run`], with services on the nodes' own machines.
+///
+/// # Errors
+/// As [`run`], and when a service is for a machine that is not there.
+pub fn run_with(
+    topology: &Topology,
+    options: &Options,
+    services: &Services,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, BuildError> {
     let seed = options.seed.unwrap_or(Seed(topology.seed));
     let duration = options.duration.unwrap_or(topology.duration);
     let mut executor = Executor::new();
@@ -89,10 +105,12 @@ pub fn run(
         world,
         loads,
         backends,
+        managed,
         site_names,
     } = built;
+    let machines = Machines::new(topology, backends, managed, services)?;
     let shared = Shared::new(world, executor.handle().clone());
-    backends.iter().for_each(|served| serve(&shared, served));
+    machines.start_all(&shared);
     let accounts = start_loads(topology, duration, &shared, &loads);
     let end = Instant::ZERO + duration;
     let mut course = Course {
@@ -107,7 +125,7 @@ pub fn run(
         },
     };
     while course.go_on(&mut executor, &shared, &accounts, progress) {
-        follow_power(&mut executor, &shared, &backends);
+        machines.follow_power(&mut executor, &shared);
     }
     let now = shared.world().now();
     for account in &accounts {
@@ -126,32 +144,6 @@ pub fn run(
         &accounts,
         &site_names,
     ))
-}
-
-/// Starts what a backend's machine serves.
-fn serve(shared: &Arc<Shared>, served: &BackendHost) {
-    let host = SimHost::new(shared, served.host, &served.name);
-    let config = BackendConfig::on(served.listen.clone());
-    backend::serve(&host, config, Arc::new(Unobserved)).expect("a fresh host has every port free");
-}
-
-/// Ends the services of machines that stopped, starts those of machines that came back, and lets machines
-/// hang or go on.
-fn follow_power(executor: &mut Executor, shared: &Arc<Shared>, backends: &[BackendHost]) {
-    let changes = shared.world().take_power();
-    for (host, power) in changes {
-        match power {
-            Power::Off => {
-                executor.kill_host(host);
-            }
-            Power::On => {
-                let served = backends.iter().find(|served| served.host == host);
-                serve(shared, served.expect("only backends' machines stop"));
-            }
-            Power::Hangs => executor.hang_host(host),
-            Power::GoesOn => executor.release_host(host),
-        }
-    }
 }
 
 /// Where a run stands and how far it goes.

@@ -27,7 +27,7 @@ pub(crate) enum Act {
     /// The node starts again, knowing only the route table.
     NodeUp(NodeId),
     /// The machine behind a vSwitch stops: sockets and services are gone.
-    HostDown(HostId),
+    HostDown(HostId, DropReason),
     /// The machine starts again, with the services that it had at first.
     HostUp(HostId),
     /// The machine's services stand still; its kernel goes on.
@@ -38,6 +38,8 @@ pub(crate) enum Act {
     LinkDown(LinkId),
     /// The link carries again.
     LinkUp(LinkId),
+    /// Whether the backbone link of that name carries what the management network puts on it.
+    Backbone(String, bool),
     /// The link gets worse.
     Degrade(LinkId, Box<Degrade>),
     /// The link is what it was before it got worse.
@@ -60,11 +62,18 @@ pub(crate) enum Act {
 pub(crate) enum Struck {
     Pop {
         node: NodeId,
+        /// Its own host, for services.
+        machine: HostId,
         site: SiteId,
     },
-    ClbNode(NodeId),
+    ClbNode {
+        node: NodeId,
+        machine: HostId,
+    },
     Host {
         node: NodeId,
+        machine: HostId,
+        /// The backend beside the vSwitch.
         host: HostId,
         /// Its targets as the file has them.
         targets: Vec<TargetWeight>,
@@ -72,9 +81,12 @@ pub(crate) enum Struck {
     /// The directions that the fault concerns.
     Link(Vec<LinkId>),
     Region {
-        clb_nodes: Vec<NodeId>,
-        hosts: Vec<(NodeId, HostId)>,
+        /// Each with its own host.
+        clb_nodes: Vec<(NodeId, HostId)>,
+        /// Each with its own host and the backend's.
+        hosts: Vec<(NodeId, [HostId; 2])>,
     },
+    Controller(HostId),
 }
 
 /// When each act of `fault` is due.
@@ -96,24 +108,43 @@ fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
     };
     let member = |membership| Order::Member(fault.object.clone(), membership);
     match (struck, &fault.verb) {
-        (Struck::Pop { node, .. }, FaultVerb::Down) => node_down(*node, DropReason::PopDown),
-        (Struck::ClbNode(node), FaultVerb::Down) => node_down(*node, DropReason::ClbNodeDown),
-        (Struck::Host { node, host, .. }, FaultVerb::Down) => {
-            host_down(*node, *host, DropReason::HostDown)
+        (Struck::Pop { node, machine, .. }, FaultVerb::Down) => {
+            node_down(*node, &[*machine], DropReason::PopDown)
+        }
+        (Struck::ClbNode { node, machine }, FaultVerb::Down) => {
+            node_down(*node, &[*machine], DropReason::ClbNodeDown)
+        }
+        (
+            Struck::Host {
+                node,
+                machine,
+                host,
+                ..
+            },
+            FaultVerb::Down,
+        ) => node_down(*node, &[*host, *machine], DropReason::HostDown),
+        (Struck::Controller(machine), FaultVerb::Down) => {
+            machines_down(&[*machine], DropReason::ControllerDown)
         }
         (Struck::Region { clb_nodes, hosts }, FaultVerb::Down) => region_down(clb_nodes, hosts),
         (Struck::Link(ways), FaultVerb::Down) => {
-            let each = |act: fn(LinkId) -> Act| ways.iter().copied().map(act).collect();
-            (each(Act::LinkDown), each(Act::LinkUp))
+            let name = fault.object.strip_prefix("link.").unwrap_or(&fault.object);
+            let each = |act: fn(LinkId) -> Act, carries| {
+                let acts = ways.iter().copied().map(act);
+                let managed = Act::Backbone(name.to_owned(), carries);
+                acts.chain([managed]).collect()
+            };
+            (each(Act::LinkDown, false), each(Act::LinkUp, true))
         }
         (Struck::Link(ways), FaultVerb::Degrade(degrade)) => {
             let worse = |way: &LinkId| Act::Degrade(*way, Box::new(degrade.clone()));
             let restored = ways.iter().copied().map(Act::Restore);
             (ways.iter().map(worse).collect(), restored.collect())
         }
-        (Struck::Host { host, .. }, FaultVerb::Hang) => {
-            (vec![Act::Hang(*host)], vec![Act::Release(*host)])
-        }
+        (Struck::Host { host, machine, .. }, FaultVerb::Hang) => (
+            vec![Act::Hang(*host), Act::Hang(*machine)],
+            vec![Act::Release(*host), Act::Release(*machine)],
+        ),
         (Struck::Pop { .. }, FaultVerb::Drain) => {
             let draining = |draining| Order::Draining(fault.object.clone(), draining);
             order(draining(true), draining(false))
@@ -123,7 +154,7 @@ fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
             let draining = |draining| Order::PathDraining(path.to_owned(), draining);
             order(draining(true), draining(false))
         }
-        (Struck::ClbNode(_), FaultVerb::Drain) => {
+        (Struck::ClbNode { .. }, FaultVerb::Drain) => {
             order(member(Membership::Drained), member(Membership::In))
         }
         (Struck::Host { targets, .. }, FaultVerb::Drain) => {
@@ -136,20 +167,21 @@ fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
             Order::Bound(targets.clone(), false),
             Order::Bound(targets.clone(), true),
         ),
-        (Struck::ClbNode(_), FaultVerb::Weight(weight)) => {
+        (Struck::ClbNode { .. }, FaultVerb::Weight(weight)) => {
             let of = |weight| Order::NodeWeight(fault.object.clone(), weight);
             order(of(*weight), of(NODE_WEIGHT))
         }
-        (Struck::ClbNode(node), FaultVerb::Add) => {
+        (Struck::ClbNode { node, machine }, FaultVerb::Add) => {
             let joins = Act::Order(fault.object.clone(), member(Membership::In));
-            (vec![Act::NodeUp(*node), joins], Vec::new())
+            let up = vec![Act::NodeUp(*node), Act::HostUp(*machine), joins];
+            (up, Vec::new())
         }
         (Struck::Pop { site, .. }, FaultVerb::Withdraw) => (
             vec![Act::Withhold(*site, true)],
             vec![Act::Withhold(*site, false)],
         ),
         (
-            Struck::Pop { node, .. } | Struck::ClbNode(node) | Struck::Host { node, .. },
+            Struck::Pop { node, .. } | Struck::ClbNode { node, .. } | Struck::Host { node, .. },
             FaultVerb::Stale,
         ) => (
             vec![Act::Stale(*node, true)],
@@ -159,23 +191,29 @@ fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
     }
 }
 
-fn node_down(node: NodeId, lost_as: DropReason) -> (Vec<Act>, Vec<Act>) {
-    (vec![Act::NodeDown(node, lost_as)], vec![Act::NodeUp(node)])
+/// A node with its machines: its own, and that of the backend beside it.
+fn node_down(node: NodeId, machines: &[HostId], lost_as: DropReason) -> (Vec<Act>, Vec<Act>) {
+    let (mut begin, mut end) = machines_down(machines, lost_as);
+    begin.insert(0, Act::NodeDown(node, lost_as));
+    end.insert(0, Act::NodeUp(node));
+    (begin, end)
 }
 
-fn host_down(node: NodeId, host: HostId, lost_as: DropReason) -> (Vec<Act>, Vec<Act>) {
-    (
-        vec![Act::NodeDown(node, lost_as), Act::HostDown(host)],
-        vec![Act::NodeUp(node), Act::HostUp(host)],
-    )
+fn machines_down(machines: &[HostId], lost_as: DropReason) -> (Vec<Act>, Vec<Act>) {
+    let machines = machines.iter();
+    let acts = machines.map(|machine| (Act::HostDown(*machine, lost_as), Act::HostUp(*machine)));
+    acts.unzip()
 }
 
-fn region_down(clb_nodes: &[NodeId], hosts: &[(NodeId, HostId)]) -> (Vec<Act>, Vec<Act>) {
+fn region_down(
+    clb_nodes: &[(NodeId, HostId)],
+    hosts: &[(NodeId, [HostId; 2])],
+) -> (Vec<Act>, Vec<Act>) {
+    let lost_as = DropReason::RegionDown;
     let clb_nodes = clb_nodes.iter();
-    let clb_nodes = clb_nodes.map(|node| node_down(*node, DropReason::RegionDown));
-    let hosts = hosts
-        .iter()
-        .map(|(node, host)| host_down(*node, *host, DropReason::RegionDown));
+    let clb_nodes = clb_nodes.map(|(node, machine)| node_down(*node, &[*machine], lost_as));
+    let hosts = hosts.iter();
+    let hosts = hosts.map(|(node, machines)| node_down(*node, machines, lost_as));
     let (begin, end): (Vec<_>, Vec<_>) = clb_nodes.chain(hosts).unzip();
     (begin.concat(), end.concat())
 }

@@ -10,6 +10,7 @@
 mod conservation;
 mod fate;
 mod host_entry;
+mod managed;
 mod outside;
 mod routers;
 mod steering;
@@ -37,6 +38,7 @@ use crate::digest::TraceDigest;
 use crate::executor::{Handle, HostId, TimerId};
 use crate::internet::Internet;
 use crate::link::Link;
+use crate::management::Management;
 use crate::node::Node;
 use crate::order::{Kind, Source};
 use crate::queue::EventQueue;
@@ -76,6 +78,8 @@ pub(crate) enum LinkEnd {
     RegionPublic(RegionId),
     /// A client population: the destination says which host.
     Clients,
+    /// A place on the management network: the destination says which node's host.
+    Managed,
     /// Nobody: what arrives is written down, see [`Recorder`].
     Recorder,
 }
@@ -108,6 +112,8 @@ pub(crate) struct World {
     pub(crate) ends: Vec<LinkEnd>,
     pub(crate) hosts: Vec<HostEntry>,
     pub(crate) internet: Internet,
+    /// There in worlds that are built from a topology.
+    pub(crate) management: Option<Box<Management>>,
     /// Packets that ended where no node, link or host counts them.
     pub(crate) lost: DropCounts,
     /// Errors that routers of the Internet made.
@@ -152,6 +158,7 @@ impl World {
             ends: Vec::new(),
             hosts: Vec::new(),
             internet: Internet::new(seed, Convergence::fixed(Duration::ZERO)),
+            management: None,
             lost: DropCounts::default(),
             routers_sent: 0,
             digest,
@@ -291,6 +298,7 @@ impl World {
             }
             LinkEnd::Tunnel(node, path) => self.tunnel_packet(Some(node), path, packet),
             LinkEnd::RegionTunnel(path) => self.tunnel_packet(None, path, packet),
+            LinkEnd::Managed => self.managed_packet(packet),
             LinkEnd::RegionPublic(region) => match self.slot_owner(region, packet.bytes()) {
                 Ok(node) => {
                     packet.meta = Meta::plain(PortId::PUBLIC);
@@ -524,6 +532,7 @@ impl World {
                     packet.meta = Meta::plain(PortId::BACKEND);
                     self.node_packet(node, packet);
                 }
+                Attachment::Managed => self.send_managed(host, packet),
             }
         }
         // A backend's answers may have made hosts send again at this instant, through the same vector.

@@ -10,6 +10,7 @@ use anyedge_topologies::{Fault, FaultVerb, Host, Kind, LinkEnds, Region, Topolog
 
 use super::{Sites, links};
 use crate::budget::{About, Budget, Entry};
+use crate::executor::HostId;
 use crate::internet::SiteId;
 use crate::scenario::{Struck, acts_of};
 use crate::steward::TargetWeight;
@@ -49,15 +50,22 @@ fn struck(
         let ends = topology.links[name].ends.objects();
         return Struck::Link(links::directions(fault, name, &ends, world));
     }
+    if kind == Kind::Controller.word() {
+        return Struck::Controller(machine(&fault.object, world));
+    }
     let Some(node) = table.node_named(&fault.object) else {
-        return region(&topology.regions[name], topology, table, world);
+        return region(fault, &topology.regions[name], topology, table, world);
     };
     match table.nodes[node.index()].kind {
         NodeKind::Pop => Struck::Pop {
             node,
+            machine: machine(&fault.object, world),
             site: sites.pops[name],
         },
-        NodeKind::ClbNode(_) => Struck::ClbNode(node),
+        NodeKind::ClbNode(_) => Struck::ClbNode {
+            node,
+            machine: machine(&fault.object, world),
+        },
         NodeKind::Host(_) => {
             let host = &topology.hosts[name];
             if matches!(fault.verb, FaultVerb::Degrade(_)) {
@@ -66,6 +74,7 @@ fn struck(
             }
             Struck::Host {
                 node,
+                machine: machine(&fault.object, world),
                 host: world.nodes[node.index()].backend.expect("it has one"),
                 targets: targets_of(host, topology),
             }
@@ -73,15 +82,32 @@ fn struck(
     }
 }
 
-fn region(region: &Region, topology: &Topology, table: &RouteTable, world: &World) -> Struck {
+/// The own host of a node.
+fn machine(name: &str, world: &World) -> HostId {
+    let management = world.management.as_ref().expect("it was built before");
+    management.host_named(name).expect(RESOLVED)
+}
+
+/// What a region consists of when `fault` strikes it: nodes that are added later are not there yet.
+fn region(
+    fault: &Fault,
+    region: &Region,
+    topology: &Topology,
+    table: &RouteTable,
+    world: &World,
+) -> Struck {
     let node = |name: &str| table.node_named(name).expect(RESOLVED);
-    let clb_nodes = region.clb_nodes.iter().map(|clb| node(&clb.name));
+    let clb_nodes = region.clb_nodes.iter();
+    let there = clb_nodes.filter(|clb| clb.added_at.is_none_or(|added| added <= fault.at));
+    let clb_nodes = there.map(|clb| (node(&clb.name), machine(&clb.name, world)));
     let hosts = topology.hosts.values();
     let own = hosts.filter(|host| host.region == region.name);
     let hosts = own.map(|host| {
-        let vswitch = node(&Kind::Host.object(&host.name));
+        let name = Kind::Host.object(&host.name);
+        let vswitch = node(&name);
         let backend = world.nodes[vswitch.index()].backend;
-        (vswitch, backend.expect("every host has one"))
+        let backend = backend.expect("every host has one");
+        (vswitch, [backend, machine(&name, world)])
     });
     Struck::Region {
         clb_nodes: clb_nodes.collect(),
@@ -117,13 +143,13 @@ fn about(
     pops: &BTreeMap<String, SiteId>,
 ) -> About {
     match struck {
-        Struck::Pop { node, site } => About {
+        Struck::Pop { node, site, .. } => About {
             nodes: vec![*node],
             site: Some(*site),
             moves_pops: true,
             ..About::default()
         },
-        Struck::ClbNode(node) => About {
+        Struck::ClbNode { node, .. } => About {
             nodes: vec![*node],
             moves_owners: true,
             ..About::default()
@@ -136,12 +162,13 @@ fn about(
         Struck::Region { clb_nodes, hosts } => About {
             nodes: clb_nodes
                 .iter()
-                .copied()
+                .map(|(node, _)| *node)
                 .chain(hosts.iter().map(|(node, _)| *node))
                 .collect(),
             moves_owners: true,
             ..About::default()
         },
+        Struck::Controller(_) => About::default(),
         Struck::Link(_) => about_link(&fault.object, topology, table, pops),
     }
 }

@@ -11,7 +11,12 @@ use crate::order::Source;
 /// The source of scenario events and of services' timers. It sorts by its name like every other.
 pub(crate) const DIRECTOR: &str = "director";
 
-/// Name to rank.
+/// The source of what a node's own host does.
+pub(super) fn managed(node: &str) -> String {
+    format!("{node}/management")
+}
+
+/// Name to rank. Sources of the management network come after all others, so that it moves none of them.
 pub(crate) struct Ranks(BTreeMap<String, usize>);
 
 impl Ranks {
@@ -20,7 +25,12 @@ impl Ranks {
         names.extend(table.nodes.iter().map(|node| node.name.clone()));
         names.extend(links::names(topology, table));
         names.extend(hosts::names(topology));
-        Ranks(names.into_iter().zip(0..).collect())
+        let managed: BTreeSet<String> = topology
+            .managed()
+            .iter()
+            .map(|node| managed(&node.name))
+            .collect();
+        Ranks(names.into_iter().chain(managed).zip(0..).collect())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -32,15 +32,13 @@ impl World {
         match act {
             Act::NodeDown(node, reason) => self.stop_node(node, reason),
             Act::NodeUp(node) => self.start_node(node),
-            Act::HostDown(host) => {
-                self.hosts[host.index()].crash(DropReason::HostDown, self.out.pool_mut());
-                self.power.push((host, Power::Off));
-            }
-            Act::HostUp(host) => self.power.push((host, Power::On)),
+            Act::HostDown(host, reason) => self.stop_host(host, reason),
+            Act::HostUp(host) => self.start_host(host),
             Act::Hang(host) => self.power.push((host, Power::Hangs)),
             Act::Release(host) => self.power.push((host, Power::GoesOn)),
             Act::LinkDown(link) => self.links[link.index()].go_down(),
             Act::LinkUp(link) => self.links[link.index()].come_up(),
+            Act::Backbone(link, carries) => self.set_backbone(&link, carries),
             Act::Degrade(link, change) => self.links[link.index()].degrade(self.now, &change),
             Act::Restore(link) => self.links[link.index()].restore(self.now),
             Act::Withhold(site, withheld) => self.change_site(site, Change::Withheld(withheld)),
@@ -60,6 +58,22 @@ impl World {
     /// The machines that stopped or started, in the order in which they did.
     pub(crate) fn take_power(&mut self) -> Vec<(HostId, Power)> {
         std::mem::take(&mut self.power)
+    }
+
+    /// The machine stops, unless it is down already.
+    fn stop_host(&mut self, host: HostId, lost_as: DropReason) {
+        let entry = &mut self.hosts[host.index()];
+        if entry.down.is_none() {
+            entry.crash(lost_as, self.out.pool_mut());
+            self.power.push((host, Power::Off));
+        }
+    }
+
+    /// The machine starts, if it is down.
+    fn start_host(&mut self, host: HostId) {
+        if self.hosts[host.index()].down.take().is_some() {
+            self.power.push((host, Power::On));
+        }
     }
 
     /// The node stops: what it knew is gone at once, and packets that it held end there.

@@ -20,6 +20,8 @@ pub(crate) enum Attachment {
     Client(PopulationId),
     /// The backend beside this node's vSwitch.
     Backend(NodeId),
+    /// The management network.
+    Managed,
 }
 
 /// A host: its transport and its accounts.
@@ -31,6 +33,8 @@ pub(crate) struct HostEntry {
     pub(crate) received: u64,
     pub(crate) dropped: DropCounts,
     pub(super) touched: bool,
+    /// `None` while it runs; else what packets to it are lost as.
+    pub(crate) down: Option<DropReason>,
     /// Made when a service first asks for a file.
     pub(crate) disk: Option<HostDisk>,
 }
@@ -45,12 +49,14 @@ impl HostEntry {
             received: 0,
             dropped: DropCounts::default(),
             touched: false,
+            down: None,
             disk: None,
         }
     }
 
     /// The machine stops: what it had is gone, but for what its disk keeps.
     pub(crate) fn crash(&mut self, reason: DropReason, pool: &mut Pool) {
+        self.down = Some(reason);
         if let Some(own) = &mut self.disk {
             own.disk.crash();
             own.free_at = Instant::ZERO;

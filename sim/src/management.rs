@@ -1,0 +1,133 @@
+//! The management network of a world: which node has which address there, and the links between their places.
+//!
+//! Nodes at one place share that place's links to the others, one for each direction, made when a packet first takes
+//! it. Its delay is half of the round trip over the best way that is left over the backbone; when that changes, so
+//! does the link, and what is on a way that ends or grows longer is lost. A hop is one event, as on every link.
+//!
+//! Invariant: a link's rank follows from the two places alone, so that who speaks first changes nobody's order.
+
+use core::hash::BuildHasherDefault;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use anyedge_net::flow::Address;
+use anyedge_topologies::{Line, Managed, Topology, Ways};
+use siphasher::sip::SipHasher13;
+
+use crate::executor::HostId;
+use crate::link::{LinkSpec, Wear};
+use crate::world::LinkId;
+
+/// From a place to a place, by their positions.
+pub(crate) type Leg = (usize, usize);
+
+/// Who is where on the management network.
+pub(crate) struct Management {
+    ways: Ways,
+    line: Line,
+    /// Ranks of its links begin here.
+    first_rank: usize,
+    /// Backbone links that carry nothing.
+    cut: BTreeSet<String>,
+    /// Each host's place.
+    places: BTreeMap<HostId, usize>,
+    names: BTreeMap<String, HostId>,
+    /// Lookups only, never iterated: its order cannot show.
+    addresses: HashMap<Address, HostId, BuildHasherDefault<SipHasher13>>,
+    links: BTreeMap<Leg, LinkId>,
+}
+
+impl Management {
+    /// The network of `topology` before anybody is on it.
+    pub(crate) fn of(topology: &Topology, first_rank: usize) -> Management {
+        Management {
+            ways: Ways::of(topology),
+            line: topology.defaults.management,
+            first_rank,
+            cut: BTreeSet::new(),
+            places: BTreeMap::new(),
+            names: BTreeMap::new(),
+            addresses: HashMap::default(),
+            links: BTreeMap::new(),
+        }
+    }
+
+    /// Ranks that its links may have.
+    pub(crate) fn ranks(topology: &Topology) -> usize {
+        let places = Ways::of(topology).spots().len();
+        places * places
+    }
+
+    pub(crate) fn add(&mut self, host: HostId, node: &Managed) {
+        let place = self.ways.position(&node.spot);
+        let place = place.expect("every node of the file is at one of its places");
+        self.places.insert(host, place);
+        self.names.insert(node.name.clone(), host);
+        for address in node.address.iter() {
+            self.addresses.insert(address.into(), host);
+        }
+    }
+
+    /// The host with that address.
+    pub(crate) fn host_at(&self, address: Address) -> Option<HostId> {
+        self.addresses.get(&address).copied()
+    }
+
+    /// The host of the node of that full name.
+    pub(crate) fn host_named(&self, name: &str) -> Option<HostId> {
+        self.names.get(name).copied()
+    }
+
+    /// The leg between two hosts' places.
+    pub(crate) fn leg(&self, from: HostId, to: HostId) -> Option<Leg> {
+        Some((*self.places.get(&from)?, *self.places.get(&to)?))
+    }
+
+    /// The link of a leg, if a packet took it before.
+    pub(crate) fn link(&self, leg: Leg) -> Option<LinkId> {
+        self.links.get(&leg).copied()
+    }
+
+    /// What the link of `leg` is when nothing is cut, and its rank; `None` when no way leads there.
+    pub(crate) fn plan(&self, leg: Leg) -> Option<(LinkSpec, usize)> {
+        let rtt = self.ways.rtt(leg.0, leg.1, &BTreeSet::new())?;
+        let spots = self.ways.spots();
+        let spec = LinkSpec {
+            name: format!("management/{}>{}", spots[leg.0], spots[leg.1]),
+            rate_bps: self.line.rate_bps,
+            delay: rtt / 2,
+            jitter: self.line.jitter,
+            loss: self.line.loss,
+            queue_bytes_max: self.line.queue_bytes_max,
+            mtu: self.line.mtu_bytes as usize,
+            wear: Wear::NONE,
+        };
+        Some((spec, self.first_rank + leg.0 * spots.len() + leg.1))
+    }
+
+    pub(crate) fn add_link(&mut self, leg: Leg, link: LinkId) {
+        self.links.insert(leg, link);
+    }
+
+    /// How long the way of `leg` takes; `None` while there is none.
+    pub(crate) fn delay(&self, leg: Leg) -> Option<Duration> {
+        Some(self.ways.rtt(leg.0, leg.1, &self.cut)? / 2)
+    }
+
+    /// The backbone link of that name carries again, or no longer.
+    pub(crate) fn set_backbone(&mut self, link: &str, carries: bool) {
+        if carries {
+            self.cut.remove(link);
+        } else {
+            self.cut.insert(link.to_owned());
+        }
+    }
+
+    /// Every link that there is, with its leg.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (Leg, LinkId)> {
+        self.links.iter().map(|(leg, link)| (*leg, *link))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! What runs on the nodes' own machines, beside the load and the backends that every run has.
+//!
+//! A service is a function of a host, called each time the machine starts: when the run begins, and when a fault
+//! that stopped the machine is over. What it spawned before is gone by then, as are its sockets; its disk keeps what
+//! was synced. Machines go by the names of their nodes on the management network.
+
+use crate::host::SimHost;
+
+#[cfg(test)]
+pub(crate) mod echo;
+
+type Start = Box<dyn Fn(SimHost)>;
+
+/// Services by machine.
+#[derive(Default)]
+pub struct Services {
+    starts: Vec<(String, Start)>,
+}
+
+impl Services {
+    /// No services.
+    pub fn new() -> Services {
+        Services::default()
+    }
+
+    /// Calls `start` each time the machine of that full name starts, such as `controller.a` or `pop.tokyo`. Several
+    /// services of one machine start in the order in which they were given.
+    pub fn on_boot(&mut self, machine: &str, start: impl Fn(SimHost) + 'static) {
+        self.starts.push((machine.to_owned(), Box::new(start)));
+    }
+
+    /// What starts on the machine of that name.
+    pub(crate) fn of<'s>(&'s self, machine: &'s str) -> impl Iterator<Item = &'s Start> {
+        let own = self.starts.iter().filter(move |(name, _)| name == machine);
+        own.map(|(_, start)| start)
+    }
+
+    /// Every machine that something starts on.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = &str> {
+        self.starts.iter().map(|(machine, _)| machine.as_str())
+    }
+}
