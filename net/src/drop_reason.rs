@@ -129,6 +129,8 @@ drop_reasons! {
     // The management network.
     /// The controller was down.
     ControllerDown => "ControllerDown",
+    /// A partition was between sender and receiver.
+    Partition => "Partition",
 }
 
 /// How many packets each reason took.

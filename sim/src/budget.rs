@@ -117,6 +117,15 @@ impl Budget {
         }
     }
 
+    /// What entries about whoever is called `who` asked for just now was refused.
+    pub(crate) fn refused_any(&mut self, now: Instant, who: &str, why: &str) {
+        for entry in self.open(now) {
+            if entry.at == now && entry.object.contains(who) {
+                entry.refused = Some(why.to_owned());
+            }
+        }
+    }
+
     fn detect(&mut self, now: Instant, bad: bool, is_it: impl Fn(&About) -> bool) {
         for entry in self.open(now) {
             if entry.begins == bad && is_it(&entry.about) {

@@ -55,9 +55,15 @@ impl Handle {
         self.0.has_spawned.store(true, Ordering::Relaxed);
     }
 
-    /// Remembers `waker` under a fresh id, for [`fire`](Handle::fire).
-    pub fn add_timer(&self, waker: &Waker) -> TimerId {
-        locked(&self.0.timers).add(waker)
+    /// Remembers `waker` of `host` under a fresh id, for [`fire`](Handle::fire).
+    pub fn add_timer(&self, host: HostId, waker: &Waker) -> TimerId {
+        locked(&self.0.timers).add(host, waker)
+    }
+
+    /// The clock of `host` changed: wakes all that wait for a time there, who look again.
+    pub fn wake_sleepers(&self, host: HostId) {
+        let wakers = locked(&self.0.timers).take_all_of(host);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Replaces the waker of a timer that has not fired; false when it has.

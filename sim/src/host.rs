@@ -25,6 +25,7 @@ use crate::executor::{Handle, HostId};
 use crate::stack::{HostStack, Io};
 use crate::world::World;
 
+use sleep::By;
 pub use sleep::Sleep;
 pub use tcp::{Connect, SimListener, SimTcpStream};
 pub use udp::SimUdpSocket;
@@ -83,11 +84,11 @@ impl Host for SimHost {
     }
 
     fn now(&self) -> Instant {
-        self.shared.world().now()
+        self.shared.world().host_now(self.id)
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static {
-        Sleep::new(&self.shared, at)
+        Sleep::new(&self.shared, self.id, By::Host, at)
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -8,6 +8,7 @@
 
 mod budget;
 mod build;
+mod clock;
 pub mod digest;
 pub mod disk;
 pub mod executor;

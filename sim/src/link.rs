@@ -27,7 +27,7 @@ use crate::order::Source;
 mod loss;
 mod wear;
 
-use loss::Losses;
+pub(crate) use loss::Losses;
 pub(crate) use wear::Wear;
 
 /// What a link is made of.

@@ -6,6 +6,8 @@
 //!
 //! Invariant: a link's rank follows from the two places alone, so that who speaks first changes nobody's order.
 
+mod partitions;
+
 use core::hash::BuildHasherDefault;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,6 +19,9 @@ use siphasher::sip::SipHasher13;
 use crate::executor::HostId;
 use crate::link::{LinkSpec, Wear};
 use crate::world::LinkId;
+
+use partitions::Partitions;
+pub(crate) use partitions::{Cut, Member};
 
 /// From a place to a place, by their positions.
 pub(crate) type Leg = (usize, usize);
@@ -35,6 +40,7 @@ pub(crate) struct Management {
     /// Lookups only, never iterated: its order cannot show.
     addresses: HashMap<Address, HostId, BuildHasherDefault<SipHasher13>>,
     links: BTreeMap<Leg, LinkId>,
+    pub(crate) partitions: Partitions,
 }
 
 impl Management {
@@ -49,6 +55,7 @@ impl Management {
             names: BTreeMap::new(),
             addresses: HashMap::default(),
             links: BTreeMap::new(),
+            partitions: Partitions::default(),
         }
     }
 
@@ -63,6 +70,7 @@ impl Management {
         let place = place.expect("every node of the file is at one of its places");
         self.places.insert(host, place);
         self.names.insert(node.name.clone(), host);
+        self.partitions.add(host, &node.name);
         for address in node.address.iter() {
             self.addresses.insert(address.into(), host);
         }

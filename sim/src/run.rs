@@ -102,13 +102,14 @@ pub fn run_with(
     let mut executor = Executor::new();
     let built = build::build(topology, seed, options, executor.handle().clone())?;
     let Built {
-        world,
+        mut world,
         loads,
         backends,
         managed,
         site_names,
     } = built;
     let machines = Machines::new(topology, backends, managed, services)?;
+    world.leader = services.leader();
     let shared = Shared::new(world, executor.handle().clone());
     machines.start_all(&shared);
     let accounts = start_loads(topology, duration, &shared, &loads);

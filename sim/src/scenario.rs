@@ -12,10 +12,11 @@ use anyedge_net::drop_reason::DropReason;
 use anyedge_net::id::NodeId;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
-use anyedge_topologies::{Degrade, Fault, FaultVerb};
+use anyedge_topologies::{ClockFault, Degrade, DiskFault, Fault, FaultVerb};
 
 use crate::executor::HostId;
 use crate::internet::{News, SiteId};
+use crate::management::Cut;
 use crate::steward::{Order, TargetWeight};
 use crate::world::LinkId;
 
@@ -30,6 +31,24 @@ pub(crate) enum Act {
     HostDown(HostId, DropReason),
     /// The machine starts again, with the services that it had at first.
     HostUp(HostId),
+    /// The machine, which is down, gets an empty disk.
+    Wipe(HostId),
+    /// The machine's clock runs wrong.
+    Clock(HostId, ClockFault),
+    /// The machine's clock runs right, from what it shows.
+    ClockRight(HostId),
+    /// The machine's disk gets worse.
+    Disk(HostId, DiskFault),
+    /// The machine's disk is what it was at first.
+    DiskRight(HostId),
+    /// Whoever leads stops, by the fault of that number, and whether the disk is lost with it.
+    LeaderDown(usize, bool),
+    /// Who led when that fault began starts again.
+    LeaderUp(usize),
+    /// Nodes cannot reach others.
+    Partition(Box<Cut>),
+    /// They can again, as far as the fault of that number kept them from it.
+    Heal(usize),
     /// The machine's services stand still; its kernel goes on.
     Hang(HostId),
     /// The machine's services go on.
@@ -87,6 +106,27 @@ pub(crate) enum Struck {
         hosts: Vec<(NodeId, [HostId; 2])>,
     },
     Controller(HostId),
+    /// Whoever leads, by the number of the fault.
+    Leader(usize),
+    Partition(Cut),
+}
+
+impl Struck {
+    /// The machines of the object.
+    fn machines(&self) -> Vec<HostId> {
+        match self {
+            Struck::Pop { machine, .. }
+            | Struck::ClbNode { machine, .. }
+            | Struck::Controller(machine) => vec![*machine],
+            Struck::Host { machine, host, .. } => vec![*host, *machine],
+            Struck::Region { clb_nodes, hosts } => {
+                let clb_nodes = clb_nodes.iter().map(|(_, machine)| *machine);
+                let hosts = hosts.iter().flat_map(|(_, machines)| *machines);
+                clb_nodes.chain(hosts).collect()
+            }
+            Struck::Link(_) | Struck::Leader(_) | Struck::Partition(_) => Vec::new(),
+        }
+    }
 }
 
 /// When each act of `fault` is due.
@@ -102,32 +142,59 @@ pub(crate) fn acts_of(fault: &Fault, struck: &Struck) -> Vec<(Instant, Act)> {
 
 /// What begins a fault and what ends it.
 fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
-    let order = |begin: Order, end: Order| {
-        let of = |order| vec![Act::Order(fault.object.clone(), order)];
-        (of(begin), of(end))
+    match &fault.verb {
+        FaultVerb::Down { wipe } => {
+            let (mut begin, end) = down(fault, struck, *wipe);
+            if *wipe {
+                begin.extend(struck.machines().into_iter().map(Act::Wipe));
+            }
+            (begin, end)
+        }
+        FaultVerb::Hang => each_machine(struck, Act::Hang, Act::Release),
+        FaultVerb::Clock(change) => each_machine(
+            struck,
+            |machine| Act::Clock(machine, *change),
+            Act::ClockRight,
+        ),
+        FaultVerb::Disk(change) => each_machine(
+            struck,
+            |machine| Act::Disk(machine, *change),
+            Act::DiskRight,
+        ),
+        _ => ordered(fault, struck),
+    }
+}
+
+fn each_machine(
+    struck: &Struck,
+    begin: impl Fn(HostId) -> Act,
+    end: impl Fn(HostId) -> Act,
+) -> (Vec<Act>, Vec<Act>) {
+    let machines = struck.machines().into_iter();
+    machines
+        .map(|machine| (begin(machine), end(machine)))
+        .unzip()
+}
+
+/// What a crash, or a link that carries nothing, begins and ends with.
+fn down(fault: &Fault, struck: &Struck, wipe: bool) -> (Vec<Act>, Vec<Act>) {
+    let lost_as = match struck {
+        Struck::Pop { .. } => DropReason::PopDown,
+        Struck::ClbNode { .. } => DropReason::ClbNodeDown,
+        Struck::Host { .. } => DropReason::HostDown,
+        _ => DropReason::ControllerDown,
     };
-    let member = |membership| Order::Member(fault.object.clone(), membership);
-    match (struck, &fault.verb) {
-        (Struck::Pop { node, machine, .. }, FaultVerb::Down) => {
-            node_down(*node, &[*machine], DropReason::PopDown)
+    match struck {
+        Struck::Pop { node, .. } | Struck::ClbNode { node, .. } | Struck::Host { node, .. } => {
+            node_down(*node, &struck.machines(), lost_as)
         }
-        (Struck::ClbNode { node, machine }, FaultVerb::Down) => {
-            node_down(*node, &[*machine], DropReason::ClbNodeDown)
-        }
-        (
-            Struck::Host {
-                node,
-                machine,
-                host,
-                ..
-            },
-            FaultVerb::Down,
-        ) => node_down(*node, &[*host, *machine], DropReason::HostDown),
-        (Struck::Controller(machine), FaultVerb::Down) => {
-            machines_down(&[*machine], DropReason::ControllerDown)
-        }
-        (Struck::Region { clb_nodes, hosts }, FaultVerb::Down) => region_down(clb_nodes, hosts),
-        (Struck::Link(ways), FaultVerb::Down) => {
+        Struck::Controller(machine) => machines_down(&[*machine], lost_as),
+        Struck::Leader(number) => (
+            vec![Act::LeaderDown(*number, wipe)],
+            vec![Act::LeaderUp(*number)],
+        ),
+        Struck::Region { clb_nodes, hosts } => region_down(clb_nodes, hosts),
+        Struck::Link(ways) => {
             let name = fault.object.strip_prefix("link.").unwrap_or(&fault.object);
             let each = |act: fn(LinkId) -> Act, carries| {
                 let acts = ways.iter().copied().map(act);
@@ -136,15 +203,27 @@ fn acts(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
             };
             (each(Act::LinkDown, false), each(Act::LinkUp, true))
         }
+        Struck::Partition(_) => unreachable!("a partition has a verb of its own"),
+    }
+}
+
+/// What degrades links, parts nodes, or is an order to who writes the tables.
+fn ordered(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
+    let order = |begin: Order, end: Order| {
+        let of = |order| vec![Act::Order(fault.object.clone(), order)];
+        (of(begin), of(end))
+    };
+    let member = |membership| Order::Member(fault.object.clone(), membership);
+    match (struck, &fault.verb) {
+        (Struck::Partition(cut), FaultVerb::Partition(_)) => (
+            vec![Act::Partition(Box::new(cut.clone()))],
+            vec![Act::Heal(cut.fault)],
+        ),
         (Struck::Link(ways), FaultVerb::Degrade(degrade)) => {
             let worse = |way: &LinkId| Act::Degrade(*way, Box::new(degrade.clone()));
             let restored = ways.iter().copied().map(Act::Restore);
             (ways.iter().map(worse).collect(), restored.collect())
         }
-        (Struck::Host { host, machine, .. }, FaultVerb::Hang) => (
-            vec![Act::Hang(*host), Act::Hang(*machine)],
-            vec![Act::Release(*host), Act::Release(*machine)],
-        ),
         (Struck::Pop { .. }, FaultVerb::Drain) => {
             let draining = |draining| Order::Draining(fault.object.clone(), draining);
             order(draining(true), draining(false))
@@ -227,3 +306,6 @@ fn weighing(targets: &[TargetWeight], weight: u8) -> Order {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests;

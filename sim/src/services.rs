@@ -4,6 +4,8 @@
 //! that stopped the machine is over. What it spawned before is gone by then, as are its sockets; its disk keeps what
 //! was synced. Machines go by the names of their nodes on the management network.
 
+use std::sync::Arc;
+
 use crate::host::SimHost;
 
 #[cfg(test)]
@@ -11,11 +13,15 @@ pub(crate) mod echo;
 
 type Start = Box<dyn Fn(SimHost)>;
 
-/// Services by machine.
+/// Services by machine, and who of them leads.
 #[derive(Default)]
 pub struct Services {
     starts: Vec<(String, Start)>,
+    leader: Option<LeaderHook>,
 }
+
+/// Tells the full name of the controller that leads, as far as anybody knows.
+pub(crate) type LeaderHook = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 impl Services {
     /// No services.
@@ -27,6 +33,16 @@ impl Services {
     /// services of one machine start in the order in which they were given.
     pub fn on_boot(&mut self, machine: &str, start: impl Fn(SimHost) + 'static) {
         self.starts.push((machine.to_owned(), Box::new(start)));
+    }
+
+    /// Asks `who` when a fault strikes `controller.leader`: the full name of the controller that leads then. It is
+    /// called while the world stands still, so it may read what services wrote down, and call no host.
+    pub fn set_leader(&mut self, who: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.leader = Some(Arc::new(who));
+    }
+
+    pub(crate) fn leader(&self) -> Option<LeaderHook> {
+        self.leader.clone()
     }
 
     /// What starts on the machine of that name.

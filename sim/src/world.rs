@@ -16,6 +16,7 @@ mod routers;
 mod steering;
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::{DropCounts, DropReason};
@@ -43,6 +44,7 @@ use crate::node::Node;
 use crate::order::{Kind, Source};
 use crate::queue::EventQueue;
 use crate::scenario::Act;
+use crate::services::LeaderHook;
 use crate::stack::{FlowTimer, HostStack, Io};
 use crate::steward::Steward;
 use crate::tally::EventTally;
@@ -129,6 +131,10 @@ pub(crate) struct World {
     recorder: Option<Box<Recorder>>,
     /// Machines that stopped or started, for the executor to follow.
     power: Vec<(HostId, Power)>,
+    /// Tells which controller leads.
+    pub(crate) leader: Option<LeaderHook>,
+    /// Who a fault of the leader struck, by the fault's number.
+    struck_leaders: BTreeMap<usize, HostId>,
     /// Who writes the route tables; nobody in worlds of a single table.
     pub(crate) steward: Option<Box<Steward>>,
     pub(crate) budget: Budget,
@@ -168,6 +174,8 @@ impl World {
             steps: 0,
             recorder: None,
             power: Vec::new(),
+            leader: None,
+            struck_leaders: BTreeMap::new(),
             steward: None,
             budget: Budget::default(),
         }
@@ -175,6 +183,20 @@ impl World {
 
     pub(crate) const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// What the clock of `host` shows.
+    pub(crate) fn host_now(&self, host: HostId) -> Instant {
+        let clock = &self.hosts[host.index()].clock;
+        clock
+            .as_ref()
+            .map_or(self.now, |clock| clock.read(self.now))
+    }
+
+    /// When the clock of `host` shows `at`.
+    pub(crate) fn shown_at(&self, host: HostId, at: Instant) -> Instant {
+        let clock = &self.hosts[host.index()].clock;
+        clock.as_ref().map_or(at, |clock| clock.shows_at(at))
     }
 
     pub(crate) const fn seed(&self) -> Seed {

@@ -13,16 +13,31 @@ use crate::region;
 use crate::units;
 
 mod degrade;
+mod machine;
 mod objects;
+mod partition;
 
 pub use degrade::Degrade;
+pub use machine::{ClockFault, DiskFault};
 pub(crate) use objects::Objects;
+pub use partition::Partition;
 
-const VERBS: [&str; 9] = [
-    "down", "degrade", "hang", "drain", "withdraw", "add", "weight", "unbind", "stale",
+const VERBS: [&str; 12] = [
+    "down",
+    "degrade",
+    "hang",
+    "drain",
+    "withdraw",
+    "add",
+    "weight",
+    "unbind",
+    "stale",
+    "partition",
+    "clock",
+    "disk",
 ];
 /// Verbs that the format knows and that cannot be run yet.
-const PLANNED: [&str; 5] = ["cut", "lose", "pause", "slow", "partition"];
+const PLANNED: [&str; 4] = ["cut", "lose", "pause", "slow"];
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +57,15 @@ pub struct Fault {
 /// What happens to an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultVerb {
-    /// A POP, a CLB node, a host or a whole region crashes and comes back empty; a link carries nothing.
-    Down,
+    /// A controller, a POP, a CLB node, a host or a whole region crashes and comes back with what its disk kept; a
+    /// link carries nothing.
+    Down {
+        /// It comes back with an empty disk.
+        wipe: bool,
+    },
     /// A link, or the link of a host, gets worse.
     Degrade(Degrade),
-    /// A host accepts connections and never answers.
+    /// A host or a controller accepts connections and never answers.
     Hang,
     /// A POP, a CLB node or a host takes no new flows, and what it has is moved away from it.
     Drain,
@@ -60,6 +79,44 @@ pub enum FaultVerb {
     Unbind,
     /// A POP, a CLB node or a host gets no new route table.
     Stale,
+    /// Nodes cannot reach others over the management network.
+    Partition(Partition),
+    /// A machine's clock runs wrong.
+    Clock(ClockFault),
+    /// A machine's disk gets slow or full.
+    Disk(DiskFault),
+}
+
+/// What of an object a fault changes: faults that change different ones may hold together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Aspect {
+    /// Whether and how well it works, and what the route table says of it.
+    Work,
+    /// Whom it reaches over the management network.
+    Reach,
+    /// Its clock.
+    Clock,
+    /// Its disk.
+    Disk,
+}
+
+impl FaultVerb {
+    pub(crate) fn aspect(&self) -> Aspect {
+        match self {
+            FaultVerb::Partition(_) => Aspect::Reach,
+            FaultVerb::Clock(_) => Aspect::Clock,
+            FaultVerb::Disk(_) => Aspect::Disk,
+            FaultVerb::Down { .. }
+            | FaultVerb::Degrade(_)
+            | FaultVerb::Hang
+            | FaultVerb::Drain
+            | FaultVerb::Withdraw
+            | FaultVerb::Add
+            | FaultVerb::Weight(_)
+            | FaultVerb::Unbind
+            | FaultVerb::Stale => Aspect::Work,
+        }
+    }
 }
 
 /// The beginning: `down pop.tokyo`.
@@ -69,7 +126,11 @@ impl fmt::Display for Fault {
         match &self.verb {
             FaultVerb::Degrade(degrade) => write!(f, "degrade {object}{degrade}"),
             FaultVerb::Weight(weight) => write!(f, "weight {object} to {weight}"),
-            FaultVerb::Down => write!(f, "down {object}"),
+            FaultVerb::Down { wipe: false } => write!(f, "down {object}"),
+            FaultVerb::Down { wipe: true } => write!(f, "down {object} without its disk"),
+            FaultVerb::Partition(_) => write!(f, "partition {object}"),
+            FaultVerb::Clock(_) => write!(f, "clock {object}"),
+            FaultVerb::Disk(_) => write!(f, "disk {object}"),
             FaultVerb::Hang => write!(f, "hang {object}"),
             FaultVerb::Drain => write!(f, "drain {object}"),
             FaultVerb::Withdraw => write!(f, "withdraw {object}"),
@@ -92,7 +153,10 @@ impl Fault {
     pub fn end_name(&self) -> String {
         let object = &self.object;
         match &self.verb {
-            FaultVerb::Down => format!("up {object}"),
+            FaultVerb::Down { .. } => format!("up {object}"),
+            FaultVerb::Partition(_) => format!("heal {object}"),
+            FaultVerb::Clock(_) => format!("clock right {object}"),
+            FaultVerb::Disk(_) => format!("disk right {object}"),
             FaultVerb::Degrade(degrade) => format!("restore {object}{degrade}"),
             FaultVerb::Hang => format!("answer {object}"),
             FaultVerb::Drain => format!("undrain {object}"),
@@ -107,7 +171,10 @@ impl Fault {
     /// What its object is meanwhile: `down`.
     pub(crate) fn state(&self) -> &'static str {
         match self.verb {
-            FaultVerb::Down => "down",
+            FaultVerb::Down { .. } => "down",
+            FaultVerb::Partition(_) => "partitioned",
+            FaultVerb::Clock(_) => "at a wrong clock",
+            FaultVerb::Disk(_) => "at a bad disk",
             FaultVerb::Degrade(_) => "degraded",
             FaultVerb::Hang => "hanging",
             FaultVerb::Drain => "drained",
@@ -189,12 +256,16 @@ fn read_verb(
         reader.need(verb, &example, |text| objects.resolve(text, &[kind]))
     };
     let (verb, object) = match verb {
-        "down" => {
-            let kinds = [Kind::Pop, Kind::Region, Kind::Link, Kind::Host];
-            (FaultVerb::Down, nodes(reader, &kinds))
-        }
+        "down" => return read_down(reader, objects),
         "degrade" => return degrade::read(reader, objects),
-        "hang" => (FaultVerb::Hang, plain(reader, Kind::Host)),
+        "partition" => return partition::read(reader, objects),
+        "clock" => return machine::read_clock(reader, objects),
+        "disk" => return machine::read_disk(reader, objects),
+        "hang" => {
+            let kinds = [Kind::Host, Kind::Controller];
+            let object = reader.need(verb, "\"host.NAME\"", |text| objects.resolve(text, &kinds));
+            (FaultVerb::Hang, object)
+        }
         "unbind" => (FaultVerb::Unbind, plain(reader, Kind::Host)),
         "drain" => {
             let kinds = [Kind::Pop, Kind::Link, Kind::Host];
@@ -214,6 +285,21 @@ fn read_verb(
         _ => (FaultVerb::Stale, nodes(reader, &[Kind::Pop, Kind::Host])),
     };
     Some((verb, object?))
+}
+
+fn read_down(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, String)> {
+    let kinds = [
+        Kind::Pop,
+        Kind::Region,
+        Kind::Link,
+        Kind::Host,
+        Kind::Controller,
+    ];
+    let object = reader.need("down", "\"pop.NAME\"", |text| {
+        objects.resolve_with_leader(text, &kinds)
+    });
+    let wipe = machine::read_wipe(reader, object.as_deref().unwrap_or_default());
+    Some((FaultVerb::Down { wipe }, object?))
 }
 
 const NODE_EXAMPLE: &str = "\"region.guangzhou.clb-4\"";

@@ -43,7 +43,7 @@ pub use controller::{Controller, LEADER};
 pub use convergence::{Convergence, Spread, SpreadPoint};
 pub use defaults::{Defaults, Encap, Routes, Underlay};
 pub use diagnostic::{Diagnostic, Wrong};
-pub use fault::{Degrade, Fault, FaultVerb};
+pub use fault::{ClockFault, Degrade, DiskFault, Fault, FaultVerb, Partition};
 pub use host::Host;
 pub use line::Line;
 pub use link::{Link, LinkEnds};

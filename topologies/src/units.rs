@@ -11,6 +11,9 @@ use crate::diagnostic::Wrong;
 /// Parts per million in the whole: 100 %.
 pub const PPM_WHOLE: u32 = 1_000_000;
 
+/// The most that a clock may drift.
+const DRIFT_PPM_MAX: u32 = 100_000;
+
 const DURATIONS: &[(&str, u64)] = &[
     ("ns", 1),
     ("us", 1_000),
@@ -126,6 +129,40 @@ pub fn parts_per_million(text: &str) -> Result<u32, Wrong> {
         .ok()
         .filter(|ppm| *ppm <= PPM_WHOLE)
         .ok_or_else(|| Wrong::new(format!("\"{text}\" is more than the whole"), "0% to 100%"))
+}
+
+/// Reads how much faster than time a clock runs, such as `200ppm` or `-50ppm`: at most 100,000 either way.
+///
+/// # Errors
+/// Not a whole number of parts per million, none at all, or too many.
+pub fn drift(text: &str) -> Result<i32, Wrong> {
+    let known = "-100000ppm to 100000ppm, such as \"200ppm\"";
+    let ppm = text.strip_suffix("ppm");
+    let ppm: i32 = ppm
+        .and_then(|ppm| ppm.parse().ok())
+        .ok_or_else(|| Wrong::new(format!("\"{text}\" is not a drift"), known))?;
+    match ppm {
+        0 => Err(Wrong::new(format!("\"{text}\" is no drift at all"), known)),
+        some if some.unsigned_abs() > DRIFT_PPM_MAX => {
+            Err(Wrong::new(format!("\"{text}\" is too large"), known))
+        }
+        some => Ok(some),
+    }
+}
+
+/// Reads bytes in a second, such as `1MB/s`, above zero.
+///
+/// # Errors
+/// Not a size in a second, or zero.
+pub fn bytes_per_second(text: &str) -> Result<u64, Wrong> {
+    let known = "a size in a second, such as \"1MB/s\"";
+    let size = text
+        .strip_suffix("/s")
+        .ok_or_else(|| Wrong::new(format!("\"{text}\" is not a rate of bytes"), known))?;
+    match bytes(size)? {
+        0 => Err(Wrong::new(format!("\"{text}\" is no rate at all"), known)),
+        some => Ok(some),
+    }
 }
 
 /// Reads a frequency such as `200/s`, `2.5/s`, `30/m`: above zero, at most 10,000,000/s.

@@ -60,6 +60,23 @@ pub fn destination(bytes: &[u8]) -> Option<Address> {
     }
 }
 
+/// The source of an IP packet, which is read no further; `None` where there is no such header.
+#[inline]
+pub fn source(bytes: &[u8]) -> Option<Address> {
+    match bytes.first()? >> 4 {
+        4 => {
+            let [.., a, b, c, d, _, _, _, _] = *bytes.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+            Some(Address::v4([a, b, c, d]))
+        }
+        6 => {
+            let [_, _, _, _, _, _, _, _, source @ ..] = bytes.first_chunk::<24>()?;
+            bytes.get(ipv6::HEADER_LEN - 1)?;
+            Some(Address::v6(*source))
+        }
+        _ => None,
+    }
+}
+
 /// The length of a header without options: 20 bytes for IPv4, 40 for IPv6.
 #[inline]
 pub const fn header_len(family: Family) -> usize {

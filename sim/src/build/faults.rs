@@ -6,12 +6,13 @@ use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::route_table::{NodeKind, PathEnds, RouteTable};
 use anyedge_net::time::Instant;
-use anyedge_topologies::{Fault, FaultVerb, Host, Kind, LinkEnds, Region, Topology};
+use anyedge_topologies::{Fault, FaultVerb, Host, Kind, LEADER, LinkEnds, Region, Topology};
 
 use super::{Sites, links};
 use crate::budget::{About, Budget, Entry};
 use crate::executor::HostId;
 use crate::internet::SiteId;
+use crate::management::{Cut, Member};
 use crate::scenario::{Struck, acts_of};
 use crate::steward::TargetWeight;
 use crate::world::World;
@@ -26,8 +27,8 @@ pub(super) fn add_scenario(
     world: &mut World,
 ) {
     let mut entries = Vec::new();
-    for fault in &topology.faults {
-        let struck = struck(fault, topology, table, sites, world);
+    for (number, fault) in topology.faults.iter().enumerate() {
+        let struck = struck_by(number, fault, topology, table, sites, world);
         let about = about(fault, &struck, topology, table, &sites.pops);
         entries.extend(entries_of(fault, &struck, &about));
         for (at, act) in acts_of(fault, &struck) {
@@ -35,6 +36,44 @@ pub(super) fn add_scenario(
         }
     }
     world.budget = Budget::new(entries);
+}
+
+/// What the fault of that number strikes.
+fn struck_by(
+    number: usize,
+    fault: &Fault,
+    topology: &Topology,
+    table: &RouteTable,
+    sites: &Sites,
+    world: &World,
+) -> Struck {
+    if let FaultVerb::Partition(partition) = &fault.verb {
+        let side = |names: &[String]| names.iter().map(|name| member(name, world)).collect();
+        let against = (!partition.against.is_empty()).then(|| side(&partition.against));
+        return Struck::Partition(Cut {
+            fault: number,
+            nodes: side(&partition.nodes),
+            against,
+            outwards: partition.outwards,
+            inwards: partition.inwards,
+        });
+    }
+    if fault.object == leader() {
+        return Struck::Leader(number);
+    }
+    struck(fault, topology, table, sites, world)
+}
+
+fn leader() -> String {
+    Kind::Controller.object(LEADER)
+}
+
+fn member(name: &str, world: &World) -> Member {
+    if name == leader() {
+        Member::Leader
+    } else {
+        Member::Host(machine(name, world))
+    }
 }
 
 /// What the object of `fault` is in the world.
@@ -168,7 +207,7 @@ fn about(
             moves_owners: true,
             ..About::default()
         },
-        Struck::Controller(_) => About::default(),
+        Struck::Controller(_) | Struck::Leader(_) | Struck::Partition(_) => About::default(),
         Struck::Link(_) => about_link(&fault.object, topology, table, pops),
     }
 }

@@ -124,7 +124,7 @@ fn a_timer_wakes_once_and_a_cancelled_one_never() {
         HOST,
         poll_fn(move |context| {
             polls += 1;
-            locked(&kept).push(timers.add_timer(context.waker()));
+            locked(&kept).push(timers.add_timer(HostId(0), context.waker()));
             if polls == 3 {
                 Poll::Ready(())
             } else {

@@ -4,8 +4,8 @@ use std::future::Future;
 
 use anyedge_net::time::Instant;
 
-use super::{SimHost, Sleep};
-use crate::disk::{Disk, DiskSpec, HostDisk};
+use super::{By, SimHost, Sleep};
+use crate::disk::{Disk, HostDisk};
 use crate::world::World;
 
 impl SimHost {
@@ -17,11 +17,12 @@ impl SimHost {
 
     fn entry<'a>(&self, world: &'a mut World) -> &'a mut HostDisk {
         let (now, seed) = (world.now(), world.seed());
-        let disk = &mut world.hosts[self.id.index()].disk;
-        disk.get_or_insert_with(|| {
+        let entry = &mut world.hosts[self.id.index()];
+        let spec = entry.disk_spec;
+        entry.disk.get_or_insert_with(|| {
             let rng = seed.stream(&self.name, "what a crash takes of the disk");
             HostDisk {
-                disk: Disk::new(DiskSpec::SOLID_STATE, rng),
+                disk: Disk::new(spec, rng),
                 free_at: now,
             }
         })
@@ -36,7 +37,7 @@ impl SimHost {
         async move {
             let result = work();
             let done_at = host.disk_done_at();
-            Sleep::new(&host.shared, done_at).await;
+            Sleep::new(&host.shared, host.id, By::World, done_at).await;
             result
         }
     }

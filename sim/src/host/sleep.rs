@@ -8,19 +8,32 @@ use std::task::{Context, Poll};
 use anyedge_net::time::Instant;
 
 use super::Shared;
-use crate::executor::TimerId;
+use crate::executor::{HostId, TimerId};
 
 /// Completes at a time. Dropped before, its timer is forgotten.
 pub struct Sleep {
     shared: Arc<Shared>,
+    host: HostId,
+    by: By,
     at: Instant,
     timer: Option<TimerId>,
 }
 
+/// Whose clock a time is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    /// The machine's, which may run wrong.
+    Host,
+    /// The world's, which its devices keep.
+    World,
+}
+
 impl Sleep {
-    pub(super) fn new(shared: &Arc<Shared>, at: Instant) -> Sleep {
+    pub(super) fn new(shared: &Arc<Shared>, host: HostId, by: By, at: Instant) -> Sleep {
         Sleep {
             shared: Arc::clone(shared),
+            host,
+            by,
             at,
             timer: None,
         }
@@ -33,7 +46,11 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let sleep = &mut *self;
         let mut world = sleep.shared.world();
-        if world.now() >= sleep.at {
+        let at = match sleep.by {
+            By::Host => world.shown_at(sleep.host, sleep.at),
+            By::World => sleep.at,
+        };
+        if world.now() >= at {
             return Poll::Ready(());
         }
         let tasks = &sleep.shared.tasks;
@@ -41,11 +58,11 @@ impl Future for Sleep {
             .timer
             .is_some_and(|timer| tasks.renew_timer(timer, context.waker()))
         {
-            let timer = tasks.add_timer(context.waker());
+            let timer = tasks.add_timer(sleep.host, context.waker());
             sleep.timer = Some(timer);
             // Never comes: it needs no place on the calendar.
-            if sleep.at < Instant::FAR_FUTURE {
-                world.schedule_timer(sleep.at, timer);
+            if at < Instant::FAR_FUTURE {
+                world.schedule_timer(at, timer);
             }
         }
         Poll::Pending

@@ -8,7 +8,7 @@ use anyedge_net::rng::{Rng, Seed};
 use anyedge_topologies::{GilbertElliott, Loss};
 
 /// Decides which packets of one direction are lost.
-pub(super) struct Losses {
+pub(crate) struct Losses {
     share: Rng,
     /// There once bursts were asked for.
     bursts: Option<Box<Bursts>>,
@@ -21,7 +21,7 @@ struct Bursts {
 }
 
 impl Losses {
-    pub(super) fn new(link: &str, seed: Seed) -> Losses {
+    pub(crate) fn new(link: &str, seed: Seed) -> Losses {
         Losses {
             share: seed.stream(link, "loss"),
             bursts: None,
@@ -30,7 +30,7 @@ impl Losses {
     }
 
     /// Whether the next packet of `link` is lost.
-    pub(super) fn takes(&mut self, link: &str, loss: Loss) -> bool {
+    pub(crate) fn takes(&mut self, link: &str, loss: Loss) -> bool {
         match loss {
             Loss::Share(ppm) => self.share.one_in_ppm(ppm),
             Loss::GilbertElliott(chances) => {

@@ -21,7 +21,8 @@ use crate::report::Report;
 use crate::run::{Options, run_with};
 
 pub(crate) const PORT: u16 = 7;
-const BACKLOG: usize = 16;
+/// Far more than questions are under way.
+const BACKLOG: usize = 128;
 const EVERY: Duration = Duration::from_millis(100);
 /// How long a question waits for its answer.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(900);

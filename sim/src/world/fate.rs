@@ -3,9 +3,12 @@
 //! A machine's tasks are the executor's, which the world cannot reach: the world stops or starts what it has
 //! of the machine and notes it for the run's loop, which looks before any service runs again.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use super::{Happening, LinkId, World};
+use crate::clock::Clock;
+use crate::disk::DiskSpec;
 use crate::executor::HostId;
 use crate::internet::Change;
 use crate::node::AnyForwarder;
@@ -34,6 +37,15 @@ impl World {
             Act::NodeUp(node) => self.start_node(node),
             Act::HostDown(host, reason) => self.stop_host(host, reason),
             Act::HostUp(host) => self.start_host(host),
+            Act::Wipe(host) => self.hosts[host.index()].wipe_disk(),
+            Act::Clock(host, change) => self.set_clock(host, change.drift_ppm, change.jump),
+            Act::ClockRight(host) => self.set_clock(host, 0, Duration::ZERO),
+            Act::Disk(host, change) => self.hosts[host.index()].worsen_disk(&change),
+            Act::DiskRight(host) => self.hosts[host.index()].set_disk(DiskSpec::SOLID_STATE),
+            Act::LeaderDown(fault, wipe) => self.stop_leader(fault, wipe),
+            Act::LeaderUp(fault) => self.start_leader(fault),
+            Act::Partition(cut) => self.partition(&cut),
+            Act::Heal(fault) => self.heal(fault),
             Act::Hang(host) => self.power.push((host, Power::Hangs)),
             Act::Release(host) => self.power.push((host, Power::GoesOn)),
             Act::LinkDown(link) => self.links[link.index()].go_down(),
@@ -60,8 +72,16 @@ impl World {
         std::mem::take(&mut self.power)
     }
 
+    /// The clock of a machine drifts so from now on, after a jump; who waits there for a time looks again.
+    fn set_clock(&mut self, host: HostId, drift_ppm: i32, jump: Duration) {
+        let clock = &mut self.hosts[host.index()].clock;
+        let clock = clock.get_or_insert_with(|| Box::new(Clock::RIGHT));
+        clock.set(self.now, drift_ppm, jump);
+        self.tasks.wake_sleepers(host);
+    }
+
     /// The machine stops, unless it is down already.
-    fn stop_host(&mut self, host: HostId, lost_as: DropReason) {
+    pub(super) fn stop_host(&mut self, host: HostId, lost_as: DropReason) {
         let entry = &mut self.hosts[host.index()];
         if entry.down.is_none() {
             entry.crash(lost_as, self.out.pool_mut());
@@ -70,7 +90,7 @@ impl World {
     }
 
     /// The machine starts, if it is down.
-    fn start_host(&mut self, host: HostId) {
+    pub(super) fn start_host(&mut self, host: HostId) {
         if self.hosts[host.index()].down.take().is_some() {
             self.power.push((host, Power::On));
         }

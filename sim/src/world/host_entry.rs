@@ -7,8 +7,10 @@ use anyedge_net::drop_reason::{DropCounts, DropReason};
 use anyedge_net::id::NodeId;
 use anyedge_net::packet::Pool;
 use anyedge_net::time::Instant;
+use anyedge_topologies::DiskFault;
 
-use crate::disk::HostDisk;
+use crate::clock::Clock;
+use crate::disk::{DiskSpec, HostDisk};
 use crate::internet::PopulationId;
 use crate::order::Source;
 use crate::stack::{HostStack, Outcome};
@@ -37,6 +39,9 @@ pub(crate) struct HostEntry {
     pub(crate) down: Option<DropReason>,
     /// Made when a service first asks for a file.
     pub(crate) disk: Option<HostDisk>,
+    pub(crate) disk_spec: DiskSpec,
+    /// `None`: it is right.
+    pub(crate) clock: Option<Box<Clock>>,
 }
 
 impl HostEntry {
@@ -51,6 +56,8 @@ impl HostEntry {
             touched: false,
             down: None,
             disk: None,
+            disk_spec: DiskSpec::SOLID_STATE,
+            clock: None,
         }
     }
 
@@ -63,6 +70,31 @@ impl HostEntry {
         }
         self.stack.crash(reason, pool);
         self.count_ended();
+    }
+
+    /// Its disk gets worse than it was at first.
+    pub(super) fn worsen_disk(&mut self, change: &DiskFault) {
+        let sound = DiskSpec::SOLID_STATE;
+        self.set_disk(DiskSpec {
+            capacity_bytes: if change.full { 0 } else { sound.capacity_bytes },
+            sync: change.sync.unwrap_or(sound.sync),
+            bytes_per_second: change.bytes_per_second.unwrap_or(sound.bytes_per_second),
+        });
+    }
+
+    /// Its disk is like `spec` from now on.
+    pub(super) fn set_disk(&mut self, spec: DiskSpec) {
+        self.disk_spec = spec;
+        if let Some(own) = &self.disk {
+            own.disk.set_spec(spec);
+        }
+    }
+
+    /// It gets an empty disk.
+    pub(super) fn wipe_disk(&mut self) {
+        if let Some(own) = &self.disk {
+            own.disk.wipe();
+        }
     }
 
     /// A packet came and ended so, and with it others may have.

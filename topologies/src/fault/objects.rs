@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::controller;
 use crate::diagnostic::Wrong;
 use crate::host::Host;
 use crate::names::{Kind, Names};
@@ -30,6 +31,11 @@ impl Objects {
         let mut names = names.clone();
         for name in hosts.keys() {
             names.insert(Kind::Host, name);
+        }
+        if names.of(Kind::Controller).next().is_none() {
+            controller::USUAL
+                .iter()
+                .for_each(|name| names.insert(Kind::Controller, name));
         }
         let nodes = regions.values().flat_map(|region| &region.clb_nodes);
         let known = added.filter(|name| {
@@ -67,6 +73,15 @@ impl Objects {
             }
             wrong
         })
+    }
+
+    /// As [`Objects::resolve_with_nodes`], and whoever leads the controllers.
+    pub(super) fn resolve_with_leader(&self, text: &str, kinds: &[Kind]) -> Result<String, Wrong> {
+        let leader = Kind::Controller.object(controller::LEADER);
+        if text == leader {
+            return Ok(leader);
+        }
+        self.resolve_with_nodes(text, kinds)
     }
 
     fn clb_node(&self, text: &str) -> Result<String, Wrong> {

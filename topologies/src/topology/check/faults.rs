@@ -1,12 +1,14 @@
 //! Whether faults agree with each other and with what they strike.
 //!
-//! The faults of one object follow each other, so that what ends one restores what was before it. A region's
+//! The faults of one object follow each other, so that what ends one restores what was before it; only its clock, its
+//! disk and whom it reaches over the management network are matters of their own. A region's
 //! crash takes its CLB nodes and hosts with it, so it counts as a fault of each of them. A node that is added
 //! is not there before.
 
 use std::time::Duration;
 
 use crate::book::Book;
+use crate::controller::LEADER;
 use crate::diagnostic::Wrong;
 use crate::fault::{Degrade, Fault, FaultVerb};
 use crate::names::Kind;
@@ -46,7 +48,12 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
 
 /// Whether `later`, which does not begin before `other`, begins while that one lasts, at the same object.
 fn overlap(topology: &Topology, other: &Fault, later: &Fault) -> bool {
-    let same = other.object == later.object
+    if other.verb.aspect() != later.verb.aspect() {
+        return false;
+    }
+    // Whoever leads is another one each time.
+    let leader = Kind::Controller.object(LEADER);
+    let same = other.object == later.object && later.object != leader
         || within(topology, &other.object, &later.object)
         || within(topology, &later.object, &other.object);
     same && other.end().is_none_or(|end| end > later.at)
