@@ -66,6 +66,7 @@ struct State {
     syncs: u64,
     /// Syncs that still succeed before the disk fails for good, when it is to fail.
     syncs_left: Option<u64>,
+    has_failed: bool,
 }
 
 /// An open file of a [`Disk`]. After a crash of its host it answers `NotConnected`.
@@ -90,6 +91,7 @@ impl Disk {
             owed: Duration::ZERO,
             syncs: 0,
             syncs_left: None,
+            has_failed: false,
         })))
     }
 
@@ -98,8 +100,8 @@ impl Disk {
         self.state().spec = spec;
     }
 
-    /// The disk stops for good after so many more syncs: every later change fails. For tests of crashes at
-    /// every point of some work: the next [`crash`](Disk::crash) ends it.
+    /// So many more syncs succeed; the next one fails, and every change after it. For tests of crashes in the
+    /// middle of some work, of which a part may be kept: the next [`crash`](Disk::crash) ends it.
     pub fn fail_after_syncs(&self, syncs: u64) {
         self.state().syncs_left = Some(syncs);
     }
@@ -163,6 +165,7 @@ impl Disk {
         state.opened.clear();
         state.owed = Duration::ZERO;
         state.syncs_left = None;
+        state.has_failed = false;
         let names = &state.names;
         state
             .files
@@ -250,9 +253,11 @@ impl DiskFile {
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
-        self.with(|state| match state.syncs_left {
-            Some(0) => Err(io::Error::other("the disk has failed")),
-            _ => act(state),
+        self.with(|state| {
+            if state.has_failed {
+                return Err(failed());
+            }
+            act(state)
         })
     }
 }
@@ -296,13 +301,21 @@ impl DurableFile for DiskFile {
             state.owed += state.spec.sync;
             state.syncs += 1;
             if let Some(left) = &mut state.syncs_left {
-                *left -= 1;
+                let Some(fewer) = left.checked_sub(1) else {
+                    state.has_failed = true;
+                    return Err(failed());
+                };
+                *left = fewer;
             }
             let file = state.files.get_mut(&self.file);
             file.expect("an open file exists").sync();
             Ok(())
         })
     }
+}
+
+fn failed() -> io::Error {
+    io::Error::other("the disk has failed")
 }
 
 impl Drop for DiskFile {

@@ -15,6 +15,8 @@ pub struct Config {
     pub election_ticks_min: usize,
     /// And less than so many.
     pub election_ticks_max: usize,
+    /// A snapshot that a member has not acknowledged after so many to twice as many is sent again.
+    pub snapshot_ticks: u64,
     /// Bytes of entries in one message; one entry always fits.
     pub message_bytes_max: u64,
     /// Messages with entries on their way to one member.
@@ -38,6 +40,7 @@ impl Config {
             heartbeat_ticks: 10,
             election_ticks_min: 50,
             election_ticks_max: 100,
+            snapshot_ticks: 500,
             message_bytes_max: 1 << 20,
             inflight_max: 64,
             uncommitted_bytes_max: 64 << 20,

@@ -18,7 +18,7 @@ use anyedge_proto::raft::{Entry, MemberChange, Members, MembersChange, Message, 
 use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{EntryType, MessageType};
-use raft::{RawNode, StateRole};
+use raft::{ProgressState, RawNode, SnapshotStatus, StateRole};
 use slog::{Discard, Logger, o};
 
 use super::config::Config;
@@ -38,6 +38,9 @@ pub struct Replica {
     config: Config,
     timeout: ElectionTimeout,
     campaigns: u64,
+    ticks: u64,
+    /// Members to whom a snapshot was on its way when that was last looked at, and of which place.
+    snapshots: Vec<(u64, u64)>,
     next_tick: Instant,
     /// What the next write has to hold, and whether anything waits for it to be durable.
     unwritten: Record,
@@ -90,6 +93,8 @@ impl Replica {
             node,
             timeout,
             campaigns: 0,
+            ticks: 0,
+            snapshots: Vec::new(),
             next_tick: now + config.tick,
             config,
             unwritten: Record::default(),
@@ -179,16 +184,40 @@ impl Replica {
     }
 
     fn tick_once(&mut self) {
-        let is_alone = self.members.voters == [self.config.id] && self.members.outgoing.is_empty();
-        if is_alone && self.node.raft.state != StateRole::Leader && !self.waiting.is_empty() {
-            // It would elect itself before its own log is durable.
+        if self.node.raft.state != StateRole::Leader && self.cannot_campaign() {
             return;
         }
         self.node.tick();
         if self.node.raft.election_elapsed == 0 && self.node.raft.state != StateRole::Leader {
             self.campaigns += 1;
         }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(self.config.snapshot_ticks) {
+            self.give_up_snapshots();
+        }
         self.draw_timeout();
+    }
+
+    /// Whether the crate would end the process over a campaign: it looks at entries behind what it counts as
+    /// applied, and wants a leader's log durable at once when there are no others to ask.
+    fn cannot_campaign(&self) -> bool {
+        let is_alone = self.members.voters == [self.config.id] && self.members.outgoing.is_empty();
+        let applied = self.node.raft.raft_log.applied;
+        applied < self.applied || (is_alone && !self.waiting.is_empty())
+    }
+
+    /// A snapshot that was lost on its way would be waited for until the next leader.
+    fn give_up_snapshots(&mut self) {
+        let members = self.node.raft.prs().iter();
+        let sending = members.filter(|(_, member)| member.state == ProgressState::Snapshot);
+        let mut sending: Vec<_> = sending
+            .map(|(id, member)| (*id, member.pending_snapshot))
+            .collect();
+        sending.sort_unstable();
+        for (id, _) in sending.iter().filter(|one| self.snapshots.contains(one)) {
+            self.node.report_snapshot(*id, SnapshotStatus::Failure);
+        }
+        self.snapshots = sending;
     }
 
     /// Appends a command to the log, as the leader. It is done when it comes to be applied at the place that
@@ -289,9 +318,9 @@ impl Replica {
     /// A snapshot that was sent to this peer arrived, or did not.
     pub fn snapshot_sent(&mut self, peer: u64, arrived: bool) {
         let status = if arrived {
-            raft::SnapshotStatus::Finish
+            SnapshotStatus::Finish
         } else {
-            raft::SnapshotStatus::Failure
+            SnapshotStatus::Failure
         };
         self.node.report_snapshot(peer, status);
     }

@@ -19,6 +19,10 @@ impl Replica {
         let message =
             message::message_of_raft(message, self.config.id).map_err(Refused::Message)?;
         self.check(&message).map_err(Refused::Message)?;
+        let must_campaign = message.get_msg_type() == MessageType::MsgTimeoutNow;
+        if must_campaign && self.cannot_campaign() {
+            return Ok(());
+        }
         // What remains is about peers that are no members any more.
         let stepped = self.node.step(message);
         self.draw_timeout();
@@ -26,9 +30,14 @@ impl Replica {
     }
 
     fn check(&self, message: &eraftpb::Message) -> Result<(), Unsound> {
+        if message.term < self.node.raft.term {
+            // It is about logs of long ago; the crate makes nothing of it.
+            return Ok(());
+        }
         let log = &self.node.raft.raft_log;
         let last = log.last_index();
-        let is_rival = message.term == self.node.raft.term && self.must_lead().is_ok();
+        let leads = self.must_lead().is_ok();
+        let is_rival = leads && message.term == self.node.raft.term;
         let is_sound = match message.get_msg_type() {
             // A leader of this very term hears of no other.
             MessageType::MsgAppend => !is_rival,
@@ -39,9 +48,11 @@ impl Replica {
                 !is_rival && (at.index > log.committed || self.has(at.index, at.term))
             }
             MessageType::MsgAppendResponse => {
-                message.index <= last && message.commit <= last && message.request_snapshot <= last
+                let most = message.index.max(message.commit);
+                // Who led until its machine crashed may have lost what it sent and others have.
+                !leads || most.max(message.request_snapshot) <= last
             }
-            MessageType::MsgHeartbeatResponse => message.commit <= last,
+            MessageType::MsgHeartbeatResponse => !leads || message.commit <= last,
             _ => true,
         };
         is_sound.then_some(()).ok_or(Unsound::Contradiction)

@@ -109,6 +109,13 @@ impl Replica {
         let change = message::change_of_raft(&change)?;
         let state = self.node.apply_conf_change(&change).ok()?;
         self.members = message::members(&state);
+        let votes = [&self.members.voters, &self.members.outgoing];
+        if self.must_lead().is_ok() && !votes.iter().any(|ids| ids.contains(&self.config.id)) {
+            // The crate lets it lead on, and ends the process when it is no member at all.
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+            self.draw_timeout();
+        }
         Some(self.members.clone())
     }
 

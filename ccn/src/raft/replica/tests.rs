@@ -17,6 +17,7 @@ struct Group {
     replicas: BTreeMap<u64, Replica>,
     applied: BTreeMap<u64, Vec<Apply>>,
     cut: Vec<u64>,
+    loses_snapshots: bool,
     now: Instant,
 }
 
@@ -47,6 +48,7 @@ impl Group {
             replicas: replicas.collect(),
             applied: BTreeMap::new(),
             cut: Vec::new(),
+            loses_snapshots: false,
             now: Instant::ZERO,
         }
     }
@@ -71,7 +73,9 @@ impl Group {
                 return;
             }
             for message in said {
-                let is_cut = self.cut.contains(&message.to) || self.cut.contains(&message.from);
+                let is_cut = self.cut.contains(&message.to)
+                    || self.cut.contains(&message.from)
+                    || (self.loses_snapshots && message.kind() == MessageKind::Snapshot);
                 if let Some(to) = self.replicas.get_mut(&message.to).filter(|_| !is_cut) {
                     let _ = to.step(message);
                 }
@@ -327,6 +331,101 @@ fn two_of_three_are_replaced_at_once_by_way_of_both_sets() {
         (vec![leader, 4, 5], vec![])
     );
     assert_eq!(group.commands(5), ["b"], "a came with the snapshot");
+}
+
+#[test]
+fn a_leader_that_removes_itself_steps_down() {
+    let mut group = Group::new(&[1, 2, 3]);
+    let old = group.leader();
+    let remove = MemberChange {
+        kind: ChangeKind::Remove.into(),
+        id: old,
+    };
+    let leading = group.replicas.get_mut(&old).expect("it leads");
+    leading.change_members(vec![remove]).expect("others stay");
+    leading
+        .propose("behind it".into(), Bytes::new())
+        .expect("it still leads");
+    group.settle();
+    group.wait(4 * TIMEOUT);
+    assert_ne!(group.leader(), old);
+    assert_ne!(group.replicas[&old].leadership().role, Role::Leader);
+    group.propose("without it");
+}
+
+#[test]
+fn a_snapshot_that_was_lost_is_sent_again() {
+    let mut group = Group::new(&[1, 2, 3]);
+    let leader = group.leader();
+    let away = *group
+        .replicas
+        .keys()
+        .find(|id| **id != leader)
+        .expect("three");
+    group.cut = vec![away];
+    group.propose("a");
+    let leading = group.replicas.get_mut(&leader).expect("it leads");
+    leading.compact("the state after a".into(), 0);
+    group.settle();
+    group.cut.clear();
+    group.loses_snapshots = true;
+    group.wait(4 * TIMEOUT);
+    assert!(group.commands(away).is_empty());
+    group.loses_snapshots = false;
+    group.wait(30 * TIMEOUT);
+    assert!(matches!(
+        group.applied[&away].last(),
+        Some(Apply::Restore(_))
+    ));
+}
+
+#[test]
+fn a_late_answer_to_a_leader_that_crashed_is_no_contradiction() {
+    // It led in term 1, and its own entries up to 5 were not durable when it crashed.
+    let mut back = replica(1, recovered(fresh(&[1, 2, 3])));
+    let late = Message {
+        kind: MessageKind::AppendResponse.into(),
+        to: 1,
+        from: 2,
+        term: 1,
+        index: 5,
+        ..Message::default()
+    };
+    assert_eq!(back.step(late), Ok(()));
+    assert_eq!(back.ready().messages, []);
+}
+
+#[test]
+fn nobody_campaigns_before_its_snapshot_is_durable() {
+    let mut behind = replica(2, recovered(fresh(&[1, 2, 3])));
+    let snapshot = Snapshot {
+        index: 9,
+        term: 2,
+        members: Some(behind.members().clone()),
+        state: Bytes::new(),
+    };
+    let from_leader = |kind: MessageKind, snapshot| Message {
+        kind: kind.into(),
+        to: 2,
+        from: 1,
+        term: 2,
+        snapshot,
+        ..Message::default()
+    };
+    behind
+        .step(from_leader(MessageKind::Snapshot, Some(snapshot)))
+        .expect("sound");
+    let write = behind.ready().write.expect("a snapshot is written");
+    behind
+        .step(from_leader(MessageKind::TimeoutNow, None))
+        .expect("sound");
+    behind.tick(Instant::ZERO + Duration::from_secs(10));
+    assert_eq!(behind.leadership().role, Role::Follower);
+    behind.persisted(write.number);
+    behind
+        .step(from_leader(MessageKind::TimeoutNow, None))
+        .expect("sound");
+    assert_eq!(behind.leadership().role, Role::Candidate);
 }
 
 #[test]
