@@ -10,18 +10,23 @@
 mod addresses;
 mod config;
 mod engine;
+mod history;
 mod input;
 mod machine;
+mod replicated;
+mod seat;
 mod status;
 mod transport;
 mod waiting;
+mod watch;
 mod writer;
 
 use core::fmt;
 use core::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyedge_net::host::Host;
+use anyedge_proto::control::v1::nodes_server::NodesServer;
 use anyedge_proto::raft::raft_server::RaftServer;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -29,17 +34,22 @@ use tokio::sync::{mpsc, oneshot};
 use crate::raft::{Refused, StoreError};
 use crate::rpc::{Latest, LatestReader};
 pub use config::Config;
-use engine::Engine;
+use engine::{Engine, locked};
 pub use input::{Applied, Failure, Leader};
 use input::{Input, Question};
 pub use machine::{Effect, StateMachine, Unreadable};
+pub use replicated::{bytes_of, outcome_of};
+use seat::Seat;
 pub use status::{CommitLatency, Status};
 pub use transport::Transport;
+pub use watch::Watch;
 
 /// A member that runs. Clones speak to the same one; it stops when the last is gone.
 pub struct Controller<M> {
     inputs: mpsc::Sender<Input>,
-    machine: Arc<Mutex<M>>,
+    seat: Arc<Mutex<Seat<M>>>,
+    news: Latest<u64>,
+    watchers_max: usize,
     status: Latest<Status>,
 }
 
@@ -47,7 +57,9 @@ impl<M> Clone for Controller<M> {
     fn clone(&self) -> Self {
         Controller {
             inputs: self.inputs.clone(),
-            machine: Arc::clone(&self.machine),
+            seat: Arc::clone(&self.seat),
+            news: self.news.clone(),
+            watchers_max: self.watchers_max,
             status: self.status.clone(),
         }
     }
@@ -89,15 +101,18 @@ impl<M: StateMachine> Controller<M> {
         machine: M,
     ) -> Result<Controller<M>, StartError> {
         let (inputs, receiver) = mpsc::channel(config.inputs_max);
-        let machine = Arc::new(Mutex::new(machine));
+        let seat = Arc::new(Mutex::new(Seat::new(machine, config.deltas_max)));
+        let news = Latest::new(0);
         let status = Latest::new(Status::of(config.id()));
         let controller = Controller {
             inputs,
-            machine: Arc::clone(&machine),
+            seat: Arc::clone(&seat),
+            news: news.clone(),
+            watchers_max: config.watchers_max,
             status: status.clone(),
         };
         let back = controller.inputs.downgrade();
-        let engine = Engine::open(host, config, (machine, status), (receiver, back)).await?;
+        let engine = Engine::open(host, config, (seat, news, status), (receiver, back)).await?;
         host.spawn(engine.run());
         Ok(controller)
     }
@@ -105,6 +120,16 @@ impl<M: StateMachine> Controller<M> {
     /// The service by which members reach this one: to be served at its address.
     pub fn raft_service(&self) -> RaftServer<Transport> {
         transport::service(self.inputs.downgrade())
+    }
+
+    /// The service by which nodes follow the state machine.
+    pub fn nodes_service<H: Host>(&self, host: &H) -> NodesServer<Watch<H, M>> {
+        let state = (
+            Arc::clone(&self.seat),
+            self.news.clone(),
+            self.status.clone(),
+        );
+        Watch::service(host, state, self.watchers_max)
     }
 
     /// Has `command` applied everywhere, through the leader: this member or nobody.
@@ -127,8 +152,7 @@ impl<M: StateMachine> Controller<M> {
 
     /// Looks at the state machine as it is. It waits meanwhile.
     pub fn read<R>(&self, look: impl FnOnce(&M) -> R) -> R {
-        let machine = self.machine.lock();
-        look(&machine.unwrap_or_else(PoisonError::into_inner))
+        look(&locked(&self.seat).machine)
     }
 
     /// Hands leadership to another voter. It has begun when this returns: [`Controller::watch_status`] tells the end.

@@ -11,6 +11,7 @@ pub mod author;
 pub mod carry;
 pub mod controller;
 pub mod exits;
+pub mod follow;
 pub mod probe;
 pub mod raft;
 pub mod rpc;

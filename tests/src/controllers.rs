@@ -55,6 +55,7 @@ impl Group {
         let listener = host.tcp_listen(at, BACKLOG);
         let listener = listener.map_err(|error| format!("{at}: {error}"))?;
         let routes = Routes::new(controller.raft_service());
+        let routes = routes.add_service(controller.nodes_service(host));
         let security = ServerSecurity::Plain(Role::Node);
         let server = Server::serve(host, listener, routes, security, Limits::default());
         let running = Running {

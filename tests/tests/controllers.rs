@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyedge_ccn::controller::Config;
+use anyedge_ccn::follow;
 use anyedge_live::dataplane::clock::MonotonicClock;
 use anyedge_live::host::LiveHost;
 use anyedge_net::host::{Host, TcpListener as _};
 use anyedge_net::rng::Seed;
-use anyedge_tests::controllers::{Acknowledged, ELECTION, Group};
+use anyedge_sim::run::{Options, run_with};
+use anyedge_sim::services::Services;
+use anyedge_tests::controllers::{Acknowledged, ELECTION, Group, Ledger};
 use anyedge_tests::two_machines::{Scratch, bounded};
+use anyedge_topologies::Topology;
 use tokio::runtime::Handle;
 
 const IDS: [u64; 3] = [1, 2, 3];
@@ -94,4 +98,165 @@ async fn leader_stops_and_returns(
     let acknowledged = acknowledged.lock().expect("sound").clone();
     assert_eq!(acknowledged.len(), WRITES);
     group.check(&IDS, &acknowledged)
+}
+
+/// Three controllers in two places, whichever of them leads crashes, and a place for who writes.
+const NETWORK: &str = r#"
+schema = 1
+name = "controllers"
+duration = "12s"
+seed = 5
+
+[defaults]
+probe = false
+
+[vip.game]
+address = "203.0.113.10"
+publish = ["tokyo"]
+clb = "main"
+
+[pop.tokyo]
+[region.guangzhou]
+[link.tokyo-guangzhou]
+between = ["pop.tokyo", "region.guangzhou"]
+rtt = "52ms"
+
+[clb.main]
+region = "guangzhou"
+listener.web = { port = "tcp/80", scheduler = "wrr", targets = "web" }
+
+[targets.web]
+port = 8080
+servers = [{ ip = "10.0.0.11" }]
+
+[controller.a]
+at = "tokyo"
+[controller.b]
+at = "guangzhou"
+[controller.c]
+at = "guangzhou"
+
+[[fault]]
+at = "3s"
+for = "2s"
+down = "controller.leader"
+"#;
+
+/// What a simulated run came to.
+struct Outcome {
+    digest: String,
+    acknowledged: Acknowledged,
+    group: Group,
+    leaders: Vec<u64>,
+    followed: Vec<Ledger>,
+}
+
+fn simulate(seed: u64) -> Outcome {
+    let parsed = Topology::parse("controllers.toml", NETWORK);
+    let topology = parsed.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let names = ["a", "b", "c"].map(|name| format!("controller.{name}"));
+    let address = |name: &String| {
+        let nodes = topology.managed();
+        let node = nodes.iter().find(|node| node.name == *name);
+        let v4 = node.expect("it is in the file").address.v4;
+        SocketAddr::new(v4.expect("both families").into(), 7_000)
+    };
+    let peers = BTreeMap::from_iter(IDS.into_iter().zip(names.each_ref().map(address)));
+    let group = Group::default();
+    let mut services = Services::new();
+    for (id, name) in IDS.into_iter().zip(&names) {
+        let (group, peers) = (group.clone(), peers.clone());
+        services.on_boot(name, move |host| {
+            let (group, peers, own) = (group.clone(), peers.clone(), host.clone());
+            host.spawn(async move {
+                let at = peers[&id];
+                let mut config = Config::new(id, peers, 3 * ELECTION);
+                config.entries_kept = 20;
+                let started = group.start(&own, config, at).await;
+                started.expect("its disk is sound");
+            });
+        });
+    }
+    let acknowledged = Arc::new(Mutex::new(Acknowledged::new()));
+    let (writers, noted) = (group.clone(), Arc::clone(&acknowledged));
+    services.on_boot("pop.tokyo", move |host| {
+        let (group, noted, own) = (writers.clone(), Arc::clone(&noted), host.clone());
+        host.spawn(async move {
+            let gap = Duration::from_millis(30);
+            let note = |place, command| noted.lock().expect("sound").push((place, command));
+            group.write_all(&own, ("write", WRITES), gap, note).await;
+        });
+    });
+    let followed = Arc::new(Mutex::new(Vec::new()));
+    let (seen, controllers) = (Arc::clone(&followed), Vec::from_iter(peers.into_values()));
+    services.on_boot("host.web-1", move |host| {
+        let seen = Arc::clone(&seen);
+        let publish = move |ledger: &Ledger| seen.lock().expect("sound").push(ledger.clone());
+        let config = follow::Config::new(controllers.clone());
+        host.spawn(follow::follow(host.clone(), config, publish));
+    });
+    let leaders = Arc::new(Mutex::new(Vec::new()));
+    let (asked, struck) = (group.clone(), Arc::clone(&leaders));
+    services.set_leader(move || {
+        let leader = asked.leader()?;
+        struck.lock().expect("sound").push(leader);
+        Some(names[leader as usize - 1].clone())
+    });
+    let options = Options {
+        seed: Some(Seed(seed)),
+        ..Options::default()
+    };
+    let report = run_with(&topology, &options, &services, &mut |_| {});
+    let acknowledged = acknowledged.lock().expect("sound").clone();
+    let leaders = leaders.lock().expect("sound").clone();
+    let followed = followed.lock().expect("sound").clone();
+    Outcome {
+        followed,
+        digest: report.expect("the network builds").digest,
+        acknowledged,
+        group,
+        leaders,
+    }
+}
+
+#[test]
+fn in_the_simulator_no_acknowledged_write_is_lost_when_the_leader_crashes_and_returns() {
+    let outcome = simulate(1);
+    assert_eq!(outcome.acknowledged.len(), WRITES);
+    assert_eq!(outcome.leaders.len(), 1, "one leader crashed");
+    assert_eq!(outcome.group.check(&IDS, &outcome.acknowledged), Ok(()));
+    let before = outcome.leaders[0];
+    let status = |id| outcome.group.member(id).expect("it runs").status();
+    let elected = IDS.iter().map(|id| status(*id).elections).max();
+    assert!(
+        elected >= Some(2),
+        "another was elected while {before} was down"
+    );
+}
+
+#[test]
+fn a_simulated_group_repeats_to_the_bit() {
+    let [once, again, other] = [1, 1, 2].map(simulate);
+    assert_eq!(once.digest, again.digest);
+    assert_eq!(once.acknowledged, again.acknowledged);
+    assert_ne!(once.digest, other.digest);
+    assert_eq!(other.group.check(&IDS, &other.acknowledged), Ok(()));
+}
+
+#[test]
+fn a_node_follows_every_revision_in_order_whoever_crashes() {
+    let outcome = simulate(3);
+    let (last, before) = outcome.followed.split_last().expect("it follows");
+    let mut next = before.iter().chain([last]).skip(1);
+    for ledger in before {
+        let later = next.next().expect("one follows each");
+        assert!(
+            ledger.len() < later.len(),
+            "a state went back, or came twice"
+        );
+    }
+    let member = outcome.group.member(1).expect("it runs");
+    assert_eq!(member.read(Ledger::clone), *last);
+    assert!(last.len() >= WRITES);
+    assert!(outcome.followed.len() > WRITES / 2, "it is told as it goes");
 }

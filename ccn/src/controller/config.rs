@@ -35,6 +35,10 @@ pub struct Config {
     pub snapshot_bytes_max: usize,
     /// How long a snapshot may be on its way.
     pub snapshot_time_max: Duration,
+    /// Deltas that are kept for those who follow.
+    pub deltas_max: usize,
+    /// Those who may follow at one time; one more is refused.
+    pub watchers_max: usize,
     /// After a write that a full disk refused, until it is tried again.
     pub disk_retry: Duration,
 }
@@ -63,6 +67,8 @@ impl Config {
             log_bytes_max: 64 << 20,
             snapshot_bytes_max: 1 << 30,
             snapshot_time_max: Duration::from_secs(60),
+            deltas_max: 10_000,
+            watchers_max: 4_096,
             disk_retry: shortest,
         }
     }

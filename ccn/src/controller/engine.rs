@@ -20,6 +20,7 @@ use super::addresses::Addresses;
 use super::config::Config;
 use super::input::{Answer, Applied, Failure, Input, Leader, Question};
 use super::machine::StateMachine;
+use super::seat::Seat;
 use super::status::Status;
 use super::transport::Peers;
 use super::waiting::{Waiting, answer};
@@ -37,7 +38,8 @@ pub(super) struct Engine<H: Host, M> {
     host: H,
     config: Config,
     replica: Replica,
-    machine: Arc<Mutex<M>>,
+    seat: Arc<Mutex<Seat<M>>>,
+    news: Latest<u64>,
     addresses: Addresses,
     writer: Writer<H>,
     inputs: mpsc::Receiver<Input>,
@@ -59,7 +61,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
     pub(super) async fn open(
         host: &H,
         config: Config,
-        (machine, told): (Arc<Mutex<M>>, Latest<Status>),
+        (seat, news, told): (Arc<Mutex<Seat<M>>>, Latest<u64>, Latest<Status>),
         (inputs, back): (mpsc::Receiver<Input>, mpsc::WeakSender<Input>),
     ) -> Result<Engine<H, M>, StartError> {
         let foundation = if config.is_founder {
@@ -75,7 +77,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         let snapshot = recovered.foundation.snapshot.as_ref();
         if let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.state.is_empty()) {
             let restored = addresses.restore(&snapshot.state);
-            *locked(&machine) = restored.map_err(StartError::Machine)?;
+            locked(&seat).restore(restored.map_err(StartError::Machine)?);
         }
         let rng = host.rng("elections");
         let replica = Replica::new(config.raft.clone(), recovered, rng, host.now());
@@ -84,7 +86,8 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         Ok(Engine {
             host: host.clone(),
             replica,
-            machine,
+            seat,
+            news,
             addresses,
             writer: Writer::new(host, store, config.disk_retry),
             inputs,
@@ -239,6 +242,9 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         for apply in work.apply.drain(..) {
             self.apply(apply)?;
         }
+        let revision = locked(&self.seat).machine.revision();
+        self.news
+            .change(|told| core::mem::replace(told, revision) != revision);
         for (ticket, index) in work.reads.drain(..) {
             self.waiting.place(ticket, index);
         }
@@ -247,7 +253,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             self.on_leadership(leadership);
         }
         if work.wants_snapshot || self.has_long_log() {
-            let state = self.addresses.state(&*locked(&self.machine));
+            let state = self.addresses.state(&locked(&self.seat).machine);
             self.replica.compact(state, self.config.entries_kept);
             let more = self.replica.ready();
             more.write
@@ -261,7 +267,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         let (place, outcome) = match apply {
             Apply::Restore(snapshot) => {
                 let restored = self.addresses.restore(&snapshot.state);
-                *locked(&self.machine) = restored.map_err(|error| error.to_string())?;
+                locked(&self.seat).restore(restored.map_err(|error| error.to_string())?);
                 return Ok(());
             }
             Apply::Command {
@@ -271,7 +277,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
                 context,
             } => {
                 let outcome = if context.is_empty() {
-                    locked(&self.machine).apply(index, &data).answer
+                    locked(&self.seat).apply(index, &data)
                 } else {
                     self.addresses.apply(&context);
                     Bytes::new()
@@ -331,7 +337,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
     }
 }
 
-pub(super) fn locked<M>(machine: &Mutex<M>) -> MutexGuard<'_, M> {
+pub(super) fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while it is held ends the process or the run.
-    machine.lock().unwrap_or_else(PoisonError::into_inner)
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,6 +23,9 @@ pub trait StateMachine: Default + Send + 'static {
     /// Applies a command at a place of the log; places only grow.
     fn apply(&mut self, index: u64, command: &[u8]) -> Effect;
 
+    /// The revision of the last delta: the place that made it, or 0.
+    fn revision(&self) -> u64;
+
     /// The whole state.
     fn snapshot(&self) -> Vec<u8>;
 

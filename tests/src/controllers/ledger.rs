@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyedge_ccn::controller::{Effect, StateMachine, Unreadable};
+use anyedge_ccn::follow::Mirror;
 use anyedge_proto::table::v1::{Delta, Outcome};
 
 /// Commands by the places at which they were applied.
@@ -47,6 +48,11 @@ impl StateMachine for Ledger {
         }
     }
 
+    fn revision(&self) -> u64 {
+        let last = self.commands.last_key_value();
+        last.map_or(0, |(place, _)| *place)
+    }
+
     fn snapshot(&self) -> Vec<u8> {
         let lines = self.commands.iter();
         let lines = lines.map(|(place, command)| format!("{place} {command}\n"));
@@ -62,5 +68,25 @@ impl StateMachine for Ledger {
         let commands: Option<BTreeMap<u64, String>> = text.lines().map(read).collect();
         let commands = commands.ok_or_else(|| Unreadable("a line without a place".to_owned()))?;
         Ok(Ledger { commands })
+    }
+}
+
+impl Mirror for Ledger {
+    fn revision(&self) -> u64 {
+        StateMachine::revision(self)
+    }
+
+    fn restore(bytes: &[u8]) -> Result<Ledger, Unreadable> {
+        StateMachine::restore(bytes)
+    }
+
+    fn replay(&mut self, delta: &Delta) -> Result<(), Unreadable> {
+        let outcome = delta.outcome.as_ref();
+        let outcome = outcome.ok_or_else(|| Unreadable("a delta of nothing".to_owned()))?;
+        let command = outcome.request_id.clone();
+        match self.commands.insert(delta.revision, command) {
+            None => Ok(()),
+            Some(twice) => Err(Unreadable(format!("{twice} came twice"))),
+        }
     }
 }
