@@ -159,7 +159,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
     fn take(&mut self, input: Input) {
         match input {
             Input::Message(message) => {
-                if self.replica.step(message).is_err() {
+                if self.replica.step(*message).is_err() {
                     self.status.refused_messages += 1;
                 }
             }

@@ -15,7 +15,7 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 /// Anything that the engine waits for, but time and its disk.
 #[derive(Debug)]
 pub(super) enum Input {
-    Message(Message),
+    Message(Box<Message>),
     Unreachable(u64),
     SnapshotSent(u64, bool),
     Question(Question),

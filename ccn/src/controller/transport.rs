@@ -96,7 +96,7 @@ impl Transport {
     async fn take(&self, message: Message) -> Result<(), Status> {
         let gone = || Status::unavailable("this member has stopped");
         let inputs = self.inputs.upgrade().ok_or_else(gone)?;
-        let sent = inputs.send(Input::Message(message)).await;
+        let sent = inputs.send(Input::Message(Box::new(message))).await;
         sent.map_err(|_| gone())
     }
 }
