@@ -3,9 +3,24 @@
 use super::*;
 
 #[test]
-fn targets_are_bound_where_they_can_be_reached() {
+fn what_a_target_says_of_itself_is_in_range_and_new() {
     let web = |change: fn(&mut Target)| register("gz-main/web", "10.0.0.99", 80, change);
     let names = || vec!["gz-main/web/10.0.0.11:8080".to_owned()];
+    cases! {
+        "weight -1": vec![], web(|it| it.weight = -1) => RANGE;
+        "weight 101": vec![], web(|it| it.weight = 101) => RANGE;
+        "weight 101 later": vec![], Change::SetTargetWeight(names(), 101) => RANGE;
+        "port 0": vec![], web(|it| it.port = 0) => RANGE;
+        "port 65536 later": vec![], Change::SetTargetPort(names(), 65_536) => RANGE;
+        "there already": vec![], register("gz-main/web", "10.0.0.11", 8_080, |_| {}) => DUPLICATE;
+        "a port that makes it another":
+            vec![register("gz-main/web", "10.0.0.11", 81, |_| {})], Change::SetTargetPort(names(), 81) => DUPLICATE;
+    }
+}
+
+#[test]
+fn targets_are_bound_where_they_can_be_reached() {
+    let web = |change: fn(&mut Target)| register("gz-main/web", "10.0.0.99", 80, change);
     let kr = |it: &mut Target| it.host = "host.kr-1".to_owned();
     let cross = |kind: CrossRegion| {
         vec![update(Clb {
@@ -36,14 +51,6 @@ fn targets_are_bound_where_they_can_be_reached() {
         "layer 7 without a rule": vec![], register("gz-main/site", "10.0.0.99", 80, |_| {}) => NO_RULE;
         "layer 4 with a rule": vec![], register("gz-main/web/shop", "10.0.0.99", 80, |_| {}) => PROTOCOL;
         "no such rule": vec![], register("gz-main/site/none", "10.0.0.99", 80, |_| {}) => NO_RULE;
-        "weight -1": vec![], web(|it| it.weight = -1) => RANGE;
-        "weight 101": vec![], web(|it| it.weight = 101) => RANGE;
-        "weight 101 later": vec![], Change::SetTargetWeight(names(), 101) => RANGE;
-        "port 0": vec![], web(|it| it.port = 0) => RANGE;
-        "port 65536 later": vec![], Change::SetTargetPort(names(), 65_536) => RANGE;
-        "there already": vec![], register("gz-main/web", "10.0.0.11", 8_080, |_| {}) => DUPLICATE;
-        "a port that makes it another":
-            vec![register("gz-main/web", "10.0.0.11", 81, |_| {})], Change::SetTargetPort(names(), 81) => DUPLICATE;
         "none there":
             vec![], Change::DeregisterTargets(vec!["gz-main/web/10.0.0.9:80".to_owned()]) => NO_RESOURCE;
         "on no listener": vec![], register("gz-main/none", "10.0.0.9", 80, |_| {}) => NO_LISTENER;
