@@ -190,6 +190,11 @@ impl<M: StateMachine> Controller<M> {
         self.status.with(Status::clone)
     }
 
+    /// What `look` makes of its status, which it need not copy.
+    pub fn with_status<R>(&self, look: impl FnOnce(&Status) -> R) -> R {
+        self.status.with(look)
+    }
+
     /// Tells each status that follows.
     pub fn watch_status(&self) -> LatestReader<Status> {
         self.status.reader()

@@ -12,6 +12,7 @@ pub mod carry;
 pub mod controller;
 pub mod exits;
 pub mod follow;
+pub mod keeper;
 pub mod probe;
 pub mod raft;
 pub mod rpc;
