@@ -11,6 +11,8 @@ const AFTER_HELP: &str = "\
 Examples:
   anyedge sim topologies/global-14.toml              14 cities, one run, a report and a verdict
   anyedge sim topologies/two-pops.toml --json -      the same as JSON on stdout
+  anyedge sim topologies/two-pops.toml --set link.tokyo-guangzhou.loss=1%
+                                                     the same with a key of the file set otherwise
   anyedge check topologies/*.toml                    every mistake at once, with its place
   anyedge lab up topologies/two-pops.toml            real packets, in network namespaces (root)
 
@@ -45,11 +47,14 @@ Examples:
   anyedge sim topologies/global-14.toml --seed 7 --duration 120s
   anyedge sim topologies/two-pops.toml --json report.json
   anyedge sim topologies/two-pops.toml --json - | jq .digest
+  anyedge sim topologies/pop-down.toml --set fault.0.at=5s --set defaults.ccn.encap=gre
 
 The same topology, seed and version give the same digest, in every process.")]
 pub(crate) struct SimArgs {
     /// The topology file
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
     /// Root of all randomness [default: the file's, else 1]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -70,6 +75,15 @@ pub(crate) struct SimArgs {
     pub(crate) quiet: bool,
 }
 
+/// Keys of a topology file that are set otherwise.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Overrides {
+    /// Sets a key of the file before it is read, such as link.tokyo-guangzhou.loss=1% or fault.0.at=5s; may be
+    /// given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
 /// How much of each packet the digest covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum DigestCover {
@@ -86,6 +100,8 @@ pub(crate) struct CheckArgs {
     /// The topology files
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
     /// The mistakes as JSON on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -112,6 +128,8 @@ pub(crate) enum LabCommand {
     Up {
         /// The topology file
         file: PathBuf,
+        #[command(flatten)]
+        overrides: Overrides,
         /// The lab's name
         #[arg(long, default_value = "lab")]
         name: String,
@@ -150,6 +168,8 @@ pub(crate) struct NodeArgs {
     /// The topology file
     #[arg(long)]
     pub(crate) topology: PathBuf,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
     /// The node, as in the file
     #[arg(long)]
     pub(crate) name: String,

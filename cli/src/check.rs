@@ -21,7 +21,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
             mistakes::complain(&format!("{}: no topology, skipped", file.display()));
             continue;
         }
-        match Topology::load(file) {
+        match Topology::load_with(file, &args.overrides.set) {
             Ok(topology) if !args.json => {
                 let _ = writeln!(stdout, "{}: {}", file.display(), summary(&topology));
                 for line in settings(&topology) {
@@ -155,6 +155,7 @@ fn percent(ppm: u32) -> String {
 fn as_json(mistake: &Diagnostic) -> Value {
     json!({
         "file": mistake.file,
+        "option": mistake.option,
         "line": mistake.line,
         "column": mistake.column,
         "object": mistake.object,

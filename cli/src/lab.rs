@@ -17,7 +17,11 @@ use crate::mistakes;
 
 pub(crate) fn run(args: LabArgs) -> Exit {
     match args.command {
-        LabCommand::Up { file, name } => up(&file, &name),
+        LabCommand::Up {
+            file,
+            overrides,
+            name,
+        } => up(&file, &overrides.set, &name),
         LabCommand::Status { name, json } => status(&name, json),
         LabCommand::Exec {
             name,
@@ -36,14 +40,15 @@ pub(crate) fn node(args: &NodeArgs) -> Exit {
         .init();
     let args = node::NodeArgs {
         topology: args.topology.clone(),
+        overrides: args.overrides.set.clone(),
         name: args.name.clone(),
         ready: args.ready.clone(),
     };
     node::run(&args).map_or_else(|error| failed(&error), |()| Exit::Kept)
 }
 
-fn up(file: &Path, name: &str) -> Exit {
-    let topology = match Topology::load(file) {
+fn up(file: &Path, overrides: &[String], name: &str) -> Exit {
+    let topology = match Topology::load_with(file, overrides) {
         Ok(topology) => topology,
         Err(found) => {
             mistakes::print(file, &found);

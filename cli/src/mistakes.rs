@@ -1,4 +1,4 @@
-//! Mistakes in a topology file, shown where they stand; other errors in one line.
+//! Mistakes in a topology file or in what `--set` makes of it, shown where they stand; other errors in one line.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,7 +15,8 @@ pub(crate) fn print(file: &Path, found: &[Diagnostic]) {
     let text = fs::read_to_string(file).unwrap_or_default();
     let mut stderr = std::io::stderr().lock();
     for mistake in found {
-        let _ = write!(stderr, "{}", render(mistake, &text));
+        let text = mistake.option.as_deref().unwrap_or(&text);
+        let _ = write!(stderr, "{}", render(mistake, text));
     }
     let count = found.len();
     let _ = writeln!(
@@ -36,11 +37,17 @@ fn render(mistake: &Diagnostic, text: &str) -> String {
         mistake.hint.clone().unwrap_or_default(),
     );
     let headline = format!(
-        "{}:{}:{}: {}: {}",
-        mistake.file, mistake.line, mistake.column, mistake.object, mistake.reason
+        "{}: {}: {}",
+        mistake.place(),
+        mistake.object,
+        mistake.reason
     );
+    let source = mistake
+        .option
+        .as_ref()
+        .map_or(mistake.file.as_str(), |_| "--set");
     let report = Report::new(MietteDiagnostic::new(headline).with_label(label))
-        .with_source_code(NamedSource::new(&mistake.file, text.to_owned()));
+        .with_source_code(NamedSource::new(source, text.to_owned()));
     let mut shown = String::new();
     let handler =
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(200);

@@ -20,7 +20,7 @@ use crate::{mistakes, tables};
 const BAR_LEN: u64 = 1_000;
 
 pub(crate) fn run(args: &SimArgs) -> Exit {
-    let topology = match Topology::load(&args.file) {
+    let topology = match Topology::load_with(&args.file, &args.overrides.set) {
         Ok(topology) => topology,
         Err(found) => {
             mistakes::print(&args.file, &found);

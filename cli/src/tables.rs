@@ -47,9 +47,13 @@ fn headline(text: &mut String, report: &Report) {
         .sum();
     let _ = writeln!(
         text,
-        "{}: {:.1} simulated seconds, {requests} requests, catchment: {}\n",
+        "{}: {:.1} simulated seconds, {requests} requests, catchment: {}",
         report.topology, report.virtual_s, report.catchment
     );
+    for set in &report.overrides {
+        let _ = writeln!(text, "with {set}");
+    }
+    text.push('\n');
 }
 
 fn clients(text: &mut String, report: &Report) {

@@ -47,12 +47,18 @@ pub struct NodeArgs {
     pub topology: PathBuf,
     /// What it is: `pop.tokyo`, `region.guangzhou.clb-1`, `host.web-1` (its vSwitch) or `backend.web-1`.
     pub name: String,
+    /// Keys of the file that are set otherwise, as `key=value`.
+    pub overrides: Vec<String>,
     /// The control socket on which it shall say that it is ready.
     pub ready: Option<PathBuf>,
 }
 
 /// The command line that starts the process `name`: the `node` subcommand of the same binary.
-pub fn arguments(topology: &Path, name: &str, ready: &Path) -> Vec<String> {
+pub fn arguments(
+    (topology, overrides): (&Path, &[String]),
+    name: &str,
+    ready: &Path,
+) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let words = [
         "node",
@@ -63,7 +69,8 @@ pub fn arguments(topology: &Path, name: &str, ready: &Path) -> Vec<String> {
         "--ready",
         &text(ready),
     ];
-    words.map(str::to_owned).to_vec()
+    let set = overrides.iter().flat_map(|text| ["--set", text]);
+    words.into_iter().chain(set).map(str::to_owned).collect()
 }
 
 /// The name of the backend process on a host.
@@ -73,7 +80,7 @@ pub fn backend_name(host: &str) -> String {
 
 /// Runs the process until it is ended. Returns only with an error.
 pub fn run(args: &NodeArgs) -> Result<()> {
-    let topology = Topology::load(&args.topology).map_err(|mistakes| {
+    let topology = Topology::load_with(&args.topology, &args.overrides).map_err(|mistakes| {
         let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         anyhow!("{}", lines.join("\n"))
     })?;

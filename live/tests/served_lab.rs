@@ -69,6 +69,7 @@ fn node_args(arguments: &[String]) -> NodeArgs {
     };
     NodeArgs {
         topology: value("--topology").into(),
+        overrides: Vec::new(),
         name: value("--name"),
         ready: Some(value("--ready").into()),
     }

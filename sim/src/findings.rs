@@ -43,6 +43,7 @@ pub(crate) fn report(
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         topology: topology.name.clone(),
+        overrides: topology.overrides.clone(),
         seed: seed.0,
         digest: format!("{digest:016x}"),
         virtual_s: now.as_secs_f64(),

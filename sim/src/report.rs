@@ -24,6 +24,8 @@ pub struct Report {
     pub version: &'static str,
     /// The topology's name.
     pub topology: String,
+    /// Keys of the file that were set otherwise, as given.
+    pub overrides: Vec<String>,
     /// The root of all randomness.
     pub seed: u64,
     /// The trace digest, 16 hexadecimal digits.

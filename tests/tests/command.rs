@@ -225,3 +225,33 @@ fn the_main_job_serves_60_cities_from_14_pops_and_keeps_its_service_levels() {
         .collect();
     assert!(!moscow.is_empty() && moscow.iter().all(|client| client["gain_assumed"] == true));
 }
+
+#[test]
+fn a_key_set_on_the_command_line_changes_the_run_and_is_named_in_its_report() {
+    let report = |set: &[&str]| {
+        let mut words = vec!["sim", "topologies/two-pops.toml", "--duration", "1s"];
+        words.extend(["--quiet", "--json", "-"]);
+        words.extend(set.iter().flat_map(|text| ["--set", *text]));
+        let output = run(Profile::Debug, &words);
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        report
+    };
+    let lossy = report(&["link.tokyo-guangzhou.loss=5%"]);
+    assert_eq!(lossy["overrides"][0], "link.tokyo-guangzhou.loss=5%");
+    let plain = report(&[]);
+    assert_eq!(plain["overrides"], Value::Array(Vec::new()));
+    assert_ne!(lossy["digest"], plain["digest"]);
+    let output = run(
+        Profile::Debug,
+        &["check", "topologies/two-pops.toml", "--set", "sed=3"],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = [
+        "--set sed=3: file: `sed` is no known",
+        "did you mean `seed`?",
+    ];
+    for expected in expected {
+        assert!(text.contains(expected), "no `{expected}` in:\n{text}");
+    }
+}

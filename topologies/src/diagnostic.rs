@@ -5,7 +5,7 @@
 //! and shown together, in the order of the file.
 //!
 //! Lines and columns count from 1; a column counts characters, not bytes. The byte span is kept beside them
-//! so that a terminal can underline the place.
+//! so that a terminal can underline the place. A mistake in an override has its place in the override's own text.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,6 +16,8 @@ use std::ops::Range;
 pub struct Diagnostic {
     /// The file as it was named by the user.
     pub file: String,
+    /// The override, `key=value`, that holds the mistake; line, column and span are places in it. `None`: the file.
+    pub option: Option<String>,
     /// Line of the offending value, from 1.
     pub line: usize,
     /// Column of the offending value in characters, from 1.
@@ -32,15 +34,8 @@ pub struct Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            column,
-            object,
-            reason,
-            ..
-        } = self;
-        write!(f, "{file}:{line}:{column}: {object}: {reason}")?;
+        let Self { object, reason, .. } = self;
+        write!(f, "{}: {object}: {reason}", self.place())?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -49,6 +44,17 @@ impl fmt::Display for Diagnostic {
 }
 
 impl std::error::Error for Diagnostic {}
+
+impl Diagnostic {
+    /// `file:line:column`, or the option: `--set link.tokyo-guangzhou.loss=1%`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.option {
+            Some(option) => format!("--set {option}"),
+            None => format!("{}:{}:{}", self.file, self.line, self.column),
+        }
+    }
+}
 
 /// What is wrong with one value, before its place is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,27 +89,31 @@ impl Wrong {
     }
 }
 
-/// Collects the mistakes of one file.
+/// Collects the mistakes of one file and of what overrides it: one text after the other, a byte between them.
 #[derive(Debug)]
 pub(crate) struct Mistakes<'t> {
     file: &'t str,
     text: &'t str,
+    overrides: &'t [String],
     found: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'t> Mistakes<'t> {
-    pub(crate) fn new(file: &'t str, text: &'t str) -> Self {
+    pub(crate) fn new(file: &'t str, text: &'t str, overrides: &'t [String]) -> Self {
         Self {
             file,
             text,
+            overrides,
             found: RefCell::new(Vec::new()),
         }
     }
 
     pub(crate) fn add(&self, object: &str, span: Range<usize>, wrong: Wrong) {
-        let (line, column) = position(self.text.as_bytes(), span.start);
+        let (option, text, span) = self.text_of(span);
+        let (line, column) = position(text.as_bytes(), span.start);
         self.found.borrow_mut().push(Diagnostic {
             file: self.file.to_owned(),
+            option: option.cloned(),
             line,
             column,
             span,
@@ -113,16 +123,38 @@ impl<'t> Mistakes<'t> {
         });
     }
 
+    /// The byte at which an override begins, counted from the beginning of the file.
+    pub(crate) fn start_of_override(&self, index: usize) -> usize {
+        let before = &self.overrides[..index];
+        let start = self.text.len() + 1;
+        start + before.iter().map(|text| text.len() + 1).sum::<usize>()
+    }
+
+    /// Which text a span is in, and its bytes there.
+    fn text_of(&self, span: Range<usize>) -> (Option<&String>, &str, Range<usize>) {
+        let all = (0..self.overrides.len()).rev();
+        let mut starts = all.map(|index| (index, self.start_of_override(index)));
+        match starts.find(|(_, start)| *start <= span.start) {
+            Some((index, start)) => {
+                let text = &self.overrides[index];
+                (Some(text), text, span.start - start..span.end - start)
+            }
+            None => (None, self.text, span),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.borrow().is_empty()
     }
 
-    /// The mistakes in the order of the file, each once.
+    /// The mistakes in the order of the file, then those of overrides, each once.
     pub(crate) fn into_sorted(self) -> Vec<Diagnostic> {
+        fn order(mistake: &Diagnostic) -> (Option<&str>, usize, usize, &str) {
+            let Range { start, end } = mistake.span;
+            (mistake.option.as_deref(), start, end, &mistake.reason)
+        }
         let mut found = self.found.into_inner();
-        found.sort_by(|a, b| {
-            (a.span.start, a.span.end, &a.reason).cmp(&(b.span.start, b.span.end, &b.reason))
-        });
+        found.sort_by(|a, b| order(a).cmp(&order(b)));
         found.dedup();
         found
     }

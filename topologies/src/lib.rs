@@ -25,6 +25,7 @@ mod loss;
 mod management;
 mod names;
 mod nearest;
+mod overrides;
 mod place;
 mod pop;
 mod reader;

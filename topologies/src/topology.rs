@@ -22,6 +22,7 @@ use crate::fault::Fault;
 use crate::host::Host;
 use crate::link::Link;
 use crate::management::{self, Managed};
+use crate::overrides;
 use crate::pop::Pop;
 use crate::region::Region;
 use crate::slo::Slo;
@@ -85,6 +86,8 @@ pub struct Topology {
     pub faults: Vec<Fault>,
     /// Service levels in the order of the file.
     pub slos: Vec<Slo>,
+    /// Keys of the file that were set otherwise, as given: `defaults.ccn.encap=grpc`. They are already applied above.
+    pub overrides: Vec<String>,
 }
 
 impl Topology {
@@ -93,12 +96,23 @@ impl Topology {
     /// # Errors
     /// Every mistake in the file, or the one that it cannot be read.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Vec<Diagnostic>> {
+        Self::load_with(path, &[])
+    }
+
+    /// Reads and checks a file of which some keys are set otherwise: `link.tokyo-guangzhou.loss=1%`.
+    ///
+    /// # Errors
+    /// Every mistake in the file and in the overrides, or the one that the file cannot be read.
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        overrides: &[String],
+    ) -> Result<Self, Vec<Diagnostic>> {
         let path = path.as_ref();
         let file = path.display().to_string();
         match fs::read(path) {
-            Ok(bytes) => Self::parse_bytes(&file, &bytes),
+            Ok(bytes) => Self::from_bytes(&file, &bytes, overrides),
             Err(error) => {
-                let mistakes = Mistakes::new(&file, "");
+                let mistakes = Mistakes::new(&file, "", &[]);
                 let wrong = Wrong::bare(format!("cannot be read: {error}"));
                 mistakes.add(FILE, 0..0, wrong);
                 Err(mistakes.into_sorted())
@@ -111,12 +125,16 @@ impl Topology {
     /// # Errors
     /// Every mistake in the text, or where it stops being UTF-8.
     pub fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
+        Self::from_bytes(file, bytes, &[])
+    }
+
+    fn from_bytes(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Self, Vec<Diagnostic>> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse(file, text),
+            Ok(text) => Self::parse_with(file, text, overrides),
             Err(error) => {
                 let good = error.valid_up_to();
                 let text = std::str::from_utf8(&bytes[..good]).expect("valid up to there");
-                let mistakes = Mistakes::new(file, text);
+                let mistakes = Mistakes::new(file, text, &[]);
                 mistakes.add(
                     FILE,
                     good..good,
@@ -132,9 +150,22 @@ impl Topology {
     /// # Errors
     /// Every mistake in the text, in its order.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        let mistakes = Mistakes::new(file, text);
-        let root = match DeTable::parse(text) {
-            Ok(root) => root,
+        Self::parse_with(file, text, &[])
+    }
+
+    /// Checks a text of which some keys are set otherwise, each as `key=value`: the key a path of dots, with numbers
+    /// from 0 into arrays; the value TOML if it reads as such, else a string.
+    ///
+    /// # Errors
+    /// Every mistake in the text, then every one in the overrides.
+    pub fn parse_with(
+        file: &str,
+        text: &str,
+        overrides: &[String],
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mistakes = Mistakes::new(file, text, overrides);
+        let mut table = match DeTable::parse(text) {
+            Ok(root) => root.into_inner(),
             Err(error) => {
                 let span = error.span().unwrap_or(text.len()..text.len());
                 mistakes.add(
@@ -145,7 +176,11 @@ impl Topology {
                 return Err(mistakes.into_sorted());
             }
         };
-        let table = root.get_ref();
+        overrides::apply(&mut table, overrides, &mistakes);
+        if !mistakes.is_empty() {
+            return Err(mistakes.into_sorted());
+        }
+        let table = &table;
         let book = Book {
             mistakes,
             names: read::names_of(table),
@@ -155,6 +190,7 @@ impl Topology {
             return Err(book.mistakes.into_sorted());
         }
         let mut topology = read::read(&book, table, file);
+        topology.overrides = overrides.to_vec();
         check::check(&book, &mut topology);
         if book.mistakes.is_empty() {
             Ok(topology)

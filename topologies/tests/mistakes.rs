@@ -2,7 +2,7 @@
 //!
 //! `mistakes.txt` holds cases: a headline, lines that replace or follow lines of `sample.toml`, and the answer. A
 //! case line `-TEXT` takes the first line that starts with TEXT out; any other line is put in its place, or at
-//! the end where nothing was taken out. `UPDATE_GOLDEN=1 cargo test -p anyedge-topologies --test mistakes`
+//! the end where nothing was taken out; `--set KEY=VALUE` is an override. `UPDATE_GOLDEN=1 cargo test -p anyedge-topologies --test mistakes`
 //! writes the answers anew.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::{env, fs};
 use anyedge_topologies::{Diagnostic, Topology};
 
 const ANSWER: &str = "=> ";
+const OVERRIDE: &str = "--set ";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
@@ -61,8 +62,14 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
             panic!("a case has a headline: {case}");
         };
         assert!(headline.starts_with("# "), "{headline}");
-        let edited = edited(&sample, edits);
-        let mistakes = Topology::parse("x.toml", &edited).expect_err(headline);
+        let (overrides, changes): (Vec<&str>, Vec<&str>) =
+            edits.iter().partition(|edit| edit.starts_with(OVERRIDE));
+        let edited = edited(&sample, &changes);
+        let overrides: Vec<String> = overrides
+            .iter()
+            .map(|edit| edit[OVERRIDE.len()..].to_owned())
+            .collect();
+        let mistakes = Topology::parse_with("x.toml", &edited, &overrides).expect_err(headline);
         let given = answer(&mistakes);
         produced += &format!(
             "{headline}\n{}{given}\n",

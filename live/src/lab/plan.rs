@@ -290,7 +290,7 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
     let process = |node: String, name: String| {
         let control = control_of(lab, &name);
         ProcessPlan {
-            arguments: node::arguments(file, &name, &control),
+            arguments: node::arguments((file, &topology.overrides), &name, &control),
             node,
             name,
             program: None,

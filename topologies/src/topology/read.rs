@@ -188,6 +188,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         controllers,
         faults,
         slos,
+        overrides: Vec::new(),
     }
 }
 
