@@ -4,6 +4,7 @@
 //! since the last publication is applied as one command. Whatever makes no sense is refused as a value that names
 //! the object, and the last route table stays in force.
 
+pub mod opinions;
 pub mod plan;
 pub mod watch;
 

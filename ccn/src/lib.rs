@@ -4,8 +4,10 @@
 //! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it, [`probe`]
 //! watches those paths. [`table`] is what the control plane replicates; [`assemble`] turns it into the immutable
 //! route table that all of them act upon, and [`author`] does both for whoever has no controllers. A
-//! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through too.
+//! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through too;
+//! [`keeper`] is what its leader does by itself, [`agent`] what a node runs.
 
+pub mod agent;
 pub mod assemble;
 pub mod author;
 pub mod carry;

@@ -379,4 +379,4 @@ fn unknown_clb(by: &Key, name: &str) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyedge_ccn::author::watch::Watch;
+use anyedge_ccn::author::opinions::Opinions;
 use anyedge_ccn::author::{Membership, TableAuthor};
 use anyedge_ccn::table::refusal::Refusal;
 use anyedge_net::flow::Address;
@@ -48,9 +48,8 @@ pub(crate) struct TargetWeight {
 /// Writes tables and remembers who has yet to get them.
 pub(crate) struct Steward {
     author: TableAuthor,
-    watch: Watch,
-    /// What each reporter's sessions with a CLB node say: it sees it up when one of them does.
-    sessions: BTreeMap<(NodeId, NodeId), BTreeMap<PathId, bool>>,
+    /// What nodes' sessions say of CLB nodes.
+    opinions: Opinions<PathId>,
     /// CLB nodes that the scenario wants as something other than members.
     wanted: BTreeMap<String, Membership>,
     /// CLB nodes that a majority finds dead.
@@ -80,8 +79,7 @@ impl Steward {
         }
         Ok(Steward {
             author,
-            watch: Watch::new(confirm),
-            sessions: BTreeMap::new(),
+            opinions: Opinions::new(confirm),
             wanted,
             lost: BTreeSet::new(),
             alarm: None,
@@ -110,17 +108,13 @@ impl Steward {
         if !matches!(about.kind, NodeKind::ClbNode(_)) {
             return;
         }
-        let sessions = self.sessions.entry((reporter, subject)).or_default();
-        sessions.insert(path, up);
-        let up = sessions.values().any(|up| *up);
         let by = &table.nodes[reporter.index()].name;
-        self.watch.report(now, by, &about.name, up);
+        self.opinions.hear(now, (by, &about.name), path, up);
     }
 
     /// A node that is down says nothing any more.
     pub(crate) fn forget(&mut self, table: &RouteTable, reporter: NodeId) {
-        self.sessions.retain(|(by, _), _| *by != reporter);
-        self.watch.forget(&table.nodes[reporter.index()].name);
+        self.opinions.forget(&table.nodes[reporter.index()].name);
     }
 
     /// Takes in what the scenario wants.
@@ -153,7 +147,7 @@ impl Steward {
         if self.alarm.is_some_and(|alarm| alarm <= now) {
             self.alarm = None;
         }
-        let found = self.watch.poll(now);
+        let found = self.opinions.poll(now);
         for (name, membership) in &found {
             if *membership == Membership::Lost {
                 self.lost.insert(name.clone());
@@ -169,7 +163,7 @@ impl Steward {
 
     /// When to look next, if no alarm is set for that time or earlier; the caller then sets one.
     pub(crate) fn next_alarm(&mut self, now: Instant) -> Option<Instant> {
-        let due = [self.watch.wake_at(), self.settles_at()];
+        let due = [self.opinions.wake_at(), self.settles_at()];
         let due = due.into_iter().flatten().min()?.max(now);
         if self.alarm.is_some_and(|alarm| alarm <= due) {
             return None;

@@ -40,6 +40,7 @@ pub(super) fn of_region(region: RegionPlan) -> Vec<Change> {
             region: name.clone(),
             membership: Membership::In,
             weight: NODE_WEIGHT.into(),
+            returns_drained: false,
         })
     };
     changes.extend(region.clb_nodes.into_iter().map(node));

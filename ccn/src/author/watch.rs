@@ -88,18 +88,39 @@ impl Watch {
     /// Drops all that `reporter` said: it is down itself, or gone.
     pub fn forget(&mut self, reporter: &str) {
         for (name, subject) in &mut self.subjects {
-            let Some(up) = subject.opinions.remove(reporter) else {
-                continue;
-            };
-            subject.down -= usize::from(!up);
-            self.opinions -= 1;
-            if subject.is_contested() {
-                self.contested.insert(name.clone());
-            } else {
-                subject.since = None;
-                self.contested.remove(name);
+            if subject.forget(reporter) {
+                self.opinions -= 1;
+                settle(&mut self.contested, name, subject);
             }
         }
+    }
+
+    /// Drops what `reporter` said of `subject`: it does not look there any more.
+    pub fn withdraw(&mut self, reporter: &str, subject: &str) {
+        let Some(known) = self.subjects.get_mut(subject) else {
+            return;
+        };
+        if known.forget(reporter) {
+            self.opinions -= 1;
+            settle(&mut self.contested, subject, known);
+        }
+    }
+
+    /// Takes `subject` for lost or alive, until a majority says otherwise for long enough.
+    pub fn assume(&mut self, subject: &str, lost: bool) {
+        let known = self.subjects.entry(subject.to_owned()).or_default();
+        if known.lost == lost {
+            return;
+        }
+        known.lost = lost;
+        known.since = None;
+        self.changed.remove(subject);
+        settle(&mut self.contested, subject, known);
+    }
+
+    /// Whether `subject` is taken for lost.
+    pub fn is_lost(&self, subject: &str) -> bool {
+        self.subjects.get(subject).is_some_and(|known| known.lost)
     }
 
     /// Who was found lost, or in again, since the last poll: by name, as it is at `now`.
@@ -154,7 +175,26 @@ impl Watch {
     }
 }
 
+/// A subject without a new opinion is contested or is not.
+fn settle(contested: &mut BTreeSet<String>, name: &str, subject: &mut Subject) {
+    if subject.is_contested() {
+        contested.insert(name.to_owned());
+    } else {
+        subject.since = None;
+        contested.remove(name);
+    }
+}
+
 impl Subject {
+    /// Whether `reporter` had an opinion, which is gone.
+    fn forget(&mut self, reporter: &str) -> bool {
+        let Some(up) = self.opinions.remove(reporter) else {
+            return false;
+        };
+        self.down -= usize::from(!up);
+        true
+    }
+
     /// Whether more than half say that the subject is not what it is taken for.
     fn is_contested(&self) -> bool {
         let against = if self.lost {

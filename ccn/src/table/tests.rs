@@ -60,6 +60,7 @@ fn clb_node(name: &str, region: &str, number: u8) -> ClbNode {
         underlay: underlay(number),
         membership: Membership::In,
         weight: 10,
+        returns_drained: false,
     }
 }
 
@@ -183,7 +184,7 @@ fn world() -> Vec<Change> {
 }
 
 /// The table of the small world, at revision 1.
-fn table() -> Table {
+pub(crate) fn table() -> Table {
     let mut table = Table::new();
     let command = Command::new(Instant::ZERO, Change::All(world()));
     table

@@ -279,9 +279,12 @@ impl Transaction<'_> {
         };
         let node = node.ok_or_else(|| unknown(by, "CLB node", clb_node))?;
         let lost = membership == Some(Membership::Lost) && node.membership != Membership::Lost;
+        let next = membership.unwrap_or(node.membership);
         let node = ClbNode {
-            membership: membership.unwrap_or(node.membership),
+            membership: next,
             weight: weight.unwrap_or(node.weight),
+            returns_drained: next == Membership::Lost
+                && (node.returns_drained || node.membership == Membership::Drained),
             ..node
         };
         self.set(node.clone());

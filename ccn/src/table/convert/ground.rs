@@ -72,6 +72,7 @@ impl From<&ClbNode> for pb::ClbNode {
             underlay: underlay_to(node.underlay),
             membership: membership_to(node.membership).into(),
             weight: node.weight,
+            returns_drained: node.returns_drained,
         }
     }
 }
@@ -86,6 +87,7 @@ impl TryFrom<&pb::ClbNode> for ClbNode {
             underlay: underlay_from(node.underlay.as_ref())?,
             membership: membership_from(node.membership)?,
             weight: node.weight,
+            returns_drained: node.returns_drained,
         })
     }
 }

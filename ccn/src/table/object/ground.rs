@@ -61,6 +61,8 @@ pub struct ClbNode {
     pub membership: Membership,
     /// 0-100, relative to the region's others.
     pub weight: i32,
+    /// Of one that is lost: it was drained before, and is drained when it is back.
+    pub returns_drained: bool,
 }
 
 /// Whether a host may take targets.

@@ -331,3 +331,27 @@ fn a_vip_without_an_address_gets_the_first_free_one_of_its_prefix() {
         "`game` has 203.0.113.10"
     );
 }
+
+#[test]
+fn a_drained_node_that_is_lost_remembers_what_it_was() {
+    let member = |membership| Change::SetMember {
+        clb_node: CLB_1.to_owned(),
+        membership: Some(membership),
+        weight: None,
+    };
+    let is = |table: &Table| {
+        let node = table.get::<ClbNode>(CLB_1).expect("it is there");
+        (node.membership, node.returns_drained)
+    };
+    let mut table = after([member(Membership::Lost)]);
+    assert_eq!(is(&table), (Membership::Lost, false));
+    for (change, expected) in [
+        (Membership::Drained, (Membership::Drained, false)),
+        (Membership::Lost, (Membership::Lost, true)),
+        (Membership::Lost, (Membership::Lost, true)),
+        (Membership::In, (Membership::In, false)),
+    ] {
+        table.take(member(change)).expect("it makes sense");
+        assert_eq!(is(&table), expected);
+    }
+}
