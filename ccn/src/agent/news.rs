@@ -147,12 +147,16 @@ impl News {
 mod tests {
     use super::*;
 
-    fn told(batch: &Batch) -> (Vec<(&str, bool, bool)>, Vec<(&str, Detail)>) {
+    fn paths(batch: &Batch) -> Vec<(&str, bool, bool)> {
         let paths = batch.paths.iter();
-        let paths = paths.map(|it| (it.path.as_str(), it.up, it.gone));
+        let told = paths.map(|it| (it.path.as_str(), it.up, it.gone));
+        told.collect()
+    }
+
+    fn targets(batch: &Batch) -> Vec<(&str, Detail)> {
         let targets = batch.targets.iter();
-        let targets = targets.map(|it| (it.target.as_str(), it.detail()));
-        (paths.collect(), targets.collect())
+        let told = targets.map(|it| (it.target.as_str(), it.detail()));
+        told.collect()
     }
 
     #[test]
@@ -163,10 +167,10 @@ mod tests {
         assert!(news.path("clb-1", "a", Some(false)));
         assert!(!news.path("clb-1", "a", Some(false)));
         let batch = news.take(10);
-        assert_eq!(told(&batch).0, [("a", false, false), ("b", true, false)]);
+        assert_eq!(paths(&batch), [("a", false, false), ("b", true, false)]);
         assert!(!news.is_news);
         assert!(news.path("clb-1", "b", None));
-        assert_eq!(told(&news.take(10)).0, [("b", false, true)]);
+        assert_eq!(paths(&news.take(10)), [("b", false, true)]);
     }
 
     #[test]
@@ -177,10 +181,10 @@ mod tests {
             news.target(target, Detail::Alive);
         }
         news.target("z", Detail::Unknown);
-        assert_eq!(told(&news.take(2)).1, [("x", Detail::Alive)]);
+        assert_eq!(targets(&news.take(2)), [("x", Detail::Alive)]);
         assert!(news.is_news);
         let rest = [("y", Detail::Alive), ("z", Detail::Unknown)];
-        assert_eq!(told(&news.take(2)).1, rest);
+        assert_eq!(targets(&news.take(2)), rest);
         assert!(!news.is_news);
     }
 
@@ -197,8 +201,8 @@ mod tests {
         news.begin();
         let batch = news.take(10);
         assert_eq!(batch.in_force, 7);
-        let all = (vec![("a", true, false)], vec![("x", Detail::Dead)]);
-        assert_eq!(told(&batch), all);
+        assert_eq!(paths(&batch), [("a", true, false)]);
+        assert_eq!(targets(&batch), [("x", Detail::Dead)]);
     }
 
     #[test]
@@ -219,6 +223,6 @@ mod tests {
         news.target("x", Detail::Alive);
         news.prune(&Table::new());
         news.begin();
-        assert_eq!(told(&news.take(10)).1, []);
+        assert_eq!(targets(&news.take(10)), []);
     }
 }
