@@ -41,7 +41,7 @@ pub use machine::{Effect, StateMachine, Unreadable};
 pub use replicated::{bytes_of, outcome_of};
 use seat::Seat;
 pub use status::{CommitLatency, Status};
-pub use transport::Transport;
+pub use transport::{Transport, remembered_by};
 pub use watch::Watch;
 
 /// A member that runs. Clones speak to the same one; it stops when the last is gone.
@@ -103,7 +103,10 @@ impl<M: StateMachine> Controller<M> {
         let (inputs, receiver) = mpsc::channel(config.inputs_max);
         let seat = Arc::new(Mutex::new(Seat::new(machine, config.deltas_max)));
         let news = Latest::new(0);
-        let status = Latest::new(Status::of(config.id()));
+        let status = Latest::new(Status {
+            heard: config.heard.clone(),
+            ..Status::of(config.id())
+        });
         let controller = Controller {
             inputs,
             seat: Arc::clone(&seat),
@@ -119,7 +122,7 @@ impl<M: StateMachine> Controller<M> {
 
     /// The service by which members reach this one: to be served at its address.
     pub fn raft_service(&self) -> RaftServer<Transport> {
-        transport::service(self.inputs.downgrade())
+        transport::service(self.inputs.downgrade(), self.status.clone())
     }
 
     /// The service by which nodes follow the state machine.

@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::raft;
 use crate::rpc::{ClientSecurity, Limits};
@@ -17,6 +17,8 @@ pub struct Config {
     /// A log that does not exist yet begins with all of `peers` as voters, which all of them must be told alike;
     /// otherwise this member joins a group that exists, and hears everything from its leader.
     pub is_founder: bool,
+    /// Members that were heard in an earlier life, see [`remembered_by`](super::remembered_by).
+    pub heard: BTreeSet<u64>,
     /// How it calls the others.
     pub security: ClientSecurity,
     /// Of its connections to the others.
@@ -58,6 +60,7 @@ impl Config {
             raft: raft::Config::new(id, shortest),
             peers,
             is_founder: true,
+            heard: BTreeSet::new(),
             security: ClientSecurity::Plain,
             limits,
             inputs_max: 1_024,

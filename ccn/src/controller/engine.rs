@@ -32,6 +32,8 @@ use crate::rpc::Latest;
 
 /// Inputs that are taken together at most, so that the clock and the disk have their turn.
 const TOGETHER_MAX: usize = 256;
+/// Members that are remembered to have been heard.
+const HEARD_MAX: usize = 1_024;
 
 /// A member that runs.
 pub(super) struct Engine<H: Host, M> {
@@ -159,6 +161,10 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
     fn take(&mut self, input: Input) {
         match input {
             Input::Message(message) => {
+                let from = message.from;
+                if !self.status.heard.contains(&from) && self.status.heard.len() < HEARD_MAX {
+                    self.status.heard.insert(from);
+                }
                 if self.replica.step(*message).is_err() {
                     self.status.refused_messages += 1;
                 }

@@ -1,6 +1,7 @@
 //! What a controller tells of itself.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use anyedge_proto::raft::Members;
 
@@ -28,6 +29,8 @@ pub struct Status {
     pub elections: u64,
     /// Of the commands that were proposed to it.
     pub commit_latency: CommitLatency,
+    /// Members that it has ever heard.
+    pub heard: BTreeSet<u64>,
     /// Syncs of its log.
     pub syncs: u64,
     /// Messages that no correct member sends.
@@ -60,6 +63,7 @@ impl Status {
             members: Members::default(),
             elections: 0,
             commit_latency: CommitLatency::default(),
+            heard: BTreeSet::new(),
             syncs: 0,
             refused_messages: 0,
             stopped: None,

@@ -3,6 +3,7 @@
 //! Nothing waits for a member that is slow or gone: its queue is short, and a message that finds it full is lost,
 //! which raft expects. What comes in waits for the engine, and so makes its sender wait.
 
+mod acquaintance;
 mod peer;
 mod snapshot;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use anyedge_net::host::Host;
 use anyedge_proto::raft::raft_server::{Raft, RaftServer};
-use anyedge_proto::raft::{Message, MessageKind, Piece, StepReply};
+use anyedge_proto::raft::{MeetReply, MeetRequest, Message, MessageKind, Piece, StepReply};
 use futures_util::lock::Mutex;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,7 +21,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::config::Config;
 use super::input::Input;
 use crate::raft::Replica;
-use crate::rpc::{Peer as Caller, Role};
+use crate::rpc::{Latest, Peer as Caller, Role};
+pub use acquaintance::remembered_by;
 use peer::Peer;
 
 /// Bytes of a message without a snapshot: the largest entry, and what else may be with it.
@@ -82,11 +84,16 @@ pub struct Transport {
     inputs: mpsc::WeakSender<Input>,
     /// One snapshot is taken at a time.
     installing: Arc<Mutex<()>>,
+    own: Latest<super::Status>,
 }
 
-pub(super) fn service(inputs: mpsc::WeakSender<Input>) -> RaftServer<Transport> {
+pub(super) fn service(
+    inputs: mpsc::WeakSender<Input>,
+    own: Latest<super::Status>,
+) -> RaftServer<Transport> {
     let transport = Transport {
         inputs,
+        own,
         installing: Arc::new(Mutex::new(())),
     };
     RaftServer::new(transport).max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -126,5 +133,12 @@ impl Raft for Transport {
         let message = snapshot::gather(request.into_inner()).await?;
         self.take(message).await?;
         Ok(Response::new(StepReply {}))
+    }
+
+    async fn meet(&self, request: Request<MeetRequest>) -> Result<Response<MeetReply>, Status> {
+        Caller::of(&request)?.require(&[Role::Node])?;
+        let id = request.into_inner().id;
+        let heard = self.own.with(|status| status.heard.contains(&id));
+        Ok(Response::new(MeetReply { heard }))
     }
 }
