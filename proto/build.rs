@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_transport(false)
         .bytes(".anyedge.raft.v1")
         .bytes(".anyedge.tunnel.v1")
+        .bytes(".anyedge.control.v1.SnapshotChunk")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -142,6 +142,12 @@ fn bench(criterion: &mut Criterion) {
     let bytes = table.snapshot();
     let mut group = criterion.benchmark_group("table of 100,000 targets");
     group.sample_size(10);
+    group.bench_function(
+        "clone, as a member does before it encodes a snapshot",
+        |bencher| {
+            bencher.iter(|| black_box(table.clone()));
+        },
+    );
     group.bench_function("snapshot", |bencher| {
         bencher.iter(|| black_box(table.snapshot()));
     });

@@ -8,6 +8,7 @@
 //! Invariant: an answer to a proposal says that it is durable at a majority and applied here. See docs/controller.md.
 
 mod addresses;
+mod compaction;
 mod config;
 mod engine;
 mod history;
@@ -15,6 +16,7 @@ mod input;
 mod machine;
 mod replicated;
 mod seat;
+mod shared_snapshot;
 mod status;
 mod transport;
 mod waiting;

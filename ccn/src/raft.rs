@@ -22,7 +22,7 @@ pub(crate) use message::MEMBERS_MAX;
 pub use message::Unsound;
 pub use replica::{Place, Refused, Replica};
 pub use store::{Files, LOG_NAME, Recovered, Store, StoreError, fresh, joining};
-pub use work::{Apply, Leadership, ReadTicket, Role, Work, Write};
+pub use work::{Apply, Kept, Leadership, Point, ReadTicket, Role, Work, Write};
 
 #[cfg(feature = "planted-bugs")]
 pub use replica::Planted;

@@ -14,6 +14,7 @@ use super::machine::{StateMachine, Unreadable};
 use crate::raft::MEMBERS_MAX;
 
 /// What the group keeps, and what this member was told.
+#[derive(Clone)]
 pub(super) struct Addresses {
     told: BTreeMap<u64, SocketAddr>,
     kept: BTreeMap<u64, SocketAddr>,
@@ -49,15 +50,15 @@ impl Addresses {
         }
     }
 
-    /// A snapshot of the addresses and of `machine`.
-    pub(super) fn state<M: StateMachine>(&self, machine: &M) -> Bytes {
+    /// A snapshot of the addresses, and of a state machine that was taken at the same place.
+    pub(super) fn state(&self, machine: Bytes) -> Bytes {
         let addresses = self.kept.iter().map(|(id, address)| MemberAddress {
             id: *id,
             address: address.to_string(),
         });
         let state = MemberState {
             addresses: addresses.collect(),
-            machine: machine.snapshot().into(),
+            machine,
         };
         state.encode_to_vec().into()
     }

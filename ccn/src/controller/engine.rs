@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::StartError;
 use super::addresses::Addresses;
+use super::compaction::Compaction;
 use super::config::Config;
 use super::input::{Answer, Applied, Failure, Input, Leader, Question};
 use super::machine::StateMachine;
@@ -26,7 +27,8 @@ use super::transport::Peers;
 use super::waiting::{Waiting, answer};
 use super::writer::Writer;
 use crate::raft::{
-    Apply, Leadership, Place, Refused, Replica, Role, Store, StoreError, fresh, joining,
+    Apply, Kept, Leadership, Place, Point, Refused, Replica, Role, Store, StoreError, fresh,
+    joining,
 };
 use crate::rpc::Latest;
 
@@ -44,6 +46,7 @@ pub(super) struct Engine<H: Host, M> {
     news: Latest<u64>,
     addresses: Addresses,
     writer: Writer<H>,
+    compaction: Compaction,
     inputs: mpsc::Receiver<Input>,
     peers: Peers<H>,
     waiting: Waiting,
@@ -54,6 +57,7 @@ pub(super) struct Engine<H: Host, M> {
 
 enum Event {
     Written(Result<u64, StoreError>),
+    Snapshot(Point, Bytes),
     Tick,
     Input(Option<Input>),
 }
@@ -92,6 +96,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             news,
             addresses,
             writer: Writer::new(host, store, config.disk_retry),
+            compaction: Compaction::default(),
             inputs,
             peers: Peers::new(host, &config, back),
             waiting: Waiting::default(),
@@ -124,6 +129,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
                     self.replica.persisted(number);
                 }
                 Event::Written(Err(error)) => return Err(error.to_string()),
+                Event::Snapshot(point, state) => self.replica.compact(point, state, self.kept()),
                 Event::Tick => self.replica.tick(self.host.now()),
                 Event::Input(None) => return Ok(()),
                 Event::Input(Some(input)) => {
@@ -152,6 +158,9 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             }
             if self.sleep.1.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Event::Tick);
+            }
+            if let Poll::Ready((point, state)) = self.compaction.poll(context) {
+                return Poll::Ready(Event::Snapshot(point, state));
             }
             self.inputs.poll_recv(context).map(Event::Input)
         })
@@ -258,13 +267,13 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         if let Some(leadership) = work.leadership {
             self.on_leadership(leadership);
         }
-        if work.wants_snapshot || self.has_long_log() {
-            let state = self.addresses.state(&locked(&self.seat).machine);
-            self.replica.compact(state, self.config.entries_kept);
-            let more = self.replica.ready();
-            more.write
-                .into_iter()
-                .for_each(|write| self.writer.add(write));
+        let is_wanted = work.wants_snapshot || self.has_long_log();
+        if is_wanted
+            && !self.compaction.is_under_way()
+            && let Some(point) = self.replica.point()
+        {
+            let state = (locked(&self.seat).machine.clone(), self.addresses.clone());
+            self.compaction.begin(&self.host, point, state);
         }
         Ok(())
     }
@@ -309,6 +318,14 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         if role != Role::Leader {
             let leader = self.leader();
             self.waiting.give_up(&Failure::NotLeader(leader));
+        }
+    }
+
+    /// What stays in the log behind a snapshot. Half of what makes it too long, so that the next is some way off.
+    const fn kept(&self) -> Kept {
+        Kept {
+            entries: self.config.entries_kept,
+            bytes: self.config.log_bytes_max / 2,
         }
     }
 

@@ -19,7 +19,9 @@ pub struct Effect {
 }
 
 /// A state and the commands that change it.
-pub trait StateMachine: Default + Send + 'static {
+///
+/// A clone is what snapshots are made of beside the one that goes on: it should cost far less than a snapshot.
+pub trait StateMachine: Clone + Default + Send + 'static {
     /// Applies a command at a place of the log; places only grow.
     fn apply(&mut self, index: u64, command: &[u8]) -> Effect;
 

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status as RpcStatus};
 use super::engine::locked;
 use super::machine::StateMachine;
 use super::seat::Seat;
+use super::shared_snapshot::SharedSnapshot;
 use super::status::Status;
 use crate::rpc::{Latest, LatestReader, Peer, Role};
 
@@ -37,6 +38,7 @@ const BOOKMARK_EVERY_MIN: Duration = Duration::from_millis(10);
 pub struct Watch<H: Host, M> {
     host: H,
     seat: Arc<Mutex<Seat<M>>>,
+    snapshots: Arc<SharedSnapshot<M>>,
     news: Latest<u64>,
     status: Latest<Status>,
     watchers: Arc<AtomicUsize>,
@@ -51,6 +53,7 @@ impl<H: Host, M: StateMachine> Watch<H, M> {
     ) -> NodesServer<Watch<H, M>> {
         NodesServer::new(Watch {
             host: host.clone(),
+            snapshots: Arc::new(SharedSnapshot::new(Arc::clone(&seat))),
             seat,
             news,
             status,
@@ -73,6 +76,7 @@ impl Drop for Watching {
 struct Watcher<H: Host, M> {
     host: H,
     seat: Arc<Mutex<Seat<M>>>,
+    snapshots: Arc<SharedSnapshot<M>>,
     news: LatestReader<u64>,
     status: Latest<Status>,
     /// All up to this revision was sent; `None`: nothing was.
@@ -94,7 +98,9 @@ impl<H: Host, M: StateMachine> Watcher<H, M> {
             if let Some(event) = self.waiting.pop_front() {
                 return Ok(event);
             }
-            self.gather();
+            if !self.gather() {
+                self.begin().await;
+            }
             if !self.waiting.is_empty() {
                 continue;
             }
@@ -118,37 +124,41 @@ impl<H: Host, M: StateMachine> Watcher<H, M> {
         }
     }
 
-    /// Takes what there is, up to a limit.
-    fn gather(&mut self) {
+    /// Takes what there is, up to a limit; whether the history reaches back so far.
+    fn gather(&mut self) -> bool {
         let seat = locked(&self.seat);
-        if let Some(sent) = self.sent {
-            if let Some(deltas) = seat.history.after(sent, TOGETHER_MAX) {
-                if let Some(last) = deltas.last() {
-                    self.sent = Some(last.revision);
-                    self.is_marked = false;
-                }
-                let deltas = deltas.iter().map(|delta| Event::Delta((**delta).clone()));
-                self.waiting.extend(deltas);
-                return;
-            }
-            self.waiting
-                .push_back(Event::Compacted(seat.history.since()));
+        let Some(sent) = self.sent else {
+            return false;
+        };
+        let Some(deltas) = seat.history.after(sent, TOGETHER_MAX) else {
+            let since = seat.history.since();
+            self.waiting.push_back(Event::Compacted(since));
+            return false;
+        };
+        if let Some(last) = deltas.last() {
+            self.sent = Some(last.revision);
+            self.is_marked = false;
         }
-        let revision = seat.machine.revision();
-        let bytes = seat.machine.snapshot();
-        drop(seat);
+        let deltas = deltas.iter().map(|delta| Event::Delta((**delta).clone()));
+        self.waiting.extend(deltas);
+        true
+    }
+
+    /// Begins with a snapshot.
+    async fn begin(&mut self) {
+        let (revision, mut bytes) = self.snapshots.get(&self.host).await;
         self.sent = Some(revision);
         self.is_marked = false;
-        let count = bytes.len().div_ceil(CHUNK_BYTES).max(1);
-        self.waiting.extend((0..count).map(|number| {
-            let from = number * CHUNK_BYTES;
-            let to = bytes.len().min(from + CHUNK_BYTES);
-            Event::Snapshot(SnapshotChunk {
+        let mut is_over = false;
+        while !is_over {
+            let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
+            is_over = bytes.is_empty();
+            self.waiting.push_back(Event::Snapshot(SnapshotChunk {
                 revision,
-                bytes: bytes[from..to].to_vec(),
-                last: number + 1 == count,
-            })
-        }));
+                bytes: part,
+                last: is_over,
+            }));
+        }
     }
 }
 
@@ -177,6 +187,7 @@ impl<H: Host, M: StateMachine> Nodes for Watch<H, M> {
         let watcher = Watcher {
             host: self.host.clone(),
             seat: Arc::clone(&self.seat),
+            snapshots: Arc::clone(&self.snapshots),
             news: self.news.reader(),
             status: self.status.clone(),
             sent: from_revision.checked_sub(1),

@@ -13,6 +13,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use super::message;
+use super::work::Kept;
 
 /// What an entry takes beside its data, in bytes, about.
 const ENTRY_BYTES: u64 = 48;
@@ -95,12 +96,20 @@ impl Log {
         self.snapshot = snapshot;
     }
 
-    /// Takes a snapshot of our own and lets go of all entries before it but the last `kept`.
-    pub(super) fn compact(&mut self, snapshot: Snapshot, kept: u64) {
-        let until = snapshot.get_metadata().index.saturating_sub(kept);
-        while self.truncated.0 < until {
+    /// Takes a snapshot of our own and lets go of all entries before it but the last that are `kept`.
+    pub(super) fn compact(&mut self, snapshot: Snapshot, kept: Kept) {
+        let at = snapshot.get_metadata().index;
+        let until = at.saturating_sub(kept.entries);
+        let later = self
+            .entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.index > at);
+        let mut before = self.bytes - later.map(bytes_of).sum::<u64>();
+        while self.truncated.0 < until || (self.truncated.0 < at && before > kept.bytes) {
             let gone = self.entries.pop_front().expect("it was applied from here");
             self.bytes -= bytes_of(&gone);
+            before -= bytes_of(&gone);
             self.truncated = (gone.index, gone.term);
         }
         self.snapshot = snapshot;
@@ -195,5 +204,50 @@ impl Storage for Log {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(self.snapshot.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(entries: u64, bytes: usize) -> Log {
+        let state = (HardState::default(), Snapshot::default());
+        let entry = |index| Entry {
+            index,
+            term: 1,
+            data: vec![0; bytes].into(),
+            ..Entry::default()
+        };
+        Log::new(state.0, (0, 0), state.1, (1..=entries).map(entry))
+    }
+
+    fn snapshot(index: u64) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        snapshot.mut_metadata().index = index;
+        snapshot
+    }
+
+    #[test]
+    fn entries_stay_behind_a_snapshot_as_long_as_they_are_few_and_small() {
+        let small = Kept {
+            entries: 4,
+            bytes: 1 << 20,
+        };
+        let mut few = log(20, 10);
+        few.compact(snapshot(15), small);
+        assert_eq!((few.truncated.0, few.len()), (11, 9));
+        let mut large = log(20, 1_000);
+        let room = Kept {
+            entries: 100,
+            bytes: 2 * (1_000 + ENTRY_BYTES),
+        };
+        large.compact(snapshot(15), room);
+        assert_eq!(
+            (large.truncated.0, large.len()),
+            (13, 7),
+            "what is newer stays"
+        );
+        assert_eq!(large.bytes(), 7 * (1_000 + ENTRY_BYTES));
     }
 }

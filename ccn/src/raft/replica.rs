@@ -26,7 +26,7 @@ use super::election_timeout::ElectionTimeout;
 use super::log::Log;
 use super::message;
 use super::store::Recovered;
-use super::work::{Apply, Leadership, ReadTicket, Role, Work, Write};
+use super::work::{Apply, Kept, Leadership, Point, ReadTicket, Role, Work, Write};
 
 #[cfg(feature = "planted-bugs")]
 pub use refused::Planted;
@@ -325,21 +325,28 @@ impl Replica {
         self.node.report_snapshot(peer, status);
     }
 
-    /// The state machine is `state` after everything that was given to be applied: the log before it goes, but
-    /// for the last `kept` entries, which slow followers may want. The next [`Work`] writes it.
-    pub fn compact(&mut self, state: Bytes, kept: u64) {
+    /// Where the state machine is now, to be given back with its state. `None`: there is a snapshot of that already.
+    pub fn point(&self) -> Option<Point> {
         let index = self.applied;
-        let term = self.node.raft.raft_log.term(index);
-        let Ok(term) = term else {
-            return;
-        };
-        if index <= self.node.store().snapshot_index() {
+        let term = self.node.raft.raft_log.term(index).ok()?;
+        let is_new = index > self.node.store().snapshot_index();
+        is_new.then(|| Point {
+            index,
+            term,
+            members: self.members.clone(),
+        })
+    }
+
+    /// The state machine was `state` at `point`: the log before it goes, but for what slow followers may want. The
+    /// next [`Work`] writes it. Nothing happens when there is a newer snapshot by now.
+    pub fn compact(&mut self, point: Point, state: Bytes, kept: Kept) {
+        if point.index <= self.node.store().snapshot_index() {
             return;
         }
         let snapshot = Snapshot {
-            index,
-            term,
-            members: Some(self.members.clone()),
+            index: point.index,
+            term: point.term,
+            members: Some(point.members),
             state,
         };
         let snapshot = message::snapshot_of_raft(snapshot).expect("our own members are sound");

@@ -58,6 +58,31 @@ pub(super) fn absorb(record: &mut Record, later: Record) {
     }
 }
 
+/// What a state machine is after everything that was given to be applied: the place, and the members there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Point {
+    pub(super) index: u64,
+    pub(super) term: u64,
+    pub(super) members: Members,
+}
+
+impl Point {
+    /// Its place in the log.
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+/// What stays in the log behind a snapshot, for members that are slow: the last entries, as long as neither is
+/// exceeded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Entries at most.
+    pub entries: u64,
+    /// Bytes of them at most.
+    pub bytes: u64,
+}
+
 /// One thing to do to the state machine.
 #[derive(Clone, Debug)]
 pub enum Apply {

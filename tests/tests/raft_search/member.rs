@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use anyedge_ccn::raft::{
-    Apply, Config, Files, Place, Planted, ReadTicket, Refused, Replica, Role, Store, StoreError,
-    Work, Write, fresh, joining,
+    Apply, Config, Files, Kept, Place, Planted, Point, ReadTicket, Refused, Replica, Role, Store,
+    StoreError, Work, Write, fresh, joining,
 };
 use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
@@ -19,8 +19,11 @@ use super::register::Registers;
 
 /// A log this long is compacted.
 const LOG_MAX: usize = 24;
-/// Entries that stay behind a snapshot.
-const KEPT: u64 = 6;
+/// What stays behind a snapshot.
+const KEPT: Kept = Kept {
+    entries: 6,
+    bytes: 2_000,
+};
 
 /// A disk that the store can use.
 #[derive(Clone)]
@@ -62,6 +65,8 @@ struct Running {
     proposals: BTreeMap<u64, (Place, u64)>,
     reads: BTreeMap<ReadTicket, (usize, u64)>,
     waiting_reads: Vec<(u64, usize, u64)>,
+    /// A snapshot that is being made.
+    snapshot: Option<(Point, Bytes)>,
 }
 
 /// A member and its machine.
@@ -168,6 +173,7 @@ impl Member {
             proposals: BTreeMap::new(),
             reads: BTreeMap::new(),
             waiting_reads: Vec::new(),
+            snapshot: None,
         });
         Ok(())
     }
@@ -275,13 +281,15 @@ impl Member {
         let work = running.replica.ready();
         let wants_snapshot = work.wants_snapshot;
         running.do_all(work, &mut doings, checkers)?;
-        let (len, _) = running.replica.log_size();
-        if wants_snapshot || len > LOG_MAX {
-            running
-                .replica
-                .compact(running.registers.snapshot().into(), KEPT);
+        // What was begun when there was work last is done by now.
+        if let Some((point, state)) = running.snapshot.take() {
+            running.replica.compact(point, state, KEPT);
             let work = running.replica.ready();
             running.do_all(work, &mut doings, checkers)?;
+        } else if wants_snapshot || running.replica.log_size().0 > LOG_MAX {
+            let point = running.replica.point();
+            let state = running.registers.snapshot();
+            running.snapshot = point.map(|point| (point, state.into()));
         }
         if running.writing.is_none() && running.queued.is_some() {
             running.writing = running.queued.take();

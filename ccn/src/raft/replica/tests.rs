@@ -35,6 +35,17 @@ fn recovered(foundation: anyedge_proto::raft::Foundation) -> Recovered {
     }
 }
 
+/// Takes a snapshot and keeps nothing behind it.
+fn compact(replica: &mut Replica, state: &'static str) {
+    let kept = Kept {
+        entries: 0,
+        bytes: 0,
+    };
+    if let Some(point) = replica.point() {
+        replica.compact(point, state.into(), kept);
+    }
+}
+
 fn replica(id: u64, kept: Recovered) -> Replica {
     let rng = Seed(id).stream("test", "elections");
     Replica::new(Config::new(id, TIMEOUT), kept, rng, Instant::ZERO).expect("it is sound")
@@ -60,7 +71,7 @@ impl Group {
             for (id, replica) in &mut self.replicas {
                 let work = replica.ready();
                 if work.wants_snapshot {
-                    replica.compact("the state after a".into(), 0);
+                    compact(replica, "the state after a");
                 }
                 if let Some(write) = &work.write {
                     replica.persisted(write.number);
@@ -271,7 +282,7 @@ fn a_joining_replica_gets_a_snapshot_listens_and_then_votes() {
     group.propose("a");
     let leader = group.leader();
     let leading = group.replicas.get_mut(&leader).expect("it leads");
-    leading.compact("too old for who joins later".into(), 0);
+    compact(leading, "too old for who joins later");
     group.replicas.insert(4, replica(4, recovered(joining())));
     for kind in [ChangeKind::AddLearner, ChangeKind::AddVoter] {
         let leader = group.leader();
@@ -365,7 +376,7 @@ fn a_snapshot_that_was_lost_is_sent_again() {
     group.cut = vec![away];
     group.propose("a");
     let leading = group.replicas.get_mut(&leader).expect("it leads");
-    leading.compact("the state after a".into(), 0);
+    compact(leading, "the state after a");
     group.settle();
     group.cut.clear();
     group.loses_snapshots = true;
