@@ -6,6 +6,7 @@ pub mod captures;
 pub mod conformance;
 pub mod controllers;
 pub mod dataset;
+pub mod keepers;
 pub mod linearizability;
 pub mod rpc;
 pub mod story;
