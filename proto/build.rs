@@ -17,18 +17,22 @@ const FILES: &[&str] = &[
     "anyedge/table/v1/command.proto",
     "anyedge/control/v1/control.proto",
     "anyedge/tunnel/v1/tunnel.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
     "grpc/health/v1/health.proto",
     "grpc/reflection/v1/reflection.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=anyedge");
+    println!("cargo:rerun-if-changed=google");
     println!("cargo:rerun-if-changed=grpc");
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .build_transport(false)
+        .btree_map(".google.rpc")
         .bytes(".anyedge.raft.v1")
         .bytes(".anyedge.tunnel.v1")
         .bytes(".anyedge.control.v1.SnapshotChunk")

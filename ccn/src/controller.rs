@@ -45,6 +45,7 @@ use seat::Seat;
 pub use status::{CommitLatency, Status};
 pub use transport::{Transport, remembered_by};
 pub use watch::Watch;
+pub(crate) use watch::{Told, chunks_of};
 
 /// A member that runs. Clones speak to the same one; it stops when the last is gone.
 pub struct Controller<M> {
@@ -129,12 +130,17 @@ impl<M: StateMachine> Controller<M> {
 
     /// The service by which nodes follow the state machine.
     pub fn nodes_service<H: Host>(&self, host: &H) -> NodesServer<Watch<H, M>> {
+        self.watch(host).service()
+    }
+
+    /// What those who follow are told.
+    pub fn watch<H: Host>(&self, host: &H) -> Watch<H, M> {
         let state = (
             Arc::clone(&self.seat),
             self.news.clone(),
             self.status.clone(),
         );
-        Watch::service(host, state, self.watchers_max)
+        Watch::new(host, state, self.watchers_max)
     }
 
     /// Has `command` applied everywhere, through the leader: this member or nobody.

@@ -5,9 +5,10 @@
 //! watches those paths. [`table`] is what the control plane replicates; [`assemble`] turns it into the immutable
 //! route table that all of them act upon, and [`author`] does both for whoever has no controllers. A
 //! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through too;
-//! [`keeper`] is what its leader does by itself, [`agent`] what a node runs.
+//! [`keeper`] is what its leader does by itself, [`agent`] what a node runs, [`api`] how everybody asks it.
 
 pub mod agent;
+pub mod api;
 pub mod assemble;
 pub mod author;
 pub mod carry;

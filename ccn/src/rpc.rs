@@ -27,6 +27,7 @@ use core::time::Duration;
 
 pub use certificates::{Authority, CertificateError, Identity, Issued};
 pub use channel::Channel;
+pub(crate) use deadline::until;
 pub use health::{HealthBook, HealthService};
 pub use incoming::Incoming;
 pub use latest::{Latest, LatestReader};

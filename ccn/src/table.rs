@@ -22,6 +22,7 @@ mod ccn_routes;
 mod check;
 mod convert;
 mod requests;
+mod restoring;
 mod snapshot;
 mod stages;
 mod transaction;

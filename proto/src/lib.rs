@@ -1,7 +1,7 @@
 //! The words of the control plane: types and services generated from the .proto files beside this folder.
 //!
 //! `raft`: what controllers tell each other; `table`: objects and commands of the route table; `control`: the API;
-//! `tunnel`: packets in a stream; `health` and `reflection`: what every gRPC server is asked. Nothing here decides
+//! `tunnel`: packets in a stream; `status`, `health` and `reflection`: what every gRPC server tells. Nothing here decides
 //! anything; who speaks to whom over which transport stands in `ccn`. A message of these types is input from a network: it is checked where it is read.
 //!
 //! Generated code carries no documentation of its own: the .proto files say what each field means.
@@ -49,6 +49,16 @@ pub mod control {
 )]
 pub mod tunnel {
     tonic::include_proto!("anyedge.tunnel.v1");
+}
+
+/// What a status has to say beside its code and message.
+#[expect(
+    missing_docs,
+    clippy::all,
+    reason = "generated; the .proto files say what each means"
+)]
+pub mod status {
+    tonic::include_proto!("google.rpc");
 }
 
 /// The gRPC health checking protocol.

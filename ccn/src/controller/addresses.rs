@@ -30,6 +30,13 @@ impl Addresses {
         self.kept.get(&id).or_else(|| self.told.get(&id)).copied()
     }
 
+    /// All that are known.
+    pub(super) fn known(&self) -> BTreeMap<u64, SocketAddr> {
+        let mut known = self.told.clone();
+        known.extend(&self.kept);
+        known
+    }
+
     /// The context of an entry that tells where a member is.
     pub(super) fn context(id: u64, address: Option<SocketAddr>) -> Bytes {
         let address = address.map_or_else(String::new, |address| address.to_string());

@@ -85,6 +85,8 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             let restored = addresses.restore(&snapshot.state);
             locked(&seat).restore(restored.map_err(StartError::Machine)?);
         }
+        let mut status = told.with(Status::clone);
+        status.addresses = addresses.known();
         let rng = host.rng("elections");
         let replica = Replica::new(config.raft.clone(), recovered, rng, host.now());
         let replica = replica.map_err(StartError::Replica)?;
@@ -100,7 +102,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             inputs,
             peers: Peers::new(host, &config, back),
             waiting: Waiting::default(),
-            status: told.with(Status::clone),
+            status,
             told,
             sleep: (at, Box::pin(host.sleep_until(at))),
             config,
@@ -282,6 +284,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         let (place, outcome) = match apply {
             Apply::Restore(snapshot) => {
                 let restored = self.addresses.restore(&snapshot.state);
+                self.status.addresses = self.addresses.known();
                 locked(&self.seat).restore(restored.map_err(|error| error.to_string())?);
                 return Ok(());
             }
@@ -295,6 +298,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
                     locked(&self.seat).apply(index, &data)
                 } else {
                     self.addresses.apply(&context);
+                    self.status.addresses = self.addresses.known();
                     Bytes::new()
                 };
                 (Place { index, term }, outcome)

@@ -31,6 +31,16 @@ pub trait StateMachine: Clone + Default + Send + 'static {
     /// The whole state.
     fn snapshot(&self) -> Vec<u8>;
 
+    /// The whole state without its secrets, if it has any.
+    fn backup(&self) -> Vec<u8> {
+        self.snapshot()
+    }
+
+    /// Takes out of a delta what only nodes may know.
+    fn hide_secrets(delta: &mut Delta) {
+        let _ = delta;
+    }
+
     /// The state that these bytes are a snapshot of.
     ///
     /// # Errors

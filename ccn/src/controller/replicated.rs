@@ -70,6 +70,17 @@ impl StateMachine for Table {
         Table::snapshot(self)
     }
 
+    fn backup(&self) -> Vec<u8> {
+        Table::backup(self)
+    }
+
+    fn hide_secrets(delta: &mut pb::Delta) {
+        delta.changes.retain(|changed| {
+            let key = changed.key.as_ref();
+            key.is_none_or(|key| key.kind != pb::Kind::Secret as i32)
+        });
+    }
+
     fn restore(bytes: &[u8]) -> Result<Table, Unreadable> {
         Table::restore(bytes).map_err(|error| Unreadable(error.to_string()))
     }

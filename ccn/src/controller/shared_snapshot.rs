@@ -19,13 +19,15 @@ const BEHIND_MAX: usize = 64;
 /// The last one that was made. Whoever needs another waits for its turn to make it.
 pub(super) struct SharedSnapshot<M> {
     seat: Arc<Mutex<Seat<M>>>,
+    /// How it is written: with secrets, or without.
+    write: fn(&M) -> Vec<u8>,
     last: Turn<Option<(u64, Bytes)>>,
 }
 
 impl<M: StateMachine> SharedSnapshot<M> {
-    pub(super) fn new(seat: Arc<Mutex<Seat<M>>>) -> SharedSnapshot<M> {
+    pub(super) fn new(seat: Arc<Mutex<Seat<M>>>, write: fn(&M) -> Vec<u8>) -> SharedSnapshot<M> {
         let last = Turn::new(None);
-        SharedSnapshot { seat, last }
+        SharedSnapshot { seat, write, last }
     }
 
     /// The state at a revision from which the history goes on.
@@ -42,7 +44,8 @@ impl<M: StateMachine> SharedSnapshot<M> {
             seat.machine.clone()
         };
         let revision = machine.revision();
-        let bytes = host.run_blocking(move || Bytes::from(machine.snapshot()));
+        let write = self.write;
+        let bytes = host.run_blocking(move || Bytes::from(write(&machine)));
         let bytes = bytes.await;
         *last = Some((revision, bytes.clone()));
         (revision, bytes)

@@ -1,7 +1,8 @@
 //! What a controller tells of itself.
 
+use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyedge_proto::raft::Members;
 
@@ -25,6 +26,8 @@ pub struct Status {
     pub applied: u64,
     /// Who votes and who listens.
     pub members: Members,
+    /// Where members are, as far as it knows.
+    pub addresses: BTreeMap<u64, SocketAddr>,
     /// Elections that it heard the end of: terms with a leader.
     pub elections: u64,
     /// Of the commands that were proposed to it.
@@ -61,6 +64,7 @@ impl Status {
             committed: 0,
             applied: 0,
             members: Members::default(),
+            addresses: BTreeMap::new(),
             elections: 0,
             commit_latency: CommitLatency::default(),
             heard: BTreeSet::new(),

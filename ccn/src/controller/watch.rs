@@ -15,6 +15,7 @@ use anyedge_net::host::Host;
 use anyedge_proto::control::v1::nodes_server::{Nodes, NodesServer};
 use anyedge_proto::control::v1::watch_reply::Event;
 use anyedge_proto::control::v1::{SnapshotChunk, WatchReply, WatchRequest};
+use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use tonic::{Request, Response, Status as RpcStatus};
 
@@ -34,32 +35,95 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(1);
 /// A watcher may not ask for more than that.
 const BOOKMARK_EVERY_MIN: Duration = Duration::from_millis(10);
 
-/// Serves those who follow.
+/// What a watcher is told.
+pub(crate) type Told = Pin<Box<dyn Stream<Item = Result<WatchReply, RpcStatus>> + Send>>;
+
+/// Serves those who follow. Clones count their watchers together.
 pub struct Watch<H: Host, M> {
     host: H,
     seat: Arc<Mutex<Seat<M>>>,
     snapshots: Arc<SharedSnapshot<M>>,
+    backups: Arc<SharedSnapshot<M>>,
     news: Latest<u64>,
     status: Latest<Status>,
     watchers: Arc<AtomicUsize>,
     watchers_max: usize,
 }
 
+impl<H: Host, M> Clone for Watch<H, M> {
+    fn clone(&self) -> Self {
+        Watch {
+            host: self.host.clone(),
+            seat: Arc::clone(&self.seat),
+            snapshots: Arc::clone(&self.snapshots),
+            backups: Arc::clone(&self.backups),
+            news: self.news.clone(),
+            status: self.status.clone(),
+            watchers: Arc::clone(&self.watchers),
+            watchers_max: self.watchers_max,
+        }
+    }
+}
+
 impl<H: Host, M: StateMachine> Watch<H, M> {
-    pub(super) fn service(
+    pub(super) fn new(
         host: &H,
         (seat, news, status): (Arc<Mutex<Seat<M>>>, Latest<u64>, Latest<Status>),
         watchers_max: usize,
-    ) -> NodesServer<Watch<H, M>> {
-        NodesServer::new(Watch {
+    ) -> Watch<H, M> {
+        Watch {
             host: host.clone(),
-            snapshots: Arc::new(SharedSnapshot::new(Arc::clone(&seat))),
+            snapshots: Arc::new(SharedSnapshot::new(Arc::clone(&seat), M::snapshot)),
+            backups: Arc::new(SharedSnapshot::new(Arc::clone(&seat), M::backup)),
             seat,
             news,
             status,
             watchers: Arc::new(AtomicUsize::new(0)),
             watchers_max,
-        })
+        }
+    }
+
+    /// The service by which nodes follow, with secrets.
+    pub fn service(&self) -> NodesServer<Watch<H, M>> {
+        NodesServer::new(self.clone())
+    }
+
+    /// All that is asked for, with secrets or without.
+    pub(crate) fn told(&self, asked: WatchRequest, with_secrets: bool) -> Result<Told, RpcStatus> {
+        let before = self.watchers.fetch_add(1, Ordering::Relaxed);
+        let place = Watching(Arc::clone(&self.watchers));
+        if before >= self.watchers_max {
+            return Err(RpcStatus::resource_exhausted("there are too many watchers"));
+        }
+        let bookmark_every = match asked.bookmark_every_ns {
+            0 => BOOKMARK_EVERY,
+            nanos => Duration::from_nanos(nanos).max(BOOKMARK_EVERY_MIN),
+        };
+        let snapshots = match with_secrets {
+            true => &self.snapshots,
+            false => &self.backups,
+        };
+        let watcher = Watcher {
+            host: self.host.clone(),
+            seat: Arc::clone(&self.seat),
+            snapshots: Arc::clone(snapshots),
+            news: self.news.reader(),
+            status: self.status.clone(),
+            sent: asked.from_revision.checked_sub(1),
+            is_marked: false,
+            with_secrets,
+            bookmark_every,
+            waiting: VecDeque::new(),
+            _place: place,
+        };
+        let events = stream::unfold(Some(watcher), |watcher| async move {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(event) => Some((Ok(WatchReply { event: Some(event) }), Some(watcher))),
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        Ok(Box::pin(events))
     }
 }
 
@@ -83,6 +147,7 @@ struct Watcher<H: Host, M> {
     sent: Option<u64>,
     /// Whether a bookmark has said so.
     is_marked: bool,
+    with_secrets: bool,
     bookmark_every: Duration,
     waiting: VecDeque<Event>,
     _place: Watching,
@@ -139,70 +204,51 @@ impl<H: Host, M: StateMachine> Watcher<H, M> {
             self.sent = Some(last.revision);
             self.is_marked = false;
         }
-        let deltas = deltas.iter().map(|delta| Event::Delta((**delta).clone()));
-        self.waiting.extend(deltas);
+        let with_secrets = self.with_secrets;
+        self.waiting.extend(deltas.iter().map(|delta| {
+            let mut delta = (**delta).clone();
+            if !with_secrets {
+                M::hide_secrets(&mut delta);
+            }
+            Event::Delta(delta)
+        }));
         true
     }
 
     /// Begins with a snapshot.
     async fn begin(&mut self) {
-        let (revision, mut bytes) = self.snapshots.get(&self.host).await;
+        let (revision, bytes) = self.snapshots.get(&self.host).await;
         self.sent = Some(revision);
         self.is_marked = false;
-        let mut is_over = false;
-        while !is_over {
-            let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
-            is_over = bytes.is_empty();
-            self.waiting.push_back(Event::Snapshot(SnapshotChunk {
-                revision,
-                bytes: part,
-                last: is_over,
-            }));
-        }
+        self.waiting
+            .extend(chunks_of(revision, bytes).map(Event::Snapshot));
     }
+}
+
+/// A snapshot in pieces that fit into messages.
+pub(crate) fn chunks_of(revision: u64, bytes: Bytes) -> impl Iterator<Item = SnapshotChunk> {
+    let count = bytes.len().div_ceil(CHUNK_BYTES).max(1);
+    (0..count).map(move |number| {
+        let from = number * CHUNK_BYTES;
+        let to = bytes.len().min(from + CHUNK_BYTES);
+        SnapshotChunk {
+            revision,
+            bytes: bytes.slice(from..to),
+            last: number + 1 == count,
+        }
+    })
 }
 
 #[tonic::async_trait]
 impl<H: Host, M: StateMachine> Nodes for Watch<H, M> {
-    type FollowStream = Pin<Box<dyn Stream<Item = Result<WatchReply, RpcStatus>> + Send>>;
+    type FollowStream = Told;
 
     async fn follow(
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::FollowStream>, RpcStatus> {
         Peer::of(&request)?.require(&[Role::Node])?;
-        let before = self.watchers.fetch_add(1, Ordering::Relaxed);
-        let place = Watching(Arc::clone(&self.watchers));
-        if before >= self.watchers_max {
-            return Err(RpcStatus::resource_exhausted("there are too many watchers"));
-        }
-        let WatchRequest {
-            from_revision,
-            bookmark_every_ns,
-        } = request.into_inner();
-        let bookmark_every = match bookmark_every_ns {
-            0 => BOOKMARK_EVERY,
-            asked => Duration::from_nanos(asked).max(BOOKMARK_EVERY_MIN),
-        };
-        let watcher = Watcher {
-            host: self.host.clone(),
-            seat: Arc::clone(&self.seat),
-            snapshots: Arc::clone(&self.snapshots),
-            news: self.news.reader(),
-            status: self.status.clone(),
-            sent: from_revision.checked_sub(1),
-            is_marked: false,
-            bookmark_every,
-            waiting: VecDeque::new(),
-            _place: place,
-        };
-        let events = stream::unfold(Some(watcher), |watcher| async move {
-            let mut watcher = watcher?;
-            match watcher.next().await {
-                Ok(event) => Some((Ok(WatchReply { event: Some(event) }), Some(watcher))),
-                Err(status) => Some((Err(status), None)),
-            }
-        });
-        Ok(Response::new(Box::pin(events)))
+        let told = self.told(request.into_inner(), true)?;
+        Ok(Response::new(told))
     }
 }

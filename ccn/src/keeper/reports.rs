@@ -11,7 +11,8 @@ use anyedge_proto::control::v1::{NodeReport, NodeReportReply};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
-use crate::controller::Leader;
+use crate::api::failed;
+use crate::controller::Failure;
 use crate::rpc::{Peer, Role};
 
 /// Sessions and targets of one report.
@@ -60,17 +61,7 @@ impl<H: Host> Report for Reports<H> {
                     "node `{node}` is not in the table"
                 )))
             }
-            Err(leader) => Err(not_leader(leader)),
+            Err(leader) => Err(failed(&Failure::NotLeader(leader))),
         }
     }
-}
-
-/// What a member that does not lead answers.
-fn not_leader(leader: Option<Leader>) -> Status {
-    let mut status = Status::unavailable("this member does not lead");
-    let address = leader.and_then(|leader| leader.address);
-    if let Some(address) = address.and_then(|address| address.to_string().parse().ok()) {
-        status.metadata_mut().insert(LEADER_METADATA, address);
-    }
-    status
 }

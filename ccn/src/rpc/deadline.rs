@@ -46,7 +46,7 @@ impl Deadline {
 }
 
 /// What `work` gives, unless `at` comes first.
-pub(super) async fn until<T>(
+pub(crate) async fn until<T>(
     host: &impl Host,
     at: Instant,
     work: impl Future<Output = T>,

@@ -85,6 +85,8 @@ pub enum Change {
     DiscardStage(String),
     /// Nothing but the time goes on: slots settle.
     Settle,
+    /// The table holds these objects and no others, but for its secrets, which stay.
+    Restore(Vec<Object>),
 }
 
 /// How an object comes into the table.

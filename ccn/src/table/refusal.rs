@@ -122,6 +122,8 @@ reasons! {
     Limit = "LimitExceeded", ResourceExhausted;
     /// There is none left, for the moment.
     Insufficient = "ResourceInsufficient", ResourceExhausted;
+    /// Too much is under way.
+    Busy = "RequestLimitExceeded", ResourceExhausted;
     /// The object has changed since.
     Revision = "FailedOperation.RevisionChanged", Aborted;
     /// A read that wants more than is known.
@@ -132,6 +134,8 @@ reasons! {
     Unauthenticated = "AuthFailure", Unauthenticated;
     /// A write to a member that does not lead.
     NotLeader = "FailedOperation.NotLeader", Unavailable;
+    /// Whether it was done is not known: to be repeated with the same request id.
+    OutcomeUnknown = "FailedOperation.OutcomeUnknown", Unavailable;
     /// Our own fault.
     Internal = "InternalError", Internal;
 }
@@ -171,7 +175,11 @@ impl Refusal {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self.reason,
-            Reason::Insufficient | Reason::NotLeader | Reason::StaleRead
+            Reason::Insufficient
+                | Reason::Busy
+                | Reason::NotLeader
+                | Reason::OutcomeUnknown
+                | Reason::StaleRead
         )
     }
 }

@@ -4,7 +4,7 @@
 
 use super::change::{Change, Stage};
 use super::not_found;
-use super::object::{Key, Kind};
+use super::object::{Key, Kind, Object};
 use super::refusal::{Reason, Refusal};
 use super::transaction::Transaction;
 
@@ -18,12 +18,18 @@ impl Transaction<'_> {
         let verbs = |change: &Change| {
             matches!(
                 change,
-                Change::Stage(_) | Change::ApplyStage(_) | Change::DiscardStage(_) | Change::All(_)
+                Change::Stage(_)
+                    | Change::ApplyStage(_)
+                    | Change::DiscardStage(_)
+                    | Change::All(_)
+                    | Change::Restore(_)
+                    // Stages are listed to everybody.
+                    | Change::Put(Object::Secret(_), _)
             )
         };
         if wanted.changes.is_empty() || wanted.changes.iter().any(verbs) {
             return Err(Reason::Value.because(format_args!(
-                "stage `{}` takes changes of objects, at least one",
+                "stage `{}` takes changes of objects that are no secrets, at least one",
                 wanted.name
             )));
         }

@@ -39,6 +39,8 @@ pub(super) struct Transaction<'a> {
     places: u64,
     /// Nodes or paths are others: who reaches whom, too.
     ground_changed: bool,
+    /// Whatever was there before is no reason to refuse what comes.
+    is_new: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -61,7 +63,14 @@ impl<'a> Transaction<'a> {
             changes: 0,
             places: 0,
             ground_changed: false,
+            is_new: false,
         }
+    }
+
+    /// What comes need not follow from what was there.
+    pub(super) fn checks_as_new(&mut self) {
+        self.is_new = true;
+        self.follow_ground();
     }
 
     /// Does all of `change` or nothing.
@@ -124,6 +133,7 @@ impl<'a> Transaction<'a> {
             Change::ApplyStage(name) => self.apply_stage(name),
             Change::DiscardStage(name) => self.discard_stage(name),
             Change::Settle => Ok(()),
+            Change::Restore(objects) => self.restore(objects),
         }
     }
 
@@ -242,6 +252,10 @@ impl<'a> Transaction<'a> {
         self.settings = settings.unwrap_or_default();
     }
 
+    fn follow_ground(&mut self) {
+        self.reach = Arc::new(Reach::new(self.objects));
+    }
+
     /// A place behind those of all targets so far.
     pub(super) fn next_place(&mut self) -> u64 {
         self.places += 1;
@@ -251,7 +265,7 @@ impl<'a> Transaction<'a> {
     /// Checks what was set after `mark`, as it is by now.
     pub(super) fn check_since(&mut self, mark: usize) -> Result<(), Refusal> {
         if self.ground_changed {
-            self.reach = Arc::new(Reach::new(self.objects));
+            self.follow_ground();
             self.check_ground()?;
             self.ground_changed = false;
         }
@@ -260,9 +274,10 @@ impl<'a> Transaction<'a> {
             .rev()
             .map(|(key, before)| (key, before.as_ref()))
             .collect();
-        touched
-            .iter()
-            .try_for_each(|(key, before)| self.check(key, before.map(|entry| &*entry.object)))
+        touched.iter().try_for_each(|(key, before)| {
+            let before = before.filter(|_| !self.is_new);
+            self.check(key, before.map(|entry| &*entry.object))
+        })
     }
 
     /// Keys of all that is another, with what was there before.

@@ -191,6 +191,9 @@ impl From<&Change> for pb::Change {
             Change::ApplyStage(name) => Kind::ApplyStage(wire::StageName { name }),
             Change::DiscardStage(name) => Kind::DiscardStage(wire::StageName { name }),
             Change::Settle => Kind::Settle(wire::Settle {}),
+            Change::Restore(objects) => Kind::Restore(wire::Restore {
+                objects: objects.iter().map(Into::into).collect(),
+            }),
         };
         pb::Change {
             change: Some(change),
@@ -280,6 +283,10 @@ impl TryFrom<&pb::Change> for Change {
                 Kind::ApplyStage(it) => Change::ApplyStage(it.name),
                 Kind::DiscardStage(it) => Change::DiscardStage(it.name),
                 Kind::Settle(_) => Change::Settle,
+                Kind::Restore(it) => {
+                    let objects = it.objects.iter().map(Object::try_from);
+                    Change::Restore(objects.collect::<Result<_, Refusal>>()?)
+                }
             },
         )
     }
