@@ -54,7 +54,6 @@ pub mod tunnel {
 /// What a status has to say beside its code and message.
 #[expect(
     missing_docs,
-    clippy::all,
     reason = "generated; the .proto files say what each means"
 )]
 pub mod status {
