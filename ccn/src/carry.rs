@@ -5,6 +5,8 @@
 //! nobody waits for any more is worth less than the one that has just come. One node dials ([`dial`]) and calls
 //! again when the stream ends; the other answers ([`TunnelService`]). See docs/ccn.md.
 
+mod ends;
+mod inlet;
 mod queue;
 mod service;
 
@@ -12,7 +14,7 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyedge_net::host::Host;
 use anyedge_proto::tunnel::tunnel_client::TunnelClient;
@@ -20,9 +22,10 @@ use anyedge_proto::tunnel::{Frame as WireFrame, Frames};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use self::queue::Queue;
 use crate::rpc::{Channel, Limits};
 
+pub use ends::{PORT, call, serve};
+pub use inlet::Inlet;
 pub use service::TunnelService;
 
 /// The largest message that is taken: one batch and one frame more than it should be, with room to spare.
@@ -35,6 +38,17 @@ pub struct Frame {
     pub gre: Bytes,
     /// DSCP and ECN of the outer header that it does not have.
     pub tos: u8,
+}
+
+impl Frame {
+    /// A frame with a copy of `gre`.
+    #[must_use]
+    pub fn copied(gre: &[u8], tos: u8) -> Frame {
+        Frame {
+            gre: Bytes::copy_from_slice(gre),
+            tos,
+        }
+    }
 }
 
 /// What waits at most, and how much goes at once.
@@ -93,13 +107,21 @@ pub struct CarryCounts {
     pub streams: u64,
 }
 
+impl CarryCounts {
+    /// Frames that neither went nor were dropped.
+    #[must_use]
+    pub const fn waiting(&self) -> u64 {
+        self.offered - self.sent - self.dropped_full - self.dropped_late
+    }
+}
+
 type Deliver = Box<dyn Fn(Frame) + Send + Sync>;
 
 /// One node's end of a link.
 pub struct Port<H> {
     host: H,
     limits: CarryLimits,
-    queue: Mutex<Queue>,
+    inlet: Inlet,
     deliver: Deliver,
     received: AtomicU64,
     malformed: AtomicU64,
@@ -112,10 +134,20 @@ impl<H: Host> Port<H> {
         limits: CarryLimits,
         deliver: impl Fn(Frame) + Send + Sync + 'static,
     ) -> Arc<Port<H>> {
+        Port::behind(Inlet::new(limits), host, limits, deliver)
+    }
+
+    /// An end that sends what is put into `inlet`, and gives what comes in to `deliver`.
+    pub fn behind(
+        inlet: Inlet,
+        host: &H,
+        limits: CarryLimits,
+        deliver: impl Fn(Frame) + Send + Sync + 'static,
+    ) -> Arc<Port<H>> {
         Arc::new(Port {
             host: host.clone(),
             limits,
-            queue: Mutex::new(Queue::new(limits.queue_bytes_max, limits.wait_max)),
+            inlet,
             deliver: Box::new(deliver),
             received: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
@@ -125,17 +157,12 @@ impl<H: Host> Port<H> {
     /// Sends `frame` when the stream takes it, or never: see [`CarryCounts`]. Frames beyond the size of an IP
     /// packet and its GRE header are dropped as those that found no room.
     pub fn send(&self, frame: Frame) {
-        let waker = self.queue().push(self.host.now(), frame);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.inlet.send(self.host.now(), frame);
     }
 
     /// Ends the stream that this port has now, if it has one; the node that dials calls again.
     pub fn hang_up(&self) {
-        let mut queue = self.queue();
-        let waker = queue.end_current();
-        drop(queue);
+        let waker = self.inlet.queue().end_current();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -143,15 +170,10 @@ impl<H: Host> Port<H> {
 
     /// What became of the frames so far.
     pub fn counts(&self) -> CarryCounts {
-        let mut counts = self.queue().counts();
+        let mut counts = self.inlet.counts();
         counts.received = self.received.load(Ordering::Relaxed);
         counts.malformed = self.malformed.load(Ordering::Relaxed);
         counts
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nothing foreign runs while it is locked.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_in(&self, frames: Frames) {
@@ -172,7 +194,7 @@ impl<H: Host> Port<H> {
 
     /// The frames that wait and those to come, in batches; ends an earlier one.
     fn batches(self: &Arc<Self>) -> Batches<H> {
-        let (stream, waker) = self.queue().begin_stream();
+        let (stream, waker) = self.inlet.queue().begin_stream();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -195,9 +217,10 @@ impl<H: Host> Stream for Batches<H> {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Frames>> {
         let port = &self.port;
         let now = port.host.now();
-        let batch = port
-            .queue()
-            .poll_batch(context, self.stream, now, port.limits.batch_bytes_max);
+        let batch =
+            port.inlet
+                .queue()
+                .poll_batch(context, self.stream, now, port.limits.batch_bytes_max);
         batch.map(|batch| {
             let frames = batch?.into_iter().map(|frame| WireFrame {
                 gre: frame.gre,

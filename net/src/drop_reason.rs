@@ -126,6 +126,14 @@ drop_reasons! {
     /// An echo request above what the node answers in a second.
     EchoLimited => "EchoLimited",
 
+    // Tunnels that are streams.
+    /// The oldest of a stream's full queue, which made room.
+    StreamFull => "StreamFull",
+    /// Waited longer for its stream than anybody waits for it.
+    StreamLate => "StreamLate",
+    /// Was in a stream whose connection was lost, or in one when the run ended.
+    StreamLost => "StreamLost",
+
     // The management network.
     /// The controller was down.
     ControllerDown => "ControllerDown",
@@ -147,6 +155,11 @@ impl DropCounts {
     /// Counts one packet.
     pub fn add(&mut self, reason: DropReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts several packets.
+    pub fn add_many(&mut self, reason: DropReason, packets: u64) {
+        self.0[reason as usize] += packets;
     }
 
     /// Packets taken by `reason`.

@@ -15,7 +15,7 @@ use crate::flow::{Address, Family, HashKey};
 use crate::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use crate::maglev::Maglev;
 use crate::slot::SlotMap;
-use crate::wire::outer::{Encap, overhead};
+use crate::wire::outer::{self, Encap};
 
 pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
 
@@ -242,8 +242,7 @@ pub enum PathEnds {
 impl Path {
     /// Largest inner packet that the path carries, in bytes.
     pub fn inner_mtu(&self) -> u16 {
-        self.mtu
-            .saturating_sub(overhead(self.encap, self.underlay) as u16)
+        outer::inner_mtu(self.encap, self.underlay, self.mtu)
     }
 }
 

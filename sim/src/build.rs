@@ -9,6 +9,7 @@ mod hosts;
 mod links;
 mod managed;
 mod ranks;
+mod streams;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use crate::world::World;
 pub(crate) use hosts::{BackendHost, LoadHost, home};
 pub(crate) use managed::ManagedHost;
 use ranks::Ranks;
+pub(crate) use streams::StreamHost;
 
 /// Why a topology that reads well cannot be simulated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +88,7 @@ pub(crate) struct Built {
     pub(crate) loads: Vec<LoadHost>,
     pub(crate) backends: Vec<BackendHost>,
     pub(crate) managed: Vec<ManagedHost>,
+    pub(crate) streams: Vec<StreamHost>,
     pub(crate) site_names: BTreeMap<SiteId, String>,
 }
 
@@ -141,6 +144,7 @@ pub(crate) fn build(
     let backends = hosts::add_backends(topology, &table, &ranks, &mut world);
     let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
     let managed = managed::add(topology, &ranks, &mut world);
+    let streams = streams::add(&table, &ranks, &mut world);
     world.apply(table.clone());
     faults::add_scenario(topology, &table, &sites, &mut world);
     let site_names = sites
@@ -159,6 +163,7 @@ pub(crate) fn build(
         loads,
         backends,
         managed,
+        streams,
         site_names,
     })
 }

@@ -28,6 +28,7 @@ mod scenario;
 pub mod services;
 pub mod stack;
 mod steward;
+mod streams;
 mod tally;
 mod underlay;
 mod verdict;

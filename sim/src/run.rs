@@ -6,6 +6,7 @@
 //! `duration`.
 
 mod machines;
+mod streams;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::report::Report;
 use crate::services::Services;
 use crate::world::World;
 use machines::Machines;
+use streams::StreamServices;
 
 /// How often, in virtual time, the run looks whether every request has its outcome.
 const OUTCOME_CHECK: Duration = Duration::from_millis(10);
@@ -106,9 +108,11 @@ pub fn run_with(
         loads,
         backends,
         managed,
+        streams,
         site_names,
     } = built;
-    let machines = Machines::new(topology, backends, managed, services)?;
+    let streams = StreamServices::new(streams);
+    let machines = Machines::new(topology, backends, managed, streams, services)?;
     world.leader = services.leader();
     let shared = Shared::new(world, executor.handle().clone());
     machines.start_all(&shared);

@@ -1,5 +1,7 @@
 //! The port's half of a tunnel: outer IP (and UDP) headers, written on the way out, read on the way in.
 //!
+//! Tunnels that are streams have none: their packets are the host's of [`crate::streams`].
+//!
 //! A forwarder stops at the GRE header. In the live world the kernel does the rest; here these functions
 //! do, with the same bytes on the wire: DF set, TTL 64, the flow's entropy as UDP source port, UDP
 //! checksum zero (RFC 8086 §4, RFC 6935 for IPv6 tunnels).
@@ -63,7 +65,7 @@ pub(crate) struct Outer {
     pub(crate) len: usize,
 }
 
-/// Writes the outer headers in front of the GRE header. `None` when there is no headroom left.
+/// Writes the outer headers in front of the GRE header. `None` when there is no headroom left, or no such headers.
 pub(crate) fn wrap(
     packet: &mut Packet,
     encap: Encap,
@@ -74,6 +76,7 @@ pub(crate) fn wrap(
     let udp_len = match encap {
         Encap::Gre => 0,
         Encap::GreUdp => udp::HEADER_LEN,
+        Encap::Grpc => return None,
     };
     let inner_len = packet.len();
     let (tos, entropy) = (packet.meta.tos, packet.meta.entropy);

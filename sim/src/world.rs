@@ -14,6 +14,7 @@ mod managed;
 mod outside;
 mod routers;
 mod steering;
+mod streamed;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire;
 use anyedge_net::wire::ip::destination;
+use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::Convergence;
 
 use crate::budget::Budget;
@@ -47,12 +49,14 @@ use crate::scenario::Act;
 use crate::services::LeaderHook;
 use crate::stack::{FlowTimer, HostStack, Io};
 use crate::steward::Steward;
+use crate::streams::Streams;
 use crate::tally::EventTally;
 use crate::underlay::{self, Neighbours};
 
 pub(crate) use fate::Power;
 pub(crate) use host_entry::{Attachment, HostEntry};
 pub(crate) use outside::{Recorded, Recorder};
+use steering::matters_to_others;
 
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
 const PACKETS_MAX: usize = 2_000_000;
@@ -116,6 +120,7 @@ pub(crate) struct World {
     pub(crate) internet: Internet,
     /// There in worlds that are built from a topology.
     pub(crate) management: Option<Box<Management>>,
+    pub(crate) streams: Streams,
     /// Packets that ended where no node, link or host counts them.
     pub(crate) lost: DropCounts,
     /// Errors that routers of the Internet made.
@@ -165,6 +170,7 @@ impl World {
             hosts: Vec::new(),
             internet: Internet::new(seed, Convergence::fixed(Duration::ZERO)),
             management: None,
+            streams: Streams::default(),
             lost: DropCounts::default(),
             routers_sent: 0,
             digest,
@@ -357,6 +363,9 @@ impl World {
 
     /// A packet came out of a tunnel's link: the port takes off the outer headers.
     fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
+        if self.table.paths[path.index()].encap == Encap::Grpc {
+            return self.segment(path, packet);
+        }
         let Some(outer) = underlay::unwrap(packet.bytes(), self.table.paths[path.index()].encap)
         else {
             return self.lose(packet, DropReason::Malformed);
@@ -469,6 +478,10 @@ impl World {
                 };
                 let own = &self.table.nodes[node.id.index()];
                 let over = &self.table.paths[path.index()];
+                if over.encap == Encap::Grpc {
+                    let (from, to) = (node.id, packet.meta.peer);
+                    return self.send_into_stream(from, path, to, packet);
+                }
                 match underlay::wrap(&mut packet, over.encap, over.underlay, own, peer) {
                     Some(()) => self.send_on(link, packet),
                     None => self.lose(packet, DropReason::NoHeadroom),
@@ -555,6 +568,7 @@ impl World {
                     self.node_packet(node, packet);
                 }
                 Attachment::Managed => self.send_managed(host, packet),
+                Attachment::Stream(node, path) => self.send_segment(node, path, packet),
             }
         }
         // A backend's answers may have made hosts send again at this instant, through the same vector.
@@ -566,25 +580,5 @@ impl World {
     fn lose(&mut self, packet: Packet, reason: DropReason) {
         self.out.pool_mut().take_back(packet);
         self.lost.add(reason);
-    }
-}
-
-/// Whether an event concerns more than the node that tells it.
-fn matters_to_others(event: &Event) -> bool {
-    match event {
-        Event::PeerState { .. }
-        | Event::PathGrey { .. }
-        | Event::Announcement { .. }
-        | Event::TargetHealth { .. }
-        | Event::FlowTakenOver { .. }
-        | Event::FlowMoved { .. } => true,
-        Event::TableApplied(_)
-        | Event::PathState { .. }
-        | Event::AllTargetsAbnormal { .. }
-        | Event::SynGate { .. }
-        | Event::SlotsResynced { .. }
-        | Event::FlowOpened { .. }
-        | Event::FlowEstablished { .. }
-        | Event::FlowClosed { .. } => false,
     }
 }

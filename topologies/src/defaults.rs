@@ -24,6 +24,8 @@ pub enum Encap {
     Gre,
     /// GRE in UDP (RFC 8086).
     GreUdp,
+    /// GRE in a gRPC stream.
+    Grpc,
 }
 
 /// The IP version of the outer header.
@@ -158,16 +160,27 @@ fn probing(reader: &mut Reader<'_>) -> Option<Probing> {
 }
 
 impl Encap {
+    /// As a file writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gre => "gre",
+            Self::GreUdp => "gre-udp",
+            Self::Grpc => "grpc",
+        }
+    }
+
     /// Reads `encap`.
     pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         reader.parse("encap", "\"gre-udp\"", |text| match text {
             "gre" => Ok(Self::Gre),
             "gre-udp" => Ok(Self::GreUdp),
-            "grpc" | "quic" => Err(Wrong::new(
+            "grpc" => Ok(Self::Grpc),
+            "quic" => Err(Wrong::new(
                 format!("\"{text}\" is not available yet"),
-                "available: \"gre\", \"gre-udp\"",
+                "available: \"gre\", \"gre-udp\", \"grpc\"",
             )),
-            _ => Err(one_of(text, "encapsulation", &["gre", "gre-udp"])),
+            _ => Err(one_of(text, "encapsulation", &["gre", "gre-udp", "grpc"])),
         })
     }
 }

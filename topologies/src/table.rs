@@ -2,7 +2,7 @@
 //!
 //! Nodes go by their full names. A backbone path is named after its link, the path between a region and a host
 //! after the host (`host.web-1`), that among CLB nodes after the region. The latter two are wrapped as
-//! `[defaults] ccn` says, within the host link's MTU.
+//! `[defaults] ccn` says, within the host link's MTU; where it says `grpc`, which is for the backbone, in GRE in UDP.
 //! CLB nodes that a fault adds are in the table from the beginning, as members that are absent.
 //! A server with two addresses becomes two targets, IPv4 first. Flows are hashed on the whole 5-tuple.
 
@@ -122,7 +122,7 @@ fn fabric_path(host: &Host, defaults: &Defaults) -> PathPlan {
     PathPlan {
         ends: EndsPlan::Fabric { host: name.clone() },
         name,
-        encap: encap(defaults.encap),
+        encap: inside(defaults.encap),
         underlay: family(defaults.underlay),
         mtu: mtu(&host.line),
         rtt: host.rtt,
@@ -136,7 +136,7 @@ fn mesh_path(region: &str, defaults: &Defaults) -> PathPlan {
         ends: EndsPlan::Mesh {
             region: region.to_owned(),
         },
-        encap: encap(defaults.encap),
+        encap: inside(defaults.encap),
         underlay: family(defaults.underlay),
         mtu: mtu(&defaults.host),
         rtt: defaults.host_rtt,
@@ -152,6 +152,15 @@ const fn encap(encap: Encap) -> outer::Encap {
     match encap {
         Encap::Gre => outer::Encap::Gre,
         Encap::GreUdp => outer::Encap::GreUdp,
+        Encap::Grpc => outer::Encap::Grpc,
+    }
+}
+
+/// Inside of a region: no stream.
+const fn inside(default: Encap) -> outer::Encap {
+    match default {
+        Encap::Gre => outer::Encap::Gre,
+        Encap::GreUdp | Encap::Grpc => outer::Encap::GreUdp,
     }
 }
 

@@ -47,12 +47,12 @@ impl<H: Host> Tunnel for TunnelService<H> {
         // A task of its own: what comes in does not wait until the caller takes what goes out.
         port.host.clone().spawn(async move {
             while let Ok(Some(frames)) = incoming.message().await {
-                if !port.queue().is_current(stream) {
+                if !port.inlet.queue().is_current(stream) {
                     return;
                 }
                 port.take_in(frames);
             }
-            let waker = port.queue().end_stream(stream);
+            let waker = port.inlet.queue().end_stream(stream);
             if let Some(waker) = waker {
                 waker.wake();
             }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use anyedge_net::wire::outer::overhead;
+use anyedge_net::wire::outer;
 
 use super::object::{Ends, Path};
 use super::objects::Objects;
@@ -30,7 +30,7 @@ impl Path {
     /// Largest inner packet that the path carries, in bytes.
     pub fn inner_mtu(&self) -> u16 {
         let mtu = u16::try_from(self.mtu).unwrap_or(u16::MAX);
-        mtu.saturating_sub(overhead(self.encap, self.underlay) as u16)
+        outer::inner_mtu(self.encap, self.underlay, mtu)
     }
 }
 

@@ -308,14 +308,13 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
 }
 
 fn check_encapsulation(topology: &Topology) -> Result<()> {
-    let link = topology
-        .links
-        .values()
-        .find(|link| link.encap == Encap::Gre);
-    let who = link.map(|link| Kind::Link.object(&link.name));
-    let defaults = (topology.defaults.encap == Encap::Gre).then(|| "[defaults]".to_owned());
-    if let Some(who) = who.or(defaults) {
-        refuse!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" alone");
+    let links = topology.links.values();
+    let links = links.map(|link| (link.encap, Kind::Link.object(&link.name)));
+    let defaults = (topology.defaults.encap, "[defaults]".to_owned());
+    let mut all = links.chain([defaults]);
+    if let Some((encap, who)) = all.find(|(encap, _)| *encap != Encap::GreUdp) {
+        let word = encap.word();
+        refuse!("{who} wants encap = \"{word}\"; a lab tunnels in \"gre-udp\" alone");
     }
     Ok(())
 }

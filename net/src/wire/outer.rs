@@ -12,23 +12,41 @@ pub const GARBAGE_LEN: usize = 64;
 
 const LEVELS_MAX: usize = 2;
 
-/// How a packet travels through a tunnel of IP packets.
+/// The inner MTU of a stream, which has no packets of its own and so no limit.
+pub const STREAM_INNER_MTU: u16 = 1_500;
+
+/// Frame, gRPC message, HTTP/2 data frame, TLS 1.3 record and TCP header around a packet that goes alone.
+const STREAM_LEN: usize = 6 + 5 + 9 + 22 + tcp::HEADER_LEN;
+
+/// How a packet travels through a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encap {
     /// GRE with key, IP protocol 47.
     Gre,
     /// GRE with key in UDP, port 4754.
     GreUdp,
+    /// GRE with key in the messages of a gRPC stream.
+    Grpc,
 }
 
-/// The bytes that an encapsulation adds to a packet, over an underlay of this family.
+/// Largest inner packet in a tunnel over a link that takes packets of `mtu` bytes.
+pub const fn inner_mtu(encap: Encap, underlay: Family, mtu: u16) -> u16 {
+    match encap {
+        Encap::Gre | Encap::GreUdp => mtu.saturating_sub(overhead(encap, underlay) as u16),
+        Encap::Grpc => STREAM_INNER_MTU,
+    }
+}
+
+/// The bytes that an encapsulation adds to a packet, over an underlay of this family; to one that shares no message
+/// with others, where it goes in a stream.
 #[inline]
 pub const fn overhead(encap: Encap, underlay: Family) -> usize {
-    let udp = match encap {
+    let between = match encap {
         Encap::Gre => 0,
         Encap::GreUdp => udp::HEADER_LEN,
+        Encap::Grpc => STREAM_LEN,
     };
-    ip::header_len(underlay) + udp + gre::HEADER_LEN
+    ip::header_len(underlay) + between + gre::HEADER_LEN
 }
 
 /// How many leading bytes of a packet are headers: outer IP, UDP and GRE, inner IP, transport with options.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyedge_net::route_table::RouteTable;
 use anyedge_topologies::Topology;
 
-use super::{hosts, links};
+use super::{hosts, links, streams};
 use crate::order::Source;
 
 /// The source of scenario events and of services' timers. It sorts by its name like every other.
@@ -16,7 +16,8 @@ pub(super) fn managed(node: &str) -> String {
     format!("{node}/management")
 }
 
-/// Name to rank. Sources of the management network come after all others, so that it moves none of them.
+/// Name to rank. Sources of the management network come after all others, so that it moves none of them; those of
+/// streams after these.
 pub(crate) struct Ranks(BTreeMap<String, usize>);
 
 impl Ranks {
@@ -30,7 +31,9 @@ impl Ranks {
             .iter()
             .map(|node| managed(&node.name))
             .collect();
-        Ranks(names.into_iter().chain(managed).zip(0..).collect())
+        let streams: BTreeSet<String> = streams::names(table).into_iter().collect();
+        let late = managed.into_iter().chain(streams);
+        Ranks(names.into_iter().chain(late).zip(0..).collect())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyedge_topologies::{Routes, Topology};
 use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
 
+use super::streams::StreamServices;
 use crate::build::{BackendHost, BuildError, ManagedHost};
 use crate::executor::{Executor, HostId};
 use crate::host::{Shared, SimHost};
@@ -15,6 +16,7 @@ use crate::world::Power;
 pub(super) struct Machines<'s> {
     backends: Vec<BackendHost>,
     managed: Vec<ManagedHost>,
+    streams: StreamServices,
     services: &'s Services,
 }
 
@@ -24,6 +26,7 @@ impl<'s> Machines<'s> {
         topology: &Topology,
         backends: Vec<BackendHost>,
         managed: Vec<ManagedHost>,
+        streams: StreamServices,
         services: &'s Services,
     ) -> Result<Machines<'s>, BuildError> {
         for machine in services.machines() {
@@ -41,6 +44,7 @@ impl<'s> Machines<'s> {
         Ok(Machines {
             backends,
             managed,
+            streams,
             services,
         })
     }
@@ -54,6 +58,7 @@ impl<'s> Machines<'s> {
                 self.boot(shared, own);
             }
         }
+        self.streams.start_all(shared);
     }
 
     /// Ends the services of machines that stopped, starts those of machines that came back, and lets machines
@@ -75,6 +80,9 @@ impl<'s> Machines<'s> {
     fn start(&self, shared: &Arc<Shared>, host: HostId) {
         if let Some(own) = self.backends.iter().find(|own| own.host == host) {
             return serve(shared, own);
+        }
+        if self.streams.start(shared, host) {
+            return;
         }
         let own = self.managed.iter().find(|own| own.host == host);
         self.boot(shared, own.expect("clients' machines never stop"));

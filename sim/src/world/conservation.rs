@@ -33,6 +33,7 @@ impl World {
                 .ledger
                 .let_go(&mut entry.forwarder, reason, &mut self.out);
         }
+        self.close_streams();
         for entry in &mut self.hosts {
             entry.crash(DropReason::RunEnded, self.out.pool_mut());
         }
@@ -47,6 +48,7 @@ impl World {
             .for_each(|node| all.merge(&node.ledger.dropped));
         self.links.iter().for_each(|link| all.merge(&link.dropped));
         self.hosts.iter().for_each(|host| all.merge(&host.dropped));
+        all.merge(&self.streams.drops());
         all
     }
 

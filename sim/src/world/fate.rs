@@ -109,6 +109,7 @@ impl World {
         let own = &self.table.nodes[node.index()];
         entry.forwarder = AnyForwarder::fresh(own.kind, &own.name, entry.limits, self.seed);
         self.forget(node);
+        self.stop_streams(node, lost_as);
     }
 
     /// The node starts, with the newest table and nothing else.
@@ -116,6 +117,7 @@ impl World {
         let entry = &mut self.nodes[node.index()];
         entry.down = None;
         entry.revision = None;
+        self.start_streams(node);
         self.table_reaches(node, Arc::clone(&self.table));
     }
 

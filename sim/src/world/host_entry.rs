@@ -4,7 +4,7 @@
 //! that still wait in its transport.
 
 use anyedge_net::drop_reason::{DropCounts, DropReason};
-use anyedge_net::id::NodeId;
+use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::packet::Pool;
 use anyedge_net::time::Instant;
 use anyedge_topologies::DiskFault;
@@ -24,6 +24,8 @@ pub(crate) enum Attachment {
     Backend(NodeId),
     /// The management network.
     Managed,
+    /// This node's end of a path that is a stream.
+    Stream(NodeId, PathId),
 }
 
 /// A host: its transport and its accounts.

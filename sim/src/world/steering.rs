@@ -140,3 +140,23 @@ impl World {
         }
     }
 }
+
+/// Whether an event concerns more than the node that tells it.
+pub(super) fn matters_to_others(event: &Event) -> bool {
+    match event {
+        Event::PeerState { .. }
+        | Event::PathGrey { .. }
+        | Event::Announcement { .. }
+        | Event::TargetHealth { .. }
+        | Event::FlowTakenOver { .. }
+        | Event::FlowMoved { .. } => true,
+        Event::TableApplied(_)
+        | Event::PathState { .. }
+        | Event::AllTargetsAbnormal { .. }
+        | Event::SynGate { .. }
+        | Event::SlotsResynced { .. }
+        | Event::FlowOpened { .. }
+        | Event::FlowEstablished { .. }
+        | Event::FlowClosed { .. } => false,
+    }
+}

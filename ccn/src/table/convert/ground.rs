@@ -176,6 +176,7 @@ impl From<&Path> for pb::Path {
             encap: match path.encap {
                 Encap::Gre => pb::Encap::Gre,
                 Encap::GreUdp => pb::Encap::GreUdp,
+                Encap::Grpc => pb::Encap::Grpc,
             }
             .into(),
             underlay_v6: path.underlay == Family::V6,
@@ -209,6 +210,7 @@ impl TryFrom<&pb::Path> for Path {
             encap: match choice(path.encap, "encapsulation")? {
                 pb::Encap::Gre => Encap::Gre,
                 pb::Encap::GreUdp => Encap::GreUdp,
+                pb::Encap::Grpc => Encap::Grpc,
                 pb::Encap::Unspecified => {
                     return Err(Reason::Missing.because("an encapsulation"));
                 }

@@ -27,16 +27,19 @@ fn tunnelled(packet: &[u8], encap: Encap, underlay: Family) -> Vec<u8> {
             };
             udp_packet(&flow, &inner)
         }
+        Encap::Grpc => unreachable!("a stream has no outer packets"),
     }
 }
 
 #[test]
 fn inner_mtus_of_a_1500_byte_link_are_the_documented_ones() {
-    let inner_mtu = |encap, underlay| 1_500 - overhead(encap, underlay);
+    let inner_mtu = |encap, underlay| inner_mtu(encap, underlay, 1_500);
     assert_eq!(inner_mtu(Encap::Gre, Family::V4), 1_472);
     assert_eq!(inner_mtu(Encap::Gre, Family::V6), 1_452);
     assert_eq!(inner_mtu(Encap::GreUdp, Family::V4), 1_464);
     assert_eq!(inner_mtu(Encap::GreUdp, Family::V6), 1_444);
+    assert_eq!(inner_mtu(Encap::Grpc, Family::V6), 1_500);
+    assert_eq!(overhead(Encap::Grpc, Family::V4), 90);
 }
 
 #[test]

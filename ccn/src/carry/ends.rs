@@ -1,0 +1,35 @@
+//! Both ends of a link with certificates: who calls, who answers, and at which port.
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyedge_net::host::Host;
+use tonic::service::Routes;
+
+use super::{CarryLimits, Port, TunnelService, dial};
+use crate::rpc::{Channel, ClientSecurity, Server, ServerSecurity, Tls};
+
+/// The TCP port of nodes that answer; that of GRE in UDP, which is no TCP service's.
+pub const PORT: u16 = 4754;
+
+/// Joins `port` with the node of that name at `address`, again and again until `port` is dropped.
+pub fn call<H: Host>(port: &Arc<Port<H>>, address: SocketAddr, tls: Tls, name: &str) {
+    let server = name.to_owned();
+    let security = ClientSecurity::Tls { tls, server };
+    let channel = Channel::new(&port.host, address, security, CarryLimits::rpc());
+    dial(port, channel);
+}
+
+/// Answers nodes that call, each with the port under its name, until what is returned is dropped.
+#[must_use]
+pub fn serve<H: Host>(
+    host: &H,
+    listener: H::Listener,
+    ports: BTreeMap<String, Arc<Port<H>>>,
+    tls: Tls,
+) -> Server {
+    let routes = Routes::new(TunnelService::server(ports));
+    let security = ServerSecurity::Tls(tls);
+    Server::serve(host, listener, routes, security, CarryLimits::rpc())
+}
