@@ -24,7 +24,7 @@ use futures_util::Stream;
 
 use crate::rpc::{Channel, Limits};
 
-pub use ends::{PORT, call, serve};
+pub use ends::{PORT, call, calls, serve};
 pub use inlet::Inlet;
 pub use service::TunnelService;
 

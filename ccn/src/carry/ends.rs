@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::host::Host;
+use anyedge_net::id::NodeId;
+use anyedge_net::route_table::{PathEnds, RouteTable};
 use tonic::service::Routes;
 
 use super::{CarryLimits, Port, TunnelService, dial};
@@ -12,6 +14,22 @@ use crate::rpc::{Channel, ClientSecurity, Server, ServerSecurity, Tls};
 
 /// The TCP port of nodes that answer; that of GRE in UDP, which is no TCP service's.
 pub const PORT: u16 = 4754;
+
+/// Whether `own` calls its peers over a path between `ends`: a POP calls CLB nodes, and of two regions the nodes of the
+/// first call.
+#[must_use]
+pub fn calls(table: &RouteTable, ends: &PathEnds, own: NodeId) -> bool {
+    match ends {
+        PathEnds::Ccn { pop, .. } => *pop == own,
+        PathEnds::Backbone {
+            regions: [first, _],
+        } => {
+            let first = table.regions.get(first.index());
+            first.is_some_and(|region| region.clb_nodes.contains(&own))
+        }
+        PathEnds::Fabric { .. } | PathEnds::Mesh { .. } => false,
+    }
+}
 
 /// Joins `port` with the node of that name at `address`, again and again until `port` is dropped.
 pub fn call<H: Host>(port: &Arc<Port<H>>, address: SocketAddr, tls: Tls, name: &str) {
