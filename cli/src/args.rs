@@ -1,11 +1,18 @@
 //! The command line: what can be asked, with examples.
 
+mod control;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyedge_topologies::units;
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use control::{
+    ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand, MembersCommand, SecurityArgs,
+    TargetCommand, VipCommand,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -14,6 +21,7 @@ Examples:
   anyedge sim topologies/two-pops.toml --set link.tokyo-guangzhou.loss=1%
                                                      the same with a key of the file set otherwise
   anyedge check topologies/*.toml                    every mistake at once, with its place
+  anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
   anyedge lab up topologies/two-pops.toml            real packets, in network namespaces (root)
 
 Exit codes: 0 service levels kept, 1 one broken, 2 bad input, 3 internal error.";
@@ -32,6 +40,12 @@ pub(crate) enum Command {
     Sim(SimArgs),
     /// Reads topology files and prints every mistake with its place
     Check(CheckArgs),
+    /// Starts three controllers on this machine with a topology applied
+    Dev(DevArgs),
+    /// Speaks with controllers: shows and changes the table that they keep
+    Ctl(CtlArgs),
+    /// Runs one controller
+    Controller(ControllerArgs),
     /// Runs a topology with real packets in network namespaces on this machine
     Lab(LabArgs),
     /// Runs one node of a topology (what `lab up` starts in each namespace)

@@ -1,10 +1,13 @@
 //! The `anyedge` command: parses arguments, calls the world that was asked for, prints what it found.
 //!
-//! It knows both worlds and decides nothing. Exit codes: 0 service levels kept, 1 one broken, 2 bad input,
+//! It knows both worlds, speaks with controllers, and decides nothing. Exit codes: 0 service levels kept, 1 one broken, 2 bad input,
 //! 3 internal error.
 
 mod args;
 mod check;
+mod controller;
+mod ctl;
+mod dev;
 mod exit;
 mod lab;
 mod mistakes;
@@ -36,6 +39,9 @@ fn main() -> ExitCode {
     let outcome = panic::catch_unwind(|| match args.command {
         Command::Sim(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Dev(args) => dev::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
+        Command::Controller(args) => controller::run(args),
         Command::Lab(args) => lab::run(args),
         Command::Node(args) => lab::node(&args),
     });

@@ -14,12 +14,21 @@ const SOURCE: &str = "/dev/urandom";
 
 /// A seed that nobody else knows.
 pub(crate) fn seed() -> Result<Seed> {
-    let mut bytes = [0; 8];
+    Ok(Seed(u64::from_ne_bytes(drawn()?)))
+}
+
+/// A key that nobody else knows.
+pub(crate) fn secret() -> Result<[u8; 16]> {
+    drawn()
+}
+
+fn drawn<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     let mut source = File::open(SOURCE).with_context(|| format!("cannot open {SOURCE}"))?;
     source
         .read_exact(&mut bytes)
         .with_context(|| format!("cannot read {SOURCE}"))?;
-    Ok(Seed(u64::from_ne_bytes(bytes)))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -7,14 +7,17 @@
 //! - [`node`], [`backend`]: what each of those processes does.
 //! - [`dataplane`]: drives a forwarder on a TUN device and tunnel sockets.
 //! - [`host`]: the kernel's TCP and UDP, and tokio's time and tasks, for async services.
+//! - [`controller`], [`foreground`]: a controller as a process, and what such a program runs on.
 //! - [`netns`], [`netlink`], [`prefix`], [`tun`]: the ground that the lab stands on.
 //! - [`packet_socket`]: the wire of one device, to send on and to watch.
 //! - [`control`]: how a node process says that it answers.
 
 pub mod backend;
 pub mod control;
+pub mod controller;
 pub mod dataplane;
 mod entropy;
+pub mod foreground;
 pub mod host;
 pub mod lab;
 pub mod netlink;

@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "live",
         &["net", "ccn", "pop", "region", "topologies", "traffic"],
     ),
-    ("cli", &["net", "sim", "live", "topologies"]),
+    ("cli", &["net", "proto", "ccn", "sim", "live", "topologies"]),
     (
         "tests",
         &[

@@ -1,0 +1,268 @@
+//! What has to change for the table to be what a topology file says.
+//!
+//! A file says what it has words for. What an operator or the controllers did meanwhile with what it has no words
+//! for stays: drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes. Each change is on the condition that
+//! its object is still as it was read, so that nobody's work is overwritten unseen.
+
+use std::collections::BTreeMap;
+
+use anyedge_ccn::table::Table;
+use anyedge_ccn::table::change::{Change, Condition, PutMode};
+use anyedge_ccn::table::object::{Key, Kind, Object};
+
+/// What a file says, or lets go of, in the order in which it can go.
+const OF_FILES: [Kind; 9] = [
+    Kind::Vip,
+    Kind::Target,
+    Kind::Listener,
+    Kind::Clb,
+    Kind::Path,
+    Kind::Host,
+    Kind::ClbNode,
+    Kind::Pop,
+    Kind::Region,
+];
+
+/// Objects as they are in the table, with the revisions of their last changes.
+pub(crate) type Found = BTreeMap<Key, (u64, Object)>;
+
+/// One object's change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Step {
+    pub(crate) key: Key,
+    pub(crate) before: Option<Object>,
+    pub(crate) after: Option<Object>,
+}
+
+/// All that has to change.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) conditions: Vec<Condition>,
+    /// Objects of such kinds that the file does not have, and that stay.
+    pub(crate) strays: Vec<Key>,
+}
+
+impl Plan {
+    /// From what was found to what the file's own table holds. `prune`: what the file does not have goes.
+    pub(crate) fn new(wanted: &Table, found: &Found, prune: bool) -> Plan {
+        let mut plan = Plan::default();
+        for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Secret) {
+            let mut objects: Vec<&Object> = wanted
+                .list(*kind, "", "")
+                .map(|(_, entry)| &*entry.object)
+                .collect();
+            // New ones come behind all others, in the file's order.
+            objects.sort_by_key(|object| match object {
+                Object::Target(target) => (target.parent(), target.place),
+                _ => (String::new(), 0),
+            });
+            for object in objects {
+                plan.consider(object, found);
+            }
+        }
+        for kind in OF_FILES {
+            for (key, (revision, object)) in found.iter().filter(|(key, _)| key.kind == kind) {
+                if wanted.entry(key).is_some() {
+                    continue;
+                }
+                if prune {
+                    plan.step(key, *revision, Some(object.clone()), None);
+                } else {
+                    plan.strays.push(key.clone());
+                }
+            }
+        }
+        plan
+    }
+
+    /// The changes, for one command.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        let change = |step: &Step| match (&step.before, &step.after) {
+            (None, Some(after)) => Change::Put(after.clone(), PutMode::Create),
+            (Some(_), Some(after)) => Change::Put(after.clone(), PutMode::Update),
+            (_, None) => Change::Remove(step.key.clone()),
+        };
+        self.steps.iter().map(change).collect()
+    }
+
+    fn consider(&mut self, wanted: &Object, found: &Found) {
+        let key = wanted.key();
+        let Some((revision, before)) = found.get(&key) else {
+            let mut after = wanted.clone();
+            if let Object::Target(target) = &mut after {
+                target.place = 0;
+            }
+            return self.step(&key, 0, None, Some(after));
+        };
+        let after = merged(before, wanted);
+        if after != *before {
+            self.step(&key, *revision, Some(before.clone()), Some(after));
+        }
+    }
+
+    fn step(&mut self, key: &Key, revision: u64, before: Option<Object>, after: Option<Object>) {
+        self.conditions.push(Condition {
+            key: key.clone(),
+            revision,
+        });
+        self.steps.push(Step {
+            key: key.clone(),
+            before,
+            after,
+        });
+    }
+}
+
+/// `wanted` with all that a file has no words for as it is in `before`.
+fn merged(before: &Object, wanted: &Object) -> Object {
+    let mut after = before.clone();
+    match (&mut after, wanted) {
+        (Object::Settings(after), Object::Settings(wanted)) => {
+            after.probing = wanted.probing;
+            after.announcing = wanted.announcing;
+            after.slot_settle = wanted.slot_settle;
+        }
+        (Object::Pop(after), Object::Pop(wanted)) => after.underlay = wanted.underlay,
+        (Object::ClbNode(after), Object::ClbNode(wanted)) => {
+            after.underlay = wanted.underlay;
+            after.region.clone_from(&wanted.region);
+        }
+        (Object::Host(after), Object::Host(wanted)) => {
+            after.underlay = wanted.underlay;
+            after.region.clone_from(&wanted.region);
+        }
+        (Object::Path(after), Object::Path(wanted)) => {
+            let draining = after.draining;
+            after.clone_from(wanted);
+            after.draining = draining;
+        }
+        (Object::Clb(after), Object::Clb(wanted)) => {
+            after.region.clone_from(&wanted.region);
+            after.rst_on_unbind = wanted.rst_on_unbind;
+            after.unbind_drain = wanted.unbind_drain;
+            after.fail_open = wanted.fail_open;
+        }
+        (Object::Listener(after), Object::Listener(wanted)) => {
+            after.protocol = wanted.protocol;
+            after.port = wanted.port;
+            after.scheduler = wanted.scheduler;
+            after.health = wanted.health;
+        }
+        (Object::Target(after), Object::Target(wanted)) => {
+            after.weight = wanted.weight;
+            after.host.clone_from(&wanted.host);
+        }
+        (Object::Vip(after), Object::Vip(wanted)) => {
+            let (withdrawn, prefix) = (after.withdrawn, core::mem::take(&mut after.prefix));
+            after.clone_from(wanted);
+            (after.withdrawn, after.prefix) = (withdrawn, prefix);
+        }
+        (after, wanted) => after.clone_from(wanted),
+    }
+    after
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyedge_ccn::table::object::{Clb, Kinded as _, Pop, Region, Target, Vip};
+    use anyedge_net::flow::HashKey;
+    use anyedge_net::time::Instant;
+    use anyedge_topologies::{Topology, author};
+    use std::path::Path;
+
+    fn table() -> Table {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/two-pops.toml");
+        let topology = Topology::load(&root).expect("a shipped file is sound");
+        let mut author = author(&topology, HashKey::new([1; 16])).expect("it makes a table");
+        author.publish(Instant::ZERO).expect("it makes a table");
+        author.table().clone()
+    }
+
+    fn found(table: &Table) -> Found {
+        let kinds = Kind::ALL.iter().filter(|kind| **kind != Kind::Secret);
+        let entries = kinds.flat_map(|kind| table.list(*kind, "", ""));
+        let entry = |(_, entry): (&str, &anyedge_ccn::table::Entry)| {
+            (
+                entry.object.key(),
+                (entry.revision, Object::clone(&entry.object)),
+            )
+        };
+        entries.map(entry).collect()
+    }
+
+    #[test]
+    fn an_empty_table_gets_all_and_a_second_time_nothing() {
+        let wanted = table();
+        let plan = Plan::new(&wanted, &Found::new(), false);
+        assert!(plan.steps.iter().all(|step| step.before.is_none()));
+        assert_eq!(plan.steps.len(), found(&wanted).len());
+        assert!(
+            plan.conditions
+                .iter()
+                .all(|condition| condition.revision == 0)
+        );
+        let again = Plan::new(&wanted, &found(&wanted), true);
+        assert_eq!(again, Plan::default());
+    }
+
+    #[test]
+    fn what_a_file_has_no_words_for_stays_and_what_it_says_comes_back() {
+        let wanted = table();
+        let mut now = found(&wanted);
+        for (_, object) in now.values_mut() {
+            match object {
+                Object::Pop(pop) => pop.draining = true,
+                Object::Vip(vip) => vip.withdrawn = true,
+                Object::Target(target) => target.place += 7,
+                Object::Settings(settings) => settings.quotas.clbs = 7,
+                _ => {}
+            }
+        }
+        assert_eq!(Plan::new(&wanted, &now, false), Plan::default());
+        let key = Key::new(Kind::Target, "gz-main/web/10.0.0.12:8080");
+        if let Some((_, Object::Target(target))) = now.get_mut(&key) {
+            target.weight = 77;
+        }
+        let plan = Plan::new(&wanted, &now, false);
+        let [step] = &plan.steps[..] else {
+            panic!("one target has another weight: {plan:?}");
+        };
+        let weight = |object: &Option<Object>| {
+            object
+                .as_ref()
+                .and_then(Target::of)
+                .map(|target| target.weight)
+        };
+        assert_eq!(
+            (weight(&step.before), weight(&step.after)),
+            (Some(77), Some(20))
+        );
+    }
+
+    #[test]
+    fn what_a_file_does_not_have_stays_unless_it_is_to_be_pruned() {
+        let wanted = table();
+        let mut now = found(&wanted);
+        let region = Object::Region(Region {
+            name: "moon".to_owned(),
+        });
+        let clb = Object::Clb(Clb::new("moon-main", "moon"));
+        let strays = [region.key(), clb.key()];
+        for object in [region, clb] {
+            now.insert(object.key(), (9, object));
+        }
+        let plan = Plan::new(&wanted, &now, false);
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.strays.len(), 2);
+        let plan = Plan::new(&wanted, &now, true);
+        let gone: Vec<&Key> = plan.steps.iter().map(|step| &step.key).collect();
+        assert_eq!(
+            gone,
+            [&strays[1], &strays[0]],
+            "the load balancer goes before its region"
+        );
+        assert_eq!((Pop::KIND, Vip::KIND), (Kind::Pop, Kind::Vip));
+    }
+}
