@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: the built command, the measured data, hostile captures, the promises of
-//! every host and of gRPC over it, a group of controllers, traces that both worlds play, and how a story is played.
+//! every host and of gRPC over it, a group of controllers in one process or as processes, traces that both worlds play, and how a story is played.
 
 pub mod binary;
 pub mod captures;
@@ -8,6 +8,7 @@ pub mod controllers;
 pub mod dataset;
 pub mod keepers;
 pub mod linearizability;
+pub mod processes;
 pub mod rpc;
 pub mod story;
 pub mod trace;
