@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+/// Beginnings of the variables that cargo sets for a test alone.
+const OF_A_TEST: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_PRIMARY_"];
+
 /// How the command was built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Profile {
@@ -37,7 +40,15 @@ fn build(flags: &[&str], folder: &str) -> PathBuf {
         .ancestors()
         .nth(3)
         .expect("a test lies in the target folder");
-    let built = Command::new(env!("CARGO"))
+    let mut command = Command::new(env!("CARGO"));
+    // What cargo tells a test of its own package would have build scripts run again, and with them half of the build.
+    for (name, _) in std::env::vars_os() {
+        let own = name.to_string_lossy();
+        if OF_A_TEST.iter().any(|prefix| own.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
+    let built = command
         .args([
             "build",
             "--quiet",
