@@ -16,10 +16,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use anyedge_net::host::Host;
-use anyedge_proto::control::v1::HealthStatusDetail;
+pub use anyedge_proto::control::v1::HealthStatusDetail;
 use futures_util::future::select;
 
-use crate::follow::{self, follow};
+use crate::follow::{self, follow_from};
 use crate::rpc::{ClientSecurity, Latest};
 use crate::table::Table;
 use news::News;
@@ -33,6 +33,8 @@ pub struct Config {
     pub name: String,
     /// How it follows, where controllers are, and how they are called.
     pub follow: follow::Config,
+    /// What the node acts upon already; `publish` is not told of it.
+    pub begins_with: Table,
     /// A report without news comes this often.
     pub heartbeat: Duration,
     /// A controller that does not answer a report in this time is left for another.
@@ -50,6 +52,7 @@ impl Config {
                 security,
                 ..follow::Config::new(controllers)
             },
+            begins_with: Table::new(),
             heartbeat: Duration::from_secs(1),
             answer_max: Duration::from_secs(2),
             items_max: 4_096,
@@ -65,7 +68,7 @@ impl Agent {
     /// Follows and reports until the last handle is gone; `publish` gets each whole table.
     pub fn start<H: Host>(
         host: &H,
-        config: Config,
+        mut config: Config,
         mut publish: impl FnMut(&Table) + Send + 'static,
     ) -> AgentHandle {
         let news = Latest::new(News::default());
@@ -78,7 +81,9 @@ impl Agent {
             });
             publish(table);
         };
-        let following = follow(host.clone(), config.follow.clone(), publish);
+        let begins_with = core::mem::take(&mut config.begins_with);
+        handle.in_force(begins_with.revision());
+        let following = follow_from(host.clone(), config.follow.clone(), begins_with, publish);
         host.spawn(until_ended(news.clone(), following));
         let reporter = Reporter::new(host, config, news.clone());
         host.spawn(until_ended(news, reporter.run()));

@@ -228,7 +228,7 @@ impl TableAuthor {
     /// The first [`Refusal`] found; then neither the revision nor any slot moves, and what was wanted is wanted
     /// on.
     pub fn publish(&mut self, now: Instant) -> Result<Arc<RouteTable>, Refusal> {
-        let command = Command::new(now, self.all_wanted());
+        let command = Command::new(now, self.content());
         let revision = self.table.revision() + 1;
         self.table.apply(revision, &command)?;
         self.wanted.clear();
@@ -254,13 +254,13 @@ impl TableAuthor {
     /// The table as the next publication would make it.
     fn trial(&self) -> Result<Table, Refusal> {
         let mut trial = self.table.clone();
-        let command = Command::new(trial.at(), self.all_wanted());
+        let command = Command::new(trial.at(), self.content());
         trial.apply(trial.revision() + 1, &command)?;
         Ok(trial)
     }
 
-    /// All that the next publication does, as one change.
-    fn all_wanted(&self) -> Change {
+    /// All that the next publication does, as one change: at first, all that there is to be.
+    pub fn content(&self) -> Change {
         let secret = Secret {
             name: Secret::SLOT_HASH_KEY.to_owned(),
             value: self.hash_key.to_bytes().to_vec(),

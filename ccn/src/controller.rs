@@ -8,6 +8,7 @@
 //! Invariant: an answer to a proposal says that it is durable at a majority and applied here. See docs/controller.md.
 
 mod addresses;
+mod commits;
 mod compaction;
 mod config;
 mod engine;
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::raft::{Refused, StoreError};
 use crate::rpc::{Latest, LatestReader};
+pub use commits::OnCommit;
 pub use config::Config;
 use engine::{Engine, locked};
 pub use input::{Applied, Failure, Leader};

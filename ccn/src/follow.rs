@@ -77,13 +77,18 @@ impl Config {
 }
 
 /// Follows as long as the host runs: `publish` is given each state that controllers say is whole.
-pub async fn follow<H: Host, M: Mirror>(
+pub async fn follow<H: Host, M: Mirror>(host: H, config: Config, publish: impl FnMut(&M) + Send) {
+    follow_from(host, config, M::default(), publish).await;
+}
+
+/// As [`follow`], from a state that the node has already and `publish` is not told of.
+pub async fn follow_from<H: Host, M: Mirror>(
     host: H,
     config: Config,
+    mut mirror: M,
     mut publish: impl FnMut(&M) + Send,
 ) {
-    let mut mirror = M::default();
-    let mut published = 0;
+    let mut published = mirror.revision();
     let mut jitter = host.rng("follow");
     let count = config.controllers.len() as u64;
     // Nodes that all start with the first would leave the others idle.

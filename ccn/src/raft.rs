@@ -21,7 +21,7 @@ pub use config::Config;
 pub(crate) use message::MEMBERS_MAX;
 pub use message::Unsound;
 pub use replica::{Place, Refused, Replica};
-pub use store::{Files, LOG_NAME, Recovered, Store, StoreError, fresh, joining};
+pub use store::{Files, LOG_NAME, Recovered, Store, StoreError, founded, fresh, joining};
 pub use work::{Apply, Kept, Leadership, Point, ReadTicket, Role, Work, Write};
 
 #[cfg(feature = "planted-bugs")]

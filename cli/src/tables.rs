@@ -17,6 +17,7 @@ pub(crate) fn render(report: &Report, links: bool) -> String {
         link_table(&mut text, report);
     }
     faults(&mut text, report);
+    control(&mut text, report);
     verdict(&mut text, report);
     footer(&mut text, report);
     text
@@ -237,6 +238,46 @@ fn faults(text: &mut String, report: &Report) {
         text,
         "Each part is the time that it adds to those before it; flows are those established when it began.\n",
     );
+}
+
+/// How the controllers fared.
+fn control(text: &mut String, report: &Report) {
+    let Some(control) = &report.control else {
+        return;
+    };
+    let _ = writeln!(
+        text,
+        "Controllers: {}; {} elections, term {}; {} commands, {} revisions",
+        control.controllers, control.elections, control.term, control.commands, control.revisions
+    );
+    let times = |latency: Latency| {
+        let Latency { p50, p99, max, .. } = latency;
+        format!("p50 {p50:.1} ms, p99 {p99:.1} ms, at most {max:.1} ms")
+    };
+    if let Some(commit) = control.commit_ms {
+        let _ = writeln!(text, "  committed: {}", times(commit));
+    }
+    if let Some(in_force) = control.in_force_ms {
+        let _ = writeln!(text, "  in force on every POP: {}", times(in_force));
+    }
+    for (count, what) in [
+        (
+            control.not_in_force,
+            "revisions not in force on every POP at the end",
+        ),
+        (
+            control.tables_refused,
+            "tables of other nodes or paths that no forwarder was given",
+        ),
+    ] {
+        if count > 0 {
+            let _ = writeln!(text, "  {count} {what}");
+        }
+    }
+    for (controller, why) in &control.stopped {
+        let _ = writeln!(text, "  {controller} stopped: {why}");
+    }
+    text.push('\n');
 }
 
 /// What each time adds to the last one before it.

@@ -13,6 +13,7 @@ mod streams;
 
 use core::fmt;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyedge_ccn::table::refusal::Refusal;
 use anyedge_net::drop_reason::DropReason;
@@ -23,8 +24,9 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::Instant;
 use anyedge_region::Limits;
-use anyedge_topologies::{Kind, Topology};
+use anyedge_topologies::{Kind, Routes, Start, Topology};
 
+use crate::control::{Beginning, Control, Tables};
 use crate::digest::TraceDigest;
 use crate::executor::Handle;
 use crate::internet::{Internet, SiteId};
@@ -49,8 +51,6 @@ pub enum BuildError {
     TooManySources(usize),
     /// Services were given for a machine that it does not have.
     NoSuchMachine(String),
-    /// Its tables are to come from controllers, and nothing was given that runs on these.
-    NoControllers,
     /// It has more regions than direct twins of clients have addresses for.
     TooManyRegions(usize),
 }
@@ -66,9 +66,6 @@ impl fmt::Display for BuildError {
                 )
             }
             BuildError::NoSuchMachine(name) => write!(f, "there is no machine {name}"),
-            BuildError::NoControllers => {
-                write!(f, "routes = \"raft\", and nothing runs on the controllers")
-            }
             BuildError::TooManyRegions(count) => {
                 write!(
                     f,
@@ -89,6 +86,8 @@ pub(crate) struct Built {
     pub(crate) backends: Vec<BackendHost>,
     pub(crate) managed: Vec<ManagedHost>,
     pub(crate) streams: Vec<StreamHost>,
+    /// What controllers begin with, where they write the tables.
+    pub(crate) beginning: Option<Beginning>,
     pub(crate) site_names: BTreeMap<SiteId, String>,
 }
 
@@ -105,21 +104,12 @@ pub(crate) fn build(
     options: &Options,
     tasks: Handle,
 ) -> Result<Built, BuildError> {
-    let mut key = [0; 16];
-    seed.stream("route-table", "hash key").fill(&mut key);
-    let mut author =
-        anyedge_topologies::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
-    author.set_mechanisms(options.mechanisms);
-    author.set_probing(topology.probing);
-    author.set_slot_settle(topology.slot_settle);
-    let mut steward = Steward::new(
-        author,
-        topology.publish_after,
-        topology.table_delay,
-        faults::absent(topology),
-    )
-    .map_err(BuildError::Table)?;
-    let table = steward.publish(Instant::ZERO).map_err(BuildError::Table)?;
+    let Written {
+        table,
+        steward,
+        control,
+        beginning,
+    } = who_writes(topology, seed, options)?;
     let ranks = Ranks::of(topology, &table);
     let sources = ranks.len() + Management::ranks(topology);
     if sources > SOURCES_MAX {
@@ -136,7 +126,8 @@ pub(crate) fn build(
         tasks,
     );
     world.internet = Internet::new(seed, topology.convergence.clone());
-    world.steward = Some(Box::new(steward));
+    world.steward = steward;
+    world.control = control;
     let sites = add_sites(topology, &mut world);
     add_vips(topology, &sites, &mut world);
     add_nodes(topology, &table, &sites, &ranks, &mut world);
@@ -145,7 +136,9 @@ pub(crate) fn build(
     let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
     let managed = managed::add(topology, &ranks, &mut world);
     let streams = streams::add(&table, &ranks, &mut world);
-    world.apply(table.clone());
+    if !beginning.as_ref().is_some_and(|begins| begins.is_cold) {
+        world.apply(table.clone());
+    }
     faults::add_scenario(topology, &table, &sites, &mut world);
     let site_names = sites
         .pops
@@ -164,7 +157,56 @@ pub(crate) fn build(
         backends,
         managed,
         streams,
+        beginning,
         site_names,
+    })
+}
+
+/// The first table, and who writes the next.
+struct Written {
+    table: Arc<RouteTable>,
+    steward: Option<Box<Steward>>,
+    control: Option<Box<Control>>,
+    beginning: Option<Beginning>,
+}
+
+fn who_writes(topology: &Topology, seed: Seed, options: &Options) -> Result<Written, BuildError> {
+    let mut key = [0; 16];
+    seed.stream("route-table", "hash key").fill(&mut key);
+    let mut author =
+        anyedge_topologies::author(topology, HashKey::new(key)).map_err(BuildError::Table)?;
+    author.set_mechanisms(options.mechanisms);
+    author.set_probing(topology.probing);
+    author.set_slot_settle(topology.slot_settle);
+    let mut steward = Steward::new(
+        author,
+        topology.publish_after,
+        topology.table_delay,
+        faults::absent(topology),
+    )
+    .map_err(BuildError::Table)?;
+    let content = steward.content();
+    let table = steward.publish(Instant::ZERO).map_err(BuildError::Table)?;
+    if topology.defaults.routes == Routes::Static {
+        return Ok(Written {
+            table,
+            steward: Some(Box::new(steward)),
+            control: None,
+            beginning: None,
+        });
+    }
+    let begins = steward.table().clone();
+    let tables = Tables::new(&begins);
+    Ok(Written {
+        // Later revisions share with it what stays.
+        table: tables.first(),
+        steward: None,
+        control: Some(Box::new(Control::new(tables, &begins))),
+        beginning: Some(Beginning {
+            table: begins,
+            content,
+            is_cold: topology.defaults.start == Start::Cold,
+        }),
     })
 }
 

@@ -12,8 +12,8 @@ use anyedge_traffic::stats::Stats;
 use crate::internet::{Population, SiteId};
 use crate::node::AnyForwarder;
 use crate::report::{
-    AssumedLink, ClientReport, FlowReport, LinkReport, LoadReport, Report, SCHEMA, Service, causes,
-    millis,
+    AssumedLink, ClientReport, ControlReport, FlowReport, Latency, LinkReport, LoadReport, Report,
+    SCHEMA, Service, causes, millis,
 };
 use crate::run::LoadAccount;
 use crate::stack;
@@ -58,6 +58,7 @@ pub(crate) fn report(
         faults: faults::report(topology, world, accounts, now),
         slos: slos(topology, &sums),
         flows: flows(world),
+        control: control(topology, world),
         drops: causes(&world.drops()),
     }
 }
@@ -224,6 +225,23 @@ fn slos(topology: &Topology, sums: &Sums) -> Vec<crate::report::SloReport> {
             verdict::judge(slo, &stats).collect::<Vec<_>>()
         })
         .collect()
+}
+
+fn control(topology: &Topology, world: &World) -> Option<ControlReport> {
+    let own = world.control.as_ref()?;
+    let account = &own.account;
+    Some(ControlReport {
+        controllers: topology.controllers.len(),
+        elections: account.elections(),
+        term: account.term,
+        commands: account.commits.len(),
+        commit_ms: Latency::of(&account.commits),
+        revisions: account.revisions(),
+        in_force_ms: Latency::of(&account.everywhere),
+        not_in_force: account.on_their_way(),
+        tables_refused: own.tables.refused,
+        stopped: account.stopped.clone(),
+    })
 }
 
 fn flows(world: &World) -> FlowReport {

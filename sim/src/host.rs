@@ -68,6 +68,11 @@ impl SimHost {
         }
     }
 
+    /// Acts on the whole world, which no service of anybody's may be called by meanwhile.
+    pub(crate) fn with_world<R>(&self, act: impl FnOnce(&mut World) -> R) -> R {
+        act(&mut self.shared.world())
+    }
+
     fn with<R>(&self, act: impl FnOnce(&mut HostStack, &mut Io<'_>) -> R) -> R {
         self.shared.world().with_stack(self.id, act)
     }

@@ -9,6 +9,7 @@
 mod budget;
 mod build;
 mod clock;
+mod control;
 pub mod digest;
 pub mod disk;
 pub mod executor;

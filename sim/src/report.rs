@@ -54,6 +54,9 @@ pub struct Report {
     pub slos: Vec<SloReport>,
     /// What became of the flows at the load balancers.
     pub flows: FlowReport,
+    /// How the controllers fared; absent where the tables are static.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlReport>,
     /// Packets that were lost, by cause, everywhere.
     pub drops: BTreeMap<&'static str, u64>,
 }
@@ -229,6 +232,32 @@ pub struct SloReport {
     pub measured: String,
     /// Whether it was kept.
     pub kept: bool,
+}
+
+/// How the controllers fared, and what they wrote came into force.
+#[derive(Clone, Debug, Serialize)]
+pub struct ControlReport {
+    /// How many there are.
+    pub controllers: usize,
+    /// Terms in which one of them led.
+    pub elections: u64,
+    /// The newest term.
+    pub term: u64,
+    /// Commands that came through, those included that the table refused.
+    pub commands: u64,
+    /// From a command's arrival at the leader until it was durable at a majority and applied.
+    pub commit_ms: Option<Latency>,
+    /// Revisions that they made.
+    pub revisions: u64,
+    /// From a command's arrival at the leader until its revision, or a later one, was in force on every POP that was
+    /// up.
+    pub in_force_ms: Option<Latency>,
+    /// Revisions that were not when the run ended.
+    pub not_in_force: u64,
+    /// How often a node's forwarder could not be given a table, since nodes or paths in it are others.
+    pub tables_refused: u64,
+    /// Controllers that stopped by themselves, and why.
+    pub stopped: BTreeMap<String, String>,
 }
 
 /// What became of the flows: `opened + taken_over = sum(closed) + lost + still_open`.

@@ -26,7 +26,7 @@ use crate::executor::Executor;
 use crate::findings;
 use crate::host::{Shared, SimHost};
 use crate::report::Report;
-use crate::services::Services;
+use crate::services::{Services, control_plane};
 use crate::world::World;
 use machines::Machines;
 use streams::StreamServices;
@@ -109,10 +109,13 @@ pub fn run_with(
         backends,
         managed,
         streams,
+        beginning,
         site_names,
     } = built;
     let streams = StreamServices::new(streams);
-    let machines = Machines::new(topology, backends, managed, streams, services)?;
+    let own = beginning.map(|begins| control_plane(topology, begins));
+    let own = own.unwrap_or_default();
+    let machines = Machines::new(backends, managed, streams, own, services)?;
     world.leader = services.leader();
     let shared = Shared::new(world, executor.handle().clone());
     machines.start_all(&shared);

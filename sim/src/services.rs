@@ -4,12 +4,30 @@
 //! that stopped the machine is over. What it spawned before is gone by then, as are its sockets; its disk keeps what
 //! was synced. Machines go by the names of their nodes on the management network.
 
+mod agents;
+mod controllers;
+mod operator;
+
 use std::sync::Arc;
 
+use anyedge_topologies::Topology;
+
+use crate::control::Beginning;
 use crate::host::SimHost;
 
 #[cfg(test)]
 pub(crate) mod echo;
+
+/// The services of a network whose tables controllers write: on the controllers' own machines, at the operator, and
+/// an agent on every other node.
+pub(crate) fn control_plane(topology: &Topology, beginning: Beginning) -> Services {
+    let beginning = Arc::new(beginning);
+    let mut services = Services::new();
+    controllers::add(topology, &beginning, &mut services);
+    agents::add(topology, &beginning, &mut services);
+    operator::add(topology, beginning, &mut services);
+    services
+}
 
 type Start = Box<dyn Fn(SimHost)>;
 
@@ -56,3 +74,6 @@ impl Services {
         self.starts.iter().map(|(machine, _)| machine.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests;

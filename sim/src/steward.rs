@@ -1,4 +1,4 @@
-//! The steward: who writes the route tables of a run, until there are controllers.
+//! The steward: who writes the route tables of a run without controllers.
 //!
 //! It hears what nodes' own probes say of CLB nodes, believes a majority after a while, and gives out a new
 //! revision without those that are lost; it takes back those that answer again. What the scenario orders (a
@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use anyedge_ccn::author::opinions::Opinions;
 use anyedge_ccn::author::{Membership, TableAuthor};
+use anyedge_ccn::table::Table;
+use anyedge_ccn::table::change::Change;
 use anyedge_ccn::table::refusal::Refusal;
 use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, PathId};
@@ -86,6 +88,16 @@ impl Steward {
             refused: false,
             table_delay,
         })
+    }
+
+    /// What it begins with: the table as of the last publication.
+    pub(crate) const fn table(&self) -> &Table {
+        self.author.table()
+    }
+
+    /// All that the next publication changes.
+    pub(crate) fn content(&self) -> Change {
+        self.author.content()
     }
 
     /// How long a revision takes at most.

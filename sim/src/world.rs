@@ -8,6 +8,7 @@
 //! Invariant: a packet is in exactly one place: on a link, in a host's receive queue, or ended and counted.
 
 mod conservation;
+mod controlled;
 mod fate;
 mod host_entry;
 mod managed;
@@ -37,6 +38,7 @@ use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::Convergence;
 
 use crate::budget::Budget;
+use crate::control::Control;
 use crate::digest::TraceDigest;
 use crate::executor::{Handle, HostId, TimerId};
 use crate::internet::Internet;
@@ -142,6 +144,8 @@ pub(crate) struct World {
     struck_leaders: BTreeMap<usize, HostId>,
     /// Who writes the route tables; nobody in worlds of a single table.
     pub(crate) steward: Option<Box<Steward>>,
+    /// Who writes them where there are controllers.
+    pub(crate) control: Option<Box<Control>>,
     pub(crate) budget: Budget,
 }
 
@@ -183,6 +187,7 @@ impl World {
             leader: None,
             struck_leaders: BTreeMap::new(),
             steward: None,
+            control: None,
             budget: Budget::default(),
         }
     }

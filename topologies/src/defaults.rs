@@ -47,6 +47,16 @@ pub enum Routes {
     Raft,
 }
 
+/// What a network with controllers begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// It is in service: controllers keep the file's content, and every node acts upon it.
+    #[default]
+    Warm,
+    /// Nobody has anything: the content is the first that the operator gives the controllers.
+    Cold,
+}
+
 /// What links and load balancers have where a file does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
@@ -66,6 +76,8 @@ pub struct Defaults {
     pub management: Line,
     /// Who gives the nodes their route tables.
     pub routes: Routes,
+    /// What controllers and nodes begin with, where tables are not static.
+    pub start: Start,
     /// How long controllers wait for their leader; `None`: as long as their distance wants.
     pub election_timeout: Option<Duration>,
     /// Connections that a CLB node keeps at most.
@@ -89,6 +101,7 @@ impl Default for Defaults {
                 ..Line::UNLIMITED
             },
             routes: Routes::Static,
+            start: Start::Warm,
             election_timeout: None,
             flows_max: 262_144,
         }
@@ -121,6 +134,7 @@ impl Defaults {
             management.finish();
         }
         defaults.routes = Routes::read(&mut reader).unwrap_or_default();
+        defaults.start = Start::read(&mut reader).unwrap_or_default();
         defaults.election_timeout = reader.parse("election_timeout", "\"1s\"", |text| {
             units::duration_within(text, ELECTION_TIMEOUT)
         });
@@ -192,6 +206,17 @@ impl Routes {
             "raft" => Ok(Self::Raft),
             "static" => Ok(Self::Static),
             _ => Err(one_of(text, "source of routes", &["raft", "static"])),
+        })
+    }
+}
+
+impl Start {
+    /// Reads `start`.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parse("start", "\"warm\"", |text| match text {
+            "warm" => Ok(Self::Warm),
+            "cold" => Ok(Self::Cold),
+            _ => Err(one_of(text, "way to start", &["warm", "cold"])),
         })
     }
 }

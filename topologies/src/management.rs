@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::addresses::{AddressPair, Space};
 use crate::book::{Book, FILE};
 use crate::cities;
+use crate::defaults::Routes;
 use crate::diagnostic::Wrong;
 use crate::link::LinkEnds;
 use crate::names::Kind;
@@ -22,6 +23,9 @@ use crate::topology::Topology;
 const DETOUR: f64 = 2.05;
 /// Kilometres that light in a fibre covers in a millisecond.
 const FIBRE_KM_PER_MS: f64 = 204.0;
+
+/// The operator's machine: no object of the file, and so nobody else's name.
+pub const OPERATOR: &str = "operator";
 
 /// Where a node is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +61,22 @@ pub struct Managed {
     pub added_at: Option<Duration>,
 }
 
+/// The home region of the first VIP, by name.
+pub(crate) fn home(topology: &Topology) -> Option<String> {
+    let vip = topology.vips.values().next()?;
+    Some(topology.clbs.get(&vip.clb)?.region.clone())
+}
+
+/// Where the operator sits: in the home region of the first VIP, else with the first controller. Nobody has to be
+/// told anything where tables are static.
+fn operator(topology: &Topology) -> Option<Spot> {
+    if topology.defaults.routes == Routes::Static {
+        return None;
+    }
+    let home = home(topology).map(Spot::Region);
+    home.or_else(|| Some(topology.controllers.values().next()?.at.clone()))
+}
+
 /// Every node of the management network, by kind and name.
 pub(crate) fn nodes(topology: &Topology) -> Vec<Managed> {
     let node = |name, spot, address| Managed {
@@ -88,6 +108,9 @@ pub(crate) fn nodes(topology: &Topology) -> Vec<Managed> {
         let spot = Spot::Region(host.region.clone());
         nodes.push(node(Kind::Host.object(&host.name), spot, host.management));
     }
+    if let Some(spot) = operator(topology) {
+        nodes.push(node(OPERATOR.to_owned(), spot, topology.operator));
+    }
     nodes
 }
 
@@ -111,6 +134,7 @@ pub(crate) fn give_addresses(book: &Book<'_>, topology: &mut Topology) {
     for host in topology.hosts.values_mut() {
         give(Kind::Host.object(&host.name), &mut host.management);
     }
+    give(OPERATOR.to_owned(), &mut topology.operator);
     for added in [false, true] {
         let regions = topology.regions.values_mut();
         let clb_nodes = regions.flat_map(|region| &mut region.clb_nodes);

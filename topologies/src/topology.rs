@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::DeTable;
 
+use crate::addresses::AddressPair;
 use crate::book::{self, Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
@@ -82,6 +83,8 @@ pub struct Topology {
     pub clients: BTreeMap<String, Client>,
     /// Who keeps the route tables: 1, 3, 5 or 7.
     pub controllers: BTreeMap<String, Controller>,
+    /// The addresses of the operator's machine on the management network. Both families are always there.
+    pub operator: AddressPair,
     /// What goes wrong, by time.
     pub faults: Vec<Fault>,
     /// Service levels in the order of the file.

@@ -23,6 +23,7 @@ use tonic::{Code, Response, Status};
 use super::{leader_of, refusal_of};
 use crate::rpc::{Channel, ClientSecurity, Limits, until};
 use crate::table::refusal::Reason;
+pub use anyedge_proto::control::v1::Member;
 use request_ids::RequestIds;
 
 /// Channels that are kept: controllers may tell of others than were named.

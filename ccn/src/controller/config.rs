@@ -4,6 +4,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
+use super::commits::OnCommit;
 use crate::raft;
 use crate::rpc::{ClientSecurity, Limits};
 
@@ -19,6 +22,8 @@ pub struct Config {
     pub is_founder: bool,
     /// Members that were heard in an earlier life, see [`remembered_by`](super::remembered_by).
     pub heard: BTreeSet<u64>,
+    /// A snapshot of the state machine that founders begin with, the same for all of them; empty: nothing.
+    pub founding: Bytes,
     /// How it calls the others.
     pub security: ClientSecurity,
     /// Of its connections to the others.
@@ -43,6 +48,8 @@ pub struct Config {
     pub watchers_max: usize,
     /// After a write that a full disk refused, until it is tried again.
     pub disk_retry: Duration,
+    /// Is told of every command that was proposed here and came through.
+    pub on_commit: Option<OnCommit>,
 }
 
 impl Config {
@@ -61,6 +68,7 @@ impl Config {
             peers,
             is_founder: true,
             heard: BTreeSet::new(),
+            founding: Bytes::new(),
             security: ClientSecurity::Plain,
             limits,
             inputs_max: 1_024,
@@ -73,6 +81,7 @@ impl Config {
             deltas_max: 10_000,
             watchers_max: 4_096,
             disk_retry: shortest,
+            on_commit: None,
         }
     }
 

@@ -7,11 +7,12 @@
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::Poll;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyedge_net::host::Host;
 use anyedge_net::time::Instant;
-use anyedge_proto::raft::{ChangeKind, MemberChange};
+use anyedge_proto::raft::{ChangeKind, Foundation, MemberChange};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -20,15 +21,15 @@ use super::addresses::Addresses;
 use super::compaction::Compaction;
 use super::config::Config;
 use super::input::{Answer, Applied, Failure, Input, Leader, Question};
-use super::machine::StateMachine;
+use super::machine::{StateMachine, Unreadable};
 use super::seat::Seat;
 use super::status::Status;
 use super::transport::Peers;
 use super::waiting::{Waiting, answer};
 use super::writer::Writer;
 use crate::raft::{
-    Apply, Kept, Leadership, Place, Point, Refused, Replica, Role, Store, StoreError, fresh,
-    joining,
+    Apply, Kept, Leadership, Place, Point, Refused, Replica, Role, Store, StoreError, founded,
+    fresh, joining,
 };
 use crate::rpc::Latest;
 
@@ -71,8 +72,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         (inputs, back): (mpsc::Receiver<Input>, mpsc::WeakSender<Input>),
     ) -> Result<Engine<H, M>, StartError> {
         let foundation = if config.is_founder {
-            let voters: Vec<u64> = config.peers.keys().copied().collect();
-            fresh(&voters)
+            foundation::<M>(&config).map_err(StartError::Machine)?
         } else {
             joining()
         };
@@ -305,9 +305,11 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             }
             Apply::Nothing { index, term, .. } => (Place { index, term }, Bytes::new()),
         };
-        let latency = &mut self.status.commit_latency;
-        self.waiting
-            .applied(place, outcome, self.host.now(), latency);
+        let told = (
+            &mut self.status.commit_latency,
+            self.config.on_commit.as_ref(),
+        );
+        self.waiting.applied(place, outcome, self.host.now(), told);
         Ok(())
     }
 
@@ -362,6 +364,19 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             changed
         });
     }
+}
+
+/// What founders begin with.
+fn foundation<M: StateMachine>(config: &Config) -> Result<Foundation, Unreadable> {
+    let voters: Vec<u64> = config.peers.keys().copied().collect();
+    if config.founding.is_empty() {
+        return Ok(fresh(&voters));
+    }
+    let machine = M::restore(&config.founding)?;
+    // A place makes a revision, so the log goes on behind the one that there is.
+    let place = machine.revision().max(1);
+    let state = Addresses::new(BTreeMap::new()).state(config.founding.clone());
+    Ok(founded(&voters, place, state))
 }
 
 pub(super) fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {

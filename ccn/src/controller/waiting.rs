@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use anyedge_net::time::Instant;
 use bytes::Bytes;
 
+use super::commits::OnCommit;
 use super::input::{Answer, Applied, Failure};
 use super::status::CommitLatency;
 use crate::raft::{Place, ReadTicket};
@@ -63,17 +64,22 @@ impl Waiting {
         place: Place,
         outcome: Bytes,
         now: Instant,
-        latency: &mut CommitLatency,
+        (latency, on_commit): (&mut CommitLatency, Option<&OnCommit>),
     ) {
         let Some(proposal) = self.proposals.remove(&place.index) else {
             return;
         };
         let what = if proposal.term == place.term {
-            latency.add(now.since(proposal.since));
-            Ok(Applied {
+            let took = now.since(proposal.since);
+            latency.add(took);
+            let applied = Applied {
                 place,
                 answer: outcome,
-            })
+            };
+            on_commit
+                .into_iter()
+                .for_each(|own| own.tell(&applied, took));
+            Ok(applied)
         } else {
             Err(Failure::Lost)
         };

@@ -15,6 +15,7 @@ use std::io;
 
 use anyedge_net::host::{DurableFile, Host};
 use anyedge_proto::raft::{Entry, Foundation, HardState, Members, Record, Snapshot};
+use bytes::Bytes;
 use prost::Message as _;
 
 use format::{HEADER, SECTOR_BYTES, framed, seal};
@@ -111,19 +112,24 @@ pub struct Recovered {
 /// The foundation of a group's first members, which must all be given the same `voters`: a state machine
 /// without anything in it, at place 1.
 pub fn fresh(voters: &[u64]) -> Foundation {
+    founded(voters, 1, Bytes::new())
+}
+
+/// The foundation of first members whose state machine begins at `place` with `state`, all of them alike.
+pub fn founded(voters: &[u64], place: u64, state: Bytes) -> Foundation {
     let members = Members {
         voters: voters.to_vec(),
         ..Members::default()
     };
     let snapshot = Snapshot {
-        index: 1,
+        index: place,
         term: 1,
         members: Some(members),
-        ..Snapshot::default()
+        state,
     };
     Foundation {
         snapshot: Some(snapshot),
-        index: 1,
+        index: place,
         term: 1,
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyedge_topologies::{Routes, Topology};
 use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
 
 use super::streams::StreamServices;
@@ -17,16 +16,18 @@ pub(super) struct Machines<'s> {
     backends: Vec<BackendHost>,
     managed: Vec<ManagedHost>,
     streams: StreamServices,
+    /// The control plane's, which start first.
+    own: Services,
     services: &'s Services,
 }
 
 impl<'s> Machines<'s> {
     /// The machines of a world, with `services` for the nodes' own.
     pub(super) fn new(
-        topology: &Topology,
         backends: Vec<BackendHost>,
         managed: Vec<ManagedHost>,
         streams: StreamServices,
+        own: Services,
         services: &'s Services,
     ) -> Result<Machines<'s>, BuildError> {
         for machine in services.machines() {
@@ -34,17 +35,11 @@ impl<'s> Machines<'s> {
                 return Err(BuildError::NoSuchMachine(machine.to_owned()));
             }
         }
-        let mut controllers = topology.controllers.values();
-        let serves = |name: &str| services.of(name).next().is_some();
-        if topology.defaults.routes == Routes::Raft
-            && !controllers.any(|controller| serves(&controller.object()))
-        {
-            return Err(BuildError::NoControllers);
-        }
         Ok(Machines {
             backends,
             managed,
             streams,
+            own,
             services,
         })
     }
@@ -89,7 +84,8 @@ impl<'s> Machines<'s> {
     }
 
     fn boot(&self, shared: &Arc<Shared>, own: &ManagedHost) {
-        for start in self.services.of(&own.name) {
+        let starts = self.own.of(&own.name).chain(self.services.of(&own.name));
+        for start in starts {
             start(SimHost::new(shared, own.host, &own.name));
         }
     }

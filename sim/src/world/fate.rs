@@ -98,6 +98,10 @@ impl World {
 
     /// The node stops: what it knew is gone at once, and packets that it held end there.
     fn stop_node(&mut self, node: NodeId, lost_as: DropReason) {
+        if let Some(control) = &mut self.control {
+            // It is gone with the machine.
+            control.agents.remove(&node);
+        }
         let entry = &mut self.nodes[node.index()];
         if let AnyForwarder::ClbNode(clb_node) = &entry.forwarder {
             self.tally.lost += clb_node.flows() as u64;
@@ -112,12 +116,15 @@ impl World {
         self.stop_streams(node, lost_as);
     }
 
-    /// The node starts, with the newest table and nothing else.
+    /// The node starts, with the newest table and nothing else; where there are controllers, with nothing.
     fn start_node(&mut self, node: NodeId) {
         let entry = &mut self.nodes[node.index()];
         entry.down = None;
         entry.revision = None;
         self.start_streams(node);
+        if self.control.is_some() {
+            return;
+        }
         self.table_reaches(node, Arc::clone(&self.table));
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct HostEntry {
     pub(crate) disk_spec: DiskSpec,
     /// `None`: it is right.
     pub(crate) clock: Option<Box<Clock>>,
+    /// How often it lost its disk.
+    pub(crate) wipes: u64,
 }
 
 impl HostEntry {
@@ -60,6 +62,7 @@ impl HostEntry {
             disk: None,
             disk_spec: DiskSpec::SOLID_STATE,
             clock: None,
+            wipes: 0,
         }
     }
 
@@ -97,6 +100,7 @@ impl HostEntry {
         if let Some(own) = &self.disk {
             own.disk.wipe();
         }
+        self.wipes += 1;
     }
 
     /// A packet came and ended so, and with it others may have.

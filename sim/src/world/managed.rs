@@ -103,7 +103,8 @@ impl World {
     }
 
     fn leading(&self) -> Option<HostId> {
-        let name = self.leader.as_ref()?()?;
+        let own = || self.leading_controller();
+        let name = self.leader.as_ref().map_or_else(own, |leader| leader())?;
         self.management.as_ref()?.host_named(&name)
     }
 

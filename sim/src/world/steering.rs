@@ -19,6 +19,7 @@ impl World {
     pub(super) fn notice(&mut self, index: usize, event: &Event) {
         let here = self.nodes[index].id;
         self.budget.note(self.now, here, event);
+        self.tell_agent(here, event);
         match *event {
             Event::PeerState { path, peer, up } => {
                 if let Some(steward) = &mut self.steward {
@@ -46,6 +47,7 @@ impl World {
         if let Some(site) = self.nodes[node.index()].site.filter(|_| is_pop) {
             self.change_site(site, Change::Crashed);
         }
+        self.account_in_force();
     }
 
     /// Something changed at `site`, which the Internet hears bit by bit.
@@ -65,7 +67,7 @@ impl World {
     /// The scenario wants something of the next table.
     pub(super) fn order(&mut self, object: &str, order: &Order) {
         let Some(steward) = &mut self.steward else {
-            return;
+            return self.instruct(object, order);
         };
         let refused = match steward.obey(order) {
             Ok(()) => self.publish().err(),
@@ -105,8 +107,11 @@ impl World {
         self.after_node(node.index());
     }
 
-    /// The node is cut off from the steward, or gets the newest table again.
+    /// The node is cut off from who writes the tables, or gets the newest again.
     pub(super) fn set_stale(&mut self, node: NodeId, stale: bool) {
+        if self.control.is_some() {
+            return self.cut_off(node, stale);
+        }
         self.nodes[node.index()].stale = stale;
         if !stale {
             self.table_reaches(node, Arc::clone(&self.table));

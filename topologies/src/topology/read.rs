@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::{DeTable, DeValue};
 
-use crate::addresses::Space;
+use crate::addresses::{AddressPair, Space};
 use crate::book::{Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
@@ -186,6 +186,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         hosts,
         clients,
         controllers,
+        operator: AddressPair::default(),
         faults,
         slos,
         overrides: Vec::new(),

@@ -23,7 +23,7 @@ const ROUND_TRIPS_MIN: u32 = 2;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     let named = book.names.of(Kind::Controller).next().is_some();
-    if !named && let Some(home) = home(topology) {
+    if !named && let Some(home) = management::home(topology) {
         topology.controllers = controller::usual(&home);
     }
     management::give_addresses(book, topology);
@@ -36,12 +36,6 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
         reached(book, topology, &ways);
     }
     election_timeout(book, topology, &ways);
-}
-
-/// The home region of the first VIP, by name.
-fn home(topology: &Topology) -> Option<String> {
-    let vip = topology.vips.values().next()?;
-    Some(topology.clbs.get(&vip.clb)?.region.clone())
 }
 
 fn rtt(ways: &Ways, one: &Managed, other: &Managed) -> Option<Duration> {
