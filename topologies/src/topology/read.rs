@@ -136,7 +136,6 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         || (Defaults::default(), Some(Probing::default())),
         Defaults::read,
     );
-
     let mut space = Space::pops();
     let pops = objects(&mut reader, Kind::Pop, |name, table| {
         Pop::read(name, table, &mut space)
