@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod mouth;
 pub mod peers;
+pub mod streams;
 pub mod totals;
 
 use std::io;
@@ -34,6 +35,7 @@ use nix::sys::time::TimeSpec;
 use self::clock::Clock;
 use self::mouth::{Mouth, Side};
 use self::peers::Peers;
+use self::streams::Streams;
 use self::totals::Totals;
 use crate::tun::Tun;
 
@@ -41,8 +43,8 @@ use crate::tun::Tun;
 const SLOTS_MAX: usize = 4_096;
 /// Packets taken from one source before the others get their turn.
 const BURST_MAX: usize = 8 * BATCH_MAX;
-/// A TUN device and the receiving socket of each family.
-const SOURCES_MAX: usize = 3;
+/// A TUN device, the receiving socket of each family, and what comes out of streams.
+const SOURCES_MAX: usize = 4;
 /// How often a thread that waits looks whether it shall stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
@@ -55,6 +57,8 @@ pub struct Ground {
     pub tun_port: PortId,
     /// The tunnel sockets.
     pub mouth: Mouth,
+    /// The tunnels that are gRPC streams.
+    pub streams: Option<Streams>,
     /// The largest packet that may arrive, in bytes, outer headers not counted.
     pub packet_bytes_max: usize,
 }
@@ -77,6 +81,7 @@ pub struct Dataplane<F, C> {
 enum Source {
     Tun,
     Mouth(Side),
+    Streams,
 }
 
 impl<F: Forwarder, C: Clock> Dataplane<F, C> {
@@ -93,10 +98,10 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             "no packet has {} bytes",
             ground.packet_bytes_max
         );
-        let has_device = ground.tun.is_some() || ground.mouth.receivers().next().is_some();
+        let has_mouth = ground.mouth.receivers().next().is_some();
         ensure!(
-            has_device,
-            "a data plane needs a TUN device or a tunnel address"
+            ground.tun.is_some() || has_mouth || ground.streams.is_some(),
+            "a data plane needs a TUN device, a tunnel address or streams"
         );
         let mut dataplane = Self {
             forwarder,
@@ -116,6 +121,9 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Puts another revision in force, in which this node has the id `own`.
     pub fn apply(&mut self, table: Arc<RouteTable>, own: NodeId) -> Result<()> {
         self.peers = Peers::new(Arc::clone(&table), own);
+        if let Some(streams) = &mut self.ground.streams {
+            streams.renumber(&table, own);
+        }
         let now = self.clock.now();
         self.ledger
             .apply(&mut self.forwarder, now, table, &mut self.out);
@@ -130,6 +138,11 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// The forwarder, for tests.
     pub fn forwarder(&self) -> &F {
         &self.forwarder
+    }
+
+    /// The ends of its streams, if it has any.
+    pub fn streams(&self) -> Option<&Streams> {
+        self.ground.streams.as_ref()
     }
 
     /// The accounts of the forwarder's packets.
@@ -183,7 +196,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(())
     }
 
-    /// The sources that have something, at most three.
+    /// The sources that have something.
     fn wait_for_arrivals(&self, wait: Duration) -> Result<[Option<Source>; SOURCES_MAX]> {
         let tun = self.ground.tun.iter().map(|tun| (Source::Tun, tun.as_fd()));
         let sides = self
@@ -191,7 +204,9 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             .mouth
             .receivers()
             .map(|(side, fd)| (Source::Mouth(side), fd));
-        let mut sources = tun.chain(sides);
+        let streams = self.ground.streams.iter();
+        let streams = streams.map(|streams| (Source::Streams, streams.bell()));
+        let mut sources = tun.chain(sides).chain(streams);
         let watched: [_; SOURCES_MAX] = std::array::from_fn(|_| sources.next());
         let (_, any) =
             watched[0].expect("a data plane has a device, or it would not have been made");
@@ -216,6 +231,11 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Reads one source until it is empty or has had its turn.
     fn take_from(&mut self, source: Source) -> Result<usize> {
         let mut taken = 0;
+        if source == Source::Streams
+            && let Some(streams) = &mut self.ground.streams
+        {
+            streams.quiet();
+        }
         while taken < BURST_MAX {
             let more = self.read_into_batch(source)?;
             taken += usize::from(more);
@@ -223,8 +243,13 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 self.hand_over()?;
             }
             if !more {
-                break;
+                return Ok(taken);
             }
+        }
+        if source == Source::Streams
+            && let Some(streams) = &self.ground.streams
+        {
+            streams.ring();
         }
         Ok(taken)
     }
@@ -244,6 +269,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let read = match source {
             Source::Tun => self.read_tun(&mut packet),
             Source::Mouth(side) => self.read_mouth(side, &mut packet),
+            Source::Streams => Ok(self.read_streams(&mut packet)),
         };
         match read {
             Ok(Some(len)) => {
@@ -287,6 +313,13 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(Some(if datagram.cut { 0 } else { datagram.len }))
     }
 
+    fn read_streams(&mut self, packet: &mut Packet) -> Option<usize> {
+        let streams = self.ground.streams.as_mut()?;
+        let (len, meta) = streams.take(packet.bytes_mut())?;
+        packet.meta = meta;
+        Some(len)
+    }
+
     fn hand_over(&mut self) -> Result<()> {
         if self.batch.is_empty() {
             return Ok(());
@@ -323,6 +356,9 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             "a packet slot is out that the forwarder does not hold"
         );
         self.totals.publish(&self.ledger);
+        if let Some(streams) = &self.ground.streams {
+            streams.publish(&self.totals);
+        }
         Ok(())
     }
 }
@@ -338,6 +374,11 @@ fn send(ground: &mut Ground, peers: &Peers, packet: &Packet) -> Result<Result<()
     } = packet.meta;
     if port == ground.tun_port {
         return deliver(ground, packet);
+    }
+    if let Some(streams) = &ground.streams
+        && streams.send(port, peer, packet.bytes(), tos)
+    {
+        return Ok(Ok(()));
     }
     Ok(match (port.kind(), peers.destination(port, peer)) {
         (Some(PortKind::Tunnel), Some(to)) => ground.mouth.send(packet.bytes(), to, entropy, tos),

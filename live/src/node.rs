@@ -166,6 +166,7 @@ impl Place<'_> {
             tun: plan.as_ref().map(Tun::open).transpose()?,
             tun_port,
             mouth: Mouth::open(v4, v6)?,
+            streams: None,
             packet_bytes_max: (u32::from(outer_max)).max(tun_mtu) as usize,
         })
     }

@@ -1,6 +1,6 @@
 //! The live crate on the real kernel: namespaces, wires, TUN devices, sockets.
 //!
-//! Every test here needs root and is skipped loudly without it. Each has a lab of its own, so that they run side by
+//! Every test here that leaves the loopback needs root and is skipped loudly without it. Each has a lab of its own, so that they run side by
 //! side, and takes it down also when it fails.
 
 #[path = "kernel/dataplane.rs"]
@@ -11,5 +11,7 @@ mod host;
 mod lab;
 #[path = "kernel/lone_lab.rs"]
 mod lone_lab;
+#[path = "kernel/streams.rs"]
+mod streams;
 #[path = "kernel/tun.rs"]
 mod tun;

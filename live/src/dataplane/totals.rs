@@ -60,6 +60,11 @@ impl Totals {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Of queues that count by themselves.
+    pub(super) fn set_refused(&self, reason: DropReason, packets: u64) {
+        self.refused[reason as usize].store(packets, Ordering::Relaxed);
+    }
+
     pub(super) fn publish(&self, ledger: &Ledger) {
         self.received.store(ledger.received, Ordering::Relaxed);
         self.originated.store(ledger.originated, Ordering::Relaxed);

@@ -165,6 +165,7 @@ fn dataplane(lone: &LoneLab, mirror: Mirror, clock: TraceClock) -> Dataplane<Mir
                 tun: Some(tun),
                 tun_port: PortId::PUBLIC,
                 mouth,
+                streams: None,
                 packet_bytes_max: 1_500,
             };
             Dataplane::new(mirror, clock, ground, table(), OWN)

@@ -171,6 +171,7 @@ impl<F: Forwarder> Player<F> {
             tun,
             tun_port: bare.unwrap_or(PortId::LOCAL),
             mouth: Mouth::open(Some(v4), Some(v6))?,
+            streams: None,
             packet_bytes_max: usize::from(PACKET_BYTES_MAX),
         };
         let clock = TraceClock::default();

@@ -1,0 +1,246 @@
+//! Tunnels that are gRPC streams between two data planes, over the kernel's TCP with certificates.
+//!
+//! Both ends are on the loopback, each with a runtime of its own that ends as a process does. No root is needed.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant as Wall};
+
+use anyedge_ccn::rpc::{Authority, Identity, Role};
+use anyedge_live::dataplane::clock::MonotonicClock;
+use anyedge_live::dataplane::mouth::Mouth;
+use anyedge_live::dataplane::streams::Streams;
+use anyedge_live::dataplane::{Dataplane, Ground};
+use anyedge_live::host::LiveHost;
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::flow::Family;
+use anyedge_net::forwarder::{Forwarder, LocalEvent};
+use anyedge_net::id::{NodeId, PathId, RegionId};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::{Meta, Packet};
+use anyedge_net::port::PortId;
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::{Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable};
+use anyedge_net::slot::SlotMap;
+use anyedge_net::time::{Deadline, Instant};
+use anyedge_net::wire::outer::Encap;
+use tokio::runtime::{Builder, Runtime};
+
+const POP: NodeId = NodeId(0);
+const CLB: NodeId = NodeId(1);
+const PATH: PathId = PathId(0);
+const TOS: u8 = 0xb9;
+const LIMIT: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Sends what it is given to the CLB node. A CLB node sends what comes back to the POP, which keeps it.
+struct End {
+    own: NodeId,
+    seen: Vec<(Meta, Vec<u8>)>,
+}
+
+impl Forwarder for End {
+    fn handle_packets(&mut self, _now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        for packet in batch.drain(..) {
+            let meta = packet.meta;
+            if meta.port == PortId::PUBLIC {
+                out.transmit_tunnel(packet, PortId::tunnel(PATH), CLB, 0, TOS);
+                continue;
+            }
+            self.seen.push((meta, packet.bytes().to_vec()));
+            if self.own == CLB {
+                out.transmit_tunnel(packet, meta.port, meta.peer, 0, meta.tos);
+            } else {
+                out.drop_packet(packet, DropReason::Probe);
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, _now: Instant, _out: &mut Outbox) {}
+
+    fn handle_event(&mut self, _now: Instant, _event: LocalEvent, _out: &mut Outbox) {}
+
+    fn apply(&mut self, _now: Instant, _table: Arc<RouteTable>, _out: &mut Outbox) {}
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        None
+    }
+
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+fn table() -> Arc<RouteTable> {
+    let node = |name: &str, kind, last: u8| Node {
+        name: name.to_owned(),
+        kind,
+        underlay_v4: Ipv4Addr::new(127, 0, 0, last),
+        underlay_v6: Ipv6Addr::UNSPECIFIED,
+        draining: false,
+    };
+    Arc::new(RouteTable {
+        mechanisms: Mechanisms::ALL,
+        nodes: vec![
+            node("pop.own", NodeKind::Pop, 2),
+            node("region.r.clb-1", NodeKind::ClbNode(RegionId(0)), 3),
+        ],
+        regions: vec![Region {
+            name: "r".to_owned(),
+            clb_nodes: vec![CLB],
+            slots: Arc::new(SlotMap::fill(&[(CLB, "region.r.clb-1")])),
+        }],
+        paths: vec![Path {
+            name: "own-r".to_owned(),
+            ends: PathEnds::Ccn {
+                pop: POP,
+                region: RegionId(0),
+            },
+            encap: Encap::Grpc,
+            underlay: Family::V4,
+            mtu: 1_500,
+            rtt: Duration::from_millis(1),
+            draining: false,
+        }],
+        ..RouteTable::empty()
+    })
+}
+
+/// A node's process, as far as it concerns streams.
+struct Process {
+    runtime: Runtime,
+    dataplane: Dataplane<End, MonotonicClock>,
+    port: u16,
+}
+
+impl Process {
+    fn start(own: NodeId, identity: &Identity, port: u16) -> Process {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (table, clock) = (table(), MonotonicClock::start());
+        let name = &table.nodes[own.index()].name;
+        let host = LiveHost::new(name, clock, Seed(1), runtime.handle().clone());
+        let streams = Streams::open(&host, &table, own, identity, port).expect("the port is free");
+        let answers = streams.listening().first();
+        let port = answers.map_or(port, |address| address.port());
+        let ground = Ground {
+            tun: None,
+            tun_port: PortId::LOCAL,
+            mouth: Mouth::open(None, None).expect("no sockets"),
+            streams: Some(streams),
+            packet_bytes_max: 1_600,
+        };
+        let seen = Vec::new();
+        let dataplane = Dataplane::new(End { own, seen }, clock, ground, table, own);
+        Process {
+            runtime,
+            dataplane: dataplane.expect("it has streams"),
+            port,
+        }
+    }
+
+    /// It is gone, and its connections with it.
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+
+    fn seen(&self) -> &[(Meta, Vec<u8>)] {
+        &self.dataplane.forwarder().seen
+    }
+
+    fn streams_begun(&self) -> u64 {
+        let counts = self.dataplane.streams().expect("it has some").counts();
+        counts.map(|(_, _, counts)| counts.streams).sum()
+    }
+}
+
+fn authority() -> (Runtime, Authority) {
+    let runtime = Builder::new_current_thread().build().expect("a runtime");
+    let clock = MonotonicClock::start();
+    let host = LiveHost::new("authority", clock, Seed(1), runtime.handle().clone());
+    (
+        runtime,
+        Authority::new(&host).expect("the machine has randomness"),
+    )
+}
+
+fn issue(authority: &mut Authority, name: &str) -> Identity {
+    let issued = authority.issue(name, Role::Node).expect("a good name");
+    issued.identity().expect("our own certificate")
+}
+
+/// Offers packets numbered from `first` at the POP until `is_enough`.
+fn work(
+    pop: &mut Process,
+    clb: &mut Process,
+    first: u8,
+    is_enough: impl Fn(&Process, &Process) -> bool,
+) {
+    let started = Wall::now();
+    let mut number = first;
+    while !is_enough(pop, clb) {
+        assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}");
+        let packet = [number; 1_508];
+        let meta = Meta::plain(PortId::PUBLIC);
+        let offered = pop.dataplane.inject(&[(packet.as_slice(), meta)]);
+        offered.expect("the conservation law holds");
+        number = number.wrapping_add(1).max(first);
+        for process in [&mut *pop, &mut *clb] {
+            process
+                .dataplane
+                .poll_once(LOOK)
+                .expect("its devices are open");
+        }
+    }
+}
+
+#[test]
+fn packets_cross_a_stream_both_ways_and_again_after_its_answering_end_restarted() {
+    let (_runtime, mut authority) = authority();
+    let clb_identity = issue(&mut authority, "region.r.clb-1");
+    let mut clb = Process::start(CLB, &clb_identity, 0);
+    let mut pop = Process::start(POP, &issue(&mut authority, "pop.own"), clb.port);
+    work(&mut pop, &mut clb, 1, |pop, _| pop.seen().len() >= 3);
+    for (process, peer) in [(&pop, CLB), (&clb, POP)] {
+        let (meta, bytes) = &process.seen()[0];
+        assert_eq!((meta.port, meta.peer), (PortId::tunnel(PATH), peer));
+        assert_eq!((meta.tos, meta.ttl, bytes.len()), (TOS, 64, 1_508));
+        assert!(
+            bytes.iter().all(|byte| *byte == bytes[0]),
+            "whole and unmixed"
+        );
+    }
+    let port = clb.port;
+    clb.kill();
+    let mut clb = Process::start(CLB, &clb_identity, port);
+    let before = pop.seen().len();
+    work(&mut pop, &mut clb, 128, |pop, _| {
+        pop.seen().len() >= before + 3
+    });
+    assert!(!clb.seen().is_empty());
+    pop.kill();
+    let mut pop = Process::start(POP, &issue(&mut authority, "pop.own"), port);
+    work(&mut pop, &mut clb, 1, |pop, _| pop.seen().len() >= 3);
+}
+
+#[test]
+fn a_node_with_a_wrong_certificate_gets_nothing_through() {
+    let (_runtime, mut right) = authority();
+    let (_other_runtime, mut other) = authority();
+    let mut clb = Process::start(CLB, &issue(&mut right, "region.r.clb-1"), 0);
+    let wrong = [
+        ("another's authority", issue(&mut other, "pop.own")),
+        ("another's name", issue(&mut right, "pop.other")),
+    ];
+    for (what, identity) in wrong {
+        let mut pop = Process::start(POP, &identity, clb.port);
+        work(&mut pop, &mut clb, 1, |pop, _| pop.streams_begun() >= 3);
+        assert_eq!((pop.seen().len(), clb.seen().len()), (0, 0), "{what}");
+        pop.kill();
+    }
+    let mut pop = Process::start(POP, &issue(&mut right, "pop.own"), clb.port);
+    work(&mut pop, &mut clb, 1, |pop, _| !pop.seen().is_empty());
+}
