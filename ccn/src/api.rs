@@ -47,7 +47,7 @@ use crate::controller::{Controller, Watch};
 use crate::keeper::Keeper;
 use crate::rpc::{HealthBook, ReflectionService};
 use crate::table::Table;
-pub(crate) use refused::failed;
+pub(crate) use refused::{failed, refused};
 pub use refused::{leader_of, refusal_of};
 use tasks::Tasks;
 

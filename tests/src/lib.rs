@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the built command, the measured data, hostile captures, the promises of
-//! every host and of gRPC over it, a group of controllers in one process or as processes, traces that both worlds play, and how a story is played.
+//! every host, of gRPC over it and of the API, a group of controllers in one process or as processes, traces that both worlds play, and how a story is played.
 
+pub mod api;
 pub mod binary;
 pub mod captures;
 pub mod conformance;

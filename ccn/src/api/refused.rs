@@ -23,7 +23,7 @@ const INFO_TYPE: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const MESSAGE_MAX: usize = 1_024;
 
 /// The status of a call that was refused.
-pub(super) fn refused(refusal: &Refusal) -> Status {
+pub(crate) fn refused(refusal: &Refusal) -> Status {
     status_of(refusal, MetadataMap::new())
 }
 

@@ -11,9 +11,10 @@ use anyedge_proto::control::v1::{NodeReport, NodeReportReply};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
-use crate::api::failed;
+use crate::api::{failed, refused};
 use crate::controller::Failure;
 use crate::rpc::{Peer, Role};
+use crate::table::refusal::Reason;
 
 /// Sessions and targets of one report.
 pub const REPORT_ITEMS_MAX: usize = 8_192;
@@ -46,20 +47,21 @@ impl<H: Host> Report for Reports<H> {
         let name = peer.name.clone().filter(|_| peer.role == Role::Node);
         let report = request.into_inner();
         if name.is_some_and(|name| name != report.node) {
-            return Err(Status::permission_denied("a node reports for itself alone"));
+            let alone = Reason::Unauthorized.because("a node reports for itself alone");
+            return Err(refused(&alone));
         }
         if report.paths.len() + report.targets.len() > REPORT_ITEMS_MAX {
-            return Err(Status::invalid_argument(format!(
+            return Err(refused(&Reason::Length.because(format_args!(
                 "a report of more than {REPORT_ITEMS_MAX} sessions and targets"
-            )));
+            ))));
         }
         match self.shared.take(self.host.now(), &report) {
             Ok(Ok(reply)) => Ok(Response::new(reply)),
             Ok(Err(_)) => {
                 let node = report.node;
-                Err(Status::not_found(format!(
-                    "node `{node}` is not in the table"
-                )))
+                Err(refused(
+                    &Reason::NoResource.because(format_args!("node `{node}` is not in the table")),
+                ))
             }
             Err(leader) => Err(failed(&Failure::NotLeader(leader))),
         }

@@ -4,6 +4,8 @@
 //! What the table was before it is afterwards: the harness compares.
 
 use super::*;
+use crate::api::refusal_of;
+use crate::controller::{StateMachine, bytes_of, outcome_of};
 
 use Code::{
     AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted,
@@ -29,6 +31,7 @@ type Case = (&'static str, Vec<Change>, Change, Sign);
 fn check(cases: Vec<Case>) {
     for (what, world, change, expected) in cases {
         let mut table = after(world);
+        check_as_a_client_sees_it(&table, &change, (what, expected));
         let refusal = match table.take(change) {
             Err(refusal) => refusal,
             Ok(delta) => panic!("{what}: accepted: {delta:?}"),
@@ -37,6 +40,20 @@ fn check(cases: Vec<Case>) {
         assert_eq!(found, expected, "{what}: {refusal}");
         assert!(!refusal.message.is_empty());
     }
+}
+
+/// The same by way of the log and of the status that the API answers with.
+fn check_as_a_client_sees_it(table: &Table, change: &Change, (what, expected): (&str, Sign)) {
+    let asked = anyedge_proto::table::v1::Change::from(change);
+    let change = Change::try_from(&asked).expect("it has a shape");
+    let command = bytes_of(&Command::new(table.at(), change));
+    let place = table.revision() + 1;
+    let effect = StateMachine::apply(&mut table.clone(), place, &command);
+    let refusal = outcome_of(&effect.answer).expect_err(what);
+    let status = crate::api::refused(&refusal);
+    let seen = refusal_of(&status).map(|refusal| (refusal.code, refusal.reason.name()));
+    assert_eq!(seen, Some(expected), "{what}: {status}");
+    assert_eq!(status.code() as i32, expected.0 as i32, "{what}");
 }
 
 fn clb(change: impl FnOnce(&mut Clb)) -> Clb {
