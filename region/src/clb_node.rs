@@ -160,13 +160,16 @@ impl ClbNode {
             own: self.own,
             now,
         };
-        let checks = core::mem::take(&mut self.checks);
-        self.checks = checks.renewed(&change, |check| seed.stream(own_name, check), out);
+        let checks_alike = self.checks.go_on(&change);
+        if !checks_alike {
+            let checks = core::mem::take(&mut self.checks);
+            self.checks = checks.renewed(&change, |check| seed.stream(own_name, check), out);
+        }
         let shut = self.checks.shut();
         let served = core::mem::take(&mut self.served);
-        self.served = served.renewed(table, self.region, &shut, |clb, listener| {
-            seed.stream(own_name, &format!("wrr {clb}/{listener}"))
-        });
+        let stream =
+            |clb: &str, listener: &str| seed.stream(own_name, &format!("wrr {clb}/{listener}"));
+        self.served = served.renewed(table, self.region, (&shut, checks_alike), stream);
         self.served.tell(out);
     }
 

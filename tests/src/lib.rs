@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the built command, the measured data, hostile captures, the promises of
-//! every host, of gRPC over it and of the API, a group of controllers in one process or as processes, traces that both worlds play, and how a story is played.
+//! every host, of gRPC over it and of the API, groups of controllers in one process or as processes, a large table,
+//! traces that both worlds play, and how a story is played.
 
 pub mod api;
 pub mod binary;
@@ -8,6 +9,7 @@ pub mod conformance;
 pub mod controllers;
 pub mod dataset;
 pub mod keepers;
+pub mod large_table;
 pub mod linearizability;
 pub mod processes;
 pub mod rpc;

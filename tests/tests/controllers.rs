@@ -13,6 +13,7 @@ use anyedge_net::host::{Host, TcpListener as _};
 use anyedge_net::rng::Seed;
 use anyedge_sim::run::{Options, run_with};
 use anyedge_sim::services::Services;
+use anyedge_tests::controllers::election::time_to_a_new_leader;
 use anyedge_tests::controllers::{Acknowledged, ELECTION, Group, Ledger};
 use anyedge_tests::two_machines::{Scratch, bounded};
 use anyedge_topologies::Topology;
@@ -259,4 +260,17 @@ fn a_node_follows_every_revision_in_order_whoever_crashes() {
     assert_eq!(member.read(Ledger::clone), *last);
     assert!(last.len() >= WRITES);
     assert!(outcome.followed.len() > WRITES / 2, "it is told as it goes");
+}
+
+#[test]
+fn a_killed_leader_is_replaced_within_a_few_timeouts() {
+    let found = (1..=20).map(|seed| time_to_a_new_leader(Seed(seed)));
+    let mut times: Vec<Duration> = found
+        .map(|time| time.expect("another is elected"))
+        .collect();
+    times.sort_unstable();
+    // Nobody campaigns before its timeout, less the age of the last heartbeat.
+    assert!(times[0] >= ELECTION - ELECTION / 2, "{times:?}");
+    assert!(times[10] <= 3 * ELECTION, "{times:?}");
+    assert!(times[19] <= 10 * ELECTION, "{times:?}");
 }

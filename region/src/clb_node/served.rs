@@ -37,6 +37,7 @@ struct ServedClb {
     name: String,
     /// What the MSS is clamped to fit.
     inner_mtu: u16,
+    fail_open: bool,
     listeners: Vec<ServedListener>,
 }
 
@@ -50,11 +51,46 @@ pub(super) struct ServedListener {
     number: u16,
 }
 
-/// What of a listener outlives a version of the routes.
-struct Lasting {
-    schedule: Schedule,
-    told: bool,
-    number: u16,
+/// What was served before, to be taken over by name.
+struct Before(BTreeMap<String, BeforeClb>);
+
+/// A load balancer that was served before; nothing, if there was none of that name.
+#[derive(Default)]
+struct BeforeClb {
+    fail_open: Option<bool>,
+    listeners: Vec<Option<ServedListener>>,
+}
+
+impl Before {
+    fn new(clbs: Vec<ServedClb>) -> Before {
+        let named = clbs.into_iter().map(|clb| {
+            let before = BeforeClb {
+                fail_open: Some(clb.fail_open),
+                listeners: clb.listeners.into_iter().map(Some).collect(),
+            };
+            (clb.name, before)
+        });
+        Before(named.collect())
+    }
+
+    fn take(&mut self, clb: &str) -> BeforeClb {
+        self.0.remove(clb).unwrap_or_default()
+    }
+}
+
+impl BeforeClb {
+    /// The listener of that name, which most often still is at that place.
+    fn take(&mut self, place: usize, name: &str) -> Option<ServedListener> {
+        let is_it = |listener: &Option<ServedListener>| {
+            let listener = listener.as_ref();
+            listener.is_some_and(|served| served.listener.name == name)
+        };
+        let place = match self.listeners.get(place) {
+            Some(listener) if is_it(listener) => place,
+            _ => self.listeners.iter().position(is_it)?,
+        };
+        self.listeners[place].take()
+    }
 }
 
 impl ServedListener {
@@ -68,21 +104,6 @@ impl ServedListener {
         self.schedule
             .pick(&self.listener, &self.open, family, hash)
             .copied()
-    }
-
-    /// What the next version of it goes on with.
-    fn lasting(self) -> Lasting {
-        let ServedListener {
-            schedule,
-            told,
-            number,
-            ..
-        } = self;
-        Lasting {
-            schedule,
-            told,
-            number,
-        }
     }
 
     /// Tells when all targets became abnormal, or no longer are.
@@ -100,22 +121,17 @@ impl ServedListener {
 }
 
 impl Served {
-    /// What `table` says that `region` serves; schedules go on, among the targets that are not `shut`. `stream`
-    /// gives the randomness of a listener, named by its load balancer and itself.
+    /// What `table` says that `region` serves; schedules go on, among the targets that are not `shut`. When
+    /// `checks_alike`, a listener that did not change has the same open targets as before. `stream` gives the
+    /// randomness of a listener, named by its load balancer and itself.
     pub(super) fn renewed(
         self,
         table: &RouteTable,
         region: Option<RegionId>,
-        shut: &BTreeSet<Use>,
+        (shut, checks_alike): (&BTreeSet<Use>, bool),
         stream: impl Fn(&str, &str) -> Rng,
     ) -> Served {
-        let mut before = BTreeMap::new();
-        for clb in self.clbs {
-            for served in clb.listeners {
-                let name = (clb.name.clone(), served.listener.name.clone());
-                before.insert(name, served.lasting());
-            }
-        }
+        let mut before = Before::new(self.clbs);
         let mut fresh = Served::default();
         for (id, clb) in (0..).map(ClbId).zip(&table.clbs) {
             let mut served = ServedClb {
@@ -125,28 +141,40 @@ impl Served {
                 } else {
                     u16::MAX
                 },
+                fail_open: clb.fail_open && table.mechanisms.fail_open,
                 listeners: Vec::new(),
             };
             let here = Some(clb.region) == region;
-            let fail_open = clb.fail_open && table.mechanisms.fail_open;
-            for listener in clb.listeners.iter().filter(|_| here) {
-                let old = before.remove(&(clb.name.clone(), listener.name.clone()));
-                let told = old.as_ref().is_some_and(|old| old.told);
-                let (schedule, old_number) = old.map(|old| (old.schedule, old.number)).unzip();
+            let mut old_clb = before.take(&clb.name);
+            let same_clb = old_clb.fail_open == Some(served.fail_open) && checks_alike;
+            for (index, listener) in clb.listeners.iter().enumerate().filter(|_| here) {
+                let old = old_clb.take(index, &listener.name);
                 let number = fresh.places.len() as u16;
-                let index = served.listeners.len() as u16;
-                fresh.places.push((id, index, old_number));
-                let is_open = |target: usize| !shut.contains(&Use::new(id, index, target as u16));
-                let open = OpenTargets::new(&listener.targets, fail_open, is_open);
-                let stream = || stream(&clb.name, &listener.name);
-                let schedule = Schedule::of(listener, &open, schedule, stream);
-                served.listeners.push(ServedListener {
-                    listener: Arc::clone(listener),
-                    schedule,
-                    open,
-                    told,
-                    number,
-                });
+                let old_number = old.as_ref().map(|old| old.number);
+                fresh.places.push((id, index as u16, old_number));
+                let next = match old {
+                    Some(same) if same_clb && Arc::ptr_eq(&same.listener, listener) => {
+                        ServedListener { number, ..same }
+                    }
+                    old => {
+                        let is_open = |target: usize| {
+                            !shut.contains(&Use::new(id, index as u16, target as u16))
+                        };
+                        let open = OpenTargets::new(&listener.targets, served.fail_open, is_open);
+                        let told = old.as_ref().is_some_and(|old| old.told);
+                        let schedule = old.map(|old| old.schedule);
+                        let stream = || stream(&clb.name, &listener.name);
+                        let schedule = Schedule::of(listener, &open, schedule, stream);
+                        ServedListener {
+                            listener: Arc::clone(listener),
+                            schedule,
+                            open,
+                            told,
+                            number,
+                        }
+                    }
+                };
+                served.listeners.push(next);
             }
             fresh.clbs.push(served);
         }

@@ -5,13 +5,14 @@
 //! had before, but did not check, is alive; one that its listener did not have is new.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyedge_net::event::Health;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
-use anyedge_net::route_table::{HealthCheck, RouteTable, Target};
+use anyedge_net::route_table::{HealthCheck, Listener, RouteTable, Target};
 use anyedge_net::time::Instant;
 
 use super::check::Check;
@@ -38,6 +39,20 @@ struct Wanted {
 }
 
 impl Checks {
+    /// Goes on with the same checks, if that is what a new version of the routes asks for: other weights are the
+    /// change that comes most often, and 100,000 checks are not laid anew for one. Whether it did.
+    pub(crate) fn go_on(&mut self, change: &Change<'_>) -> bool {
+        let region = change
+            .region
+            .and_then(|region| change.new.regions.get(region.index()));
+        let Some(region) = region.filter(|_| self.started && asks_the_same(change)) else {
+            return false;
+        };
+        self.ports = Ports::of(region, change.own);
+        self.slot = own_slot(region, change.own, self.slot);
+        true
+    }
+
     /// The checks that a new version of the routes asks for; those that stay go on. `stream` gives the
     /// randomness of a check, named by its load balancer and its server.
     pub(crate) fn renewed(
@@ -133,6 +148,37 @@ impl Use {
         let target = &listener.targets[usize::from(self.target)];
         (&clb.name, &listener.name, target.address, target.port)
     }
+}
+
+/// Whether both versions have the same nodes, VIPs and targets at the same places, checked in the same way.
+fn asks_the_same(change: &Change<'_>) -> bool {
+    let Change { old, new, .. } = *change;
+    let nodes = old.nodes.iter().map(|node| &node.name);
+    let regions = old.regions.iter().map(|region| &region.name);
+    let vips = old.vips.iter().map(|(address, vip)| (address, vip.clb));
+    old.mechanisms.health == new.mechanisms.health
+        && nodes.eq(new.nodes.iter().map(|node| &node.name))
+        && regions.eq(new.regions.iter().map(|region| &region.name))
+        && vips.eq(new.vips.iter().map(|(address, vip)| (address, vip.clb)))
+        && old.clbs.len() == new.clbs.len()
+        && old.clbs.iter().zip(&new.clbs).all(|(old, new)| {
+            (&old.name, old.region) == (&new.name, new.region)
+                && old.listeners.len() == new.listeners.len()
+                && old.listeners.iter().zip(&new.listeners).all(checks_alike)
+        })
+}
+
+fn checks_alike((old, new): (&Arc<Listener>, &Arc<Listener>)) -> bool {
+    let are_alike = || {
+        let names = [&old.name, &new.name];
+        names[0] == names[1] && old.health == new.health && servers(old).eq(servers(new))
+    };
+    Arc::ptr_eq(old, new) || are_alike()
+}
+
+fn servers(listener: &Listener) -> impl Iterator<Item = (Address, u16, NodeId)> {
+    let targets = listener.targets.iter();
+    targets.map(|target| (target.address, target.port, target.host))
 }
 
 /// The checks that the routes ask for, in the order of their servers.

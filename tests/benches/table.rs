@@ -1,0 +1,148 @@
+//! The table at 100,000 targets: snapshot, restore, a command of one target, and what follows of it.
+//!
+//! To follow is all that a node does with a delta before its forwarder has the new table: it replays it and
+//! assembles. To be given is what the forwarder itself does with it.
+
+use core::time::Duration;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant as Clock;
+
+use anyedge_ccn::assemble::Assembler;
+use anyedge_ccn::table::Table;
+use anyedge_ccn::table::change::{Change, Command};
+use anyedge_ccn::table::delta::Delta;
+use anyedge_ccn::table::object::Target;
+use anyedge_net::forwarder::Forwarder;
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Pool;
+use anyedge_net::rng::Seed;
+use anyedge_net::route_table::{HealthCheck, RouteTable};
+use anyedge_net::time::Instant;
+use anyedge_pop::pop::Pop;
+use anyedge_region::{ClbNode, Limits, VSwitch};
+use anyedge_tests::large_table::large_table;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+
+/// The full name of a target of that listener of the eighth load balancer.
+fn name_of(table: &Table, listener: &str) -> String {
+    let mut targets = table.all::<Target>();
+    let found = targets.find(|target| target.clb == "clb-7" && target.listener == listener);
+    found.expect("there are such targets").full_name()
+}
+
+/// The leader's next delta: another weight for that target.
+fn next(leader: &mut Table, name: &str) -> Delta {
+    let weight = (leader.revision() % 100) as i32;
+    let change = Change::SetTargetWeight(vec![name.to_owned()], weight);
+    let revision = leader.revision() + 1;
+    let applied = leader.apply(revision, &Command::new(Instant::ZERO, change));
+    applied.expect("it makes sense")
+}
+
+fn bench(criterion: &mut Criterion) {
+    let table = large_table(None);
+    let bytes = table.snapshot();
+    let mut group = criterion.benchmark_group("table of 100,000 targets");
+    group.sample_size(10);
+    group.bench_function(
+        "clone, as a member does before it encodes a snapshot",
+        |bencher| {
+            bencher.iter(|| black_box(table.clone()));
+        },
+    );
+    group.bench_function("snapshot", |bencher| {
+        bencher.iter(|| black_box(table.snapshot()));
+    });
+    group.bench_function("restore", |bencher| {
+        bencher.iter(|| Table::restore(black_box(&bytes)).expect("what was written"));
+    });
+    group.sample_size(100);
+    for (what, listener) in [("round robin", "l-1"), ("Maglev", "l-0")] {
+        let name = name_of(&table, listener);
+        let mut leader = table.clone();
+        group.bench_function(format!("apply one weight, {what}"), |bencher| {
+            bencher.iter(|| black_box(next(&mut leader, &name)));
+        });
+        let mut node = leader.clone();
+        let mut assembler = Assembler::new();
+        assembler.assemble(&node);
+        group.bench_function(format!("follow one weight, {what}"), |bencher| {
+            bencher.iter_custom(|iters| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..iters {
+                    let delta = next(&mut leader, &name);
+                    let start = Clock::now();
+                    node.replay(&delta).expect("it is the next one");
+                    black_box(assembler.assemble(&node));
+                    spent += start.elapsed();
+                }
+                spent
+            });
+        });
+    }
+    group.finish();
+    forwarders(criterion);
+}
+
+/// What a new table costs the forwarder itself: no packet goes through meanwhile.
+fn forwarders(criterion: &mut Criterion) {
+    let checked = Some(HealthCheck::default());
+    for (checks, health) in [("unchecked", None), ("checked", checked)] {
+        let group = format!("forwarder given one of 100,000 {checks} targets");
+        let mut group = criterion.benchmark_group(group);
+        let table = large_table(health);
+        let name = name_of(&table, "l-1");
+        let unbound = Change::DeregisterTargets(vec![name.clone()]);
+        let bound: Target = table.get::<Target>(&name).expect("it is there").clone();
+        let tables = |one: Change, other: Change| {
+            let (mut table, mut assembler) = (table.clone(), Assembler::new());
+            assembler.assemble(&table);
+            [one, other].map(|change| {
+                let revision = table.revision() + 1;
+                let applied = table.apply(revision, &Command::new(Instant::ZERO, change));
+                applied.expect("it makes sense");
+                assembler.assemble(&table)
+            })
+        };
+        let weight = |weight| Change::SetTargetWeight(vec![name.clone()], weight);
+        let changes = [
+            ("weight", tables(weight(3), weight(4))),
+            (
+                "unbound or bound",
+                tables(unbound, Change::RegisterTargets(vec![bound])),
+            ),
+        ];
+        for (what, tables) in &changes {
+            let clb = ClbNode::new("region.guangzhou.clb-1", Limits::default(), Seed(1));
+            bench_apply(&mut group, &format!("CLB node, {what}"), clb, tables);
+            let pop = Pop::new("pop.tokyo", Seed(1));
+            bench_apply(&mut group, &format!("POP, {what}"), pop, tables);
+            let vswitch = VSwitch::new("host.web-1", Limits::default(), Seed(1));
+            bench_apply(&mut group, &format!("vSwitch, {what}"), vswitch, tables);
+        }
+        group.finish();
+    }
+}
+
+/// Gives a forwarder each of two tables in turn.
+fn bench_apply(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    what: &str,
+    mut forwarder: impl Forwarder,
+    tables: &[Arc<RouteTable>; 2],
+) {
+    let mut out = Outbox::new(Pool::new(1_024));
+    let mut turns = tables.iter().cycle();
+    group.bench_function(what, |bencher| {
+        bencher.iter(|| {
+            let table = turns.next().expect("they come again and again");
+            forwarder.apply(Instant::ZERO, Arc::clone(table), &mut out);
+            out.events_mut().clear();
+        });
+    });
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

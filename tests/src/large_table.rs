@@ -1,0 +1,114 @@
+//! A large table: 20 load balancers with 50 listeners of 100 targets each, on 1,000 hosts of one region with three
+//! CLB nodes, reached by two POPs. Every tenth listener is a Maglev one; all are checked or none.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
+
+use anyedge_ccn::author::TableAuthor;
+use anyedge_ccn::author::plan::{
+    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
+    SchedulerPlan, TargetPlan, VipPlan,
+};
+use anyedge_ccn::table::Table;
+use anyedge_net::flow::{Address, Family, HashKey};
+use anyedge_net::route_table::HealthCheck;
+use anyedge_net::time::Instant;
+use anyedge_net::wire::outer::Encap;
+
+const CLBS: u32 = 20;
+const LISTENERS: u32 = 50;
+const TARGETS: u32 = 100;
+const HOSTS: u32 = 1_000;
+
+fn node(name: String, number: u32) -> NodePlan {
+    NodePlan {
+        name,
+        underlay_v4: Ipv4Addr::from(0x0a00_0000 + number),
+        underlay_v6: Ipv6Addr::UNSPECIFIED,
+    }
+}
+
+fn path(name: String, ends: EndsPlan) -> PathPlan {
+    PathPlan {
+        name,
+        ends,
+        encap: Encap::Gre,
+        underlay: Family::V4,
+        mtu: 1_500,
+        rtt: Duration::from_millis(50),
+    }
+}
+
+fn listener(clb: u32, number: u32, health: Option<HealthCheck>) -> ListenerPlan {
+    let target = |target: u32| {
+        let backend = (clb * LISTENERS + number) * TARGETS + target;
+        TargetPlan {
+            address: Address::v4((0x0b00_0000 + backend).to_be_bytes()),
+            port: 8_080,
+            weight: 10,
+            host: format!("host.web-{}", backend % HOSTS),
+        }
+    };
+    ListenerPlan {
+        name: format!("l-{number}"),
+        protocol: Protocol::Tcp,
+        port: 1_000 + number as u16,
+        scheduler: if number.is_multiple_of(10) {
+            SchedulerPlan::Maglev
+        } else {
+            SchedulerPlan::WeightedRoundRobin
+        },
+        health,
+        targets: (0..TARGETS).map(target).collect(),
+    }
+}
+
+/// The table of 100,000 targets, each checked as `health` says.
+pub fn large_table(health: Option<HealthCheck>) -> Table {
+    let mut author = TableAuthor::new(HashKey::new([7; 16]));
+    let region = "guangzhou".to_owned();
+    for (number, pop) in ["pop.tokyo", "pop.frankfurt"].into_iter().enumerate() {
+        author.add_pop(node(pop.to_owned(), 1 + number as u32));
+        let (pop, region) = (pop.to_owned(), region.clone());
+        author.add_path(path(
+            format!("{pop}-guangzhou"),
+            EndsPlan::Ccn { pop, region },
+        ));
+    }
+    let clb_node = |number: u32| node(format!("region.guangzhou.clb-{number}"), 10 + number);
+    author.add_region(RegionPlan {
+        name: region.clone(),
+        clb_nodes: (1..=3).map(clb_node).collect(),
+    });
+    for number in 0..HOSTS {
+        let host = format!("host.web-{number}");
+        author.add_host(HostPlan {
+            node: node(host.clone(), 100 + number),
+            region: region.clone(),
+        });
+        author.add_path(path(host.clone(), EndsPlan::Fabric { host }));
+    }
+    for clb in 0..CLBS {
+        author.add_clb(ClbPlan {
+            name: format!("clb-{clb}"),
+            region: region.clone(),
+            client_affinity: false,
+            rst_on_unbind: true,
+            unbind_drain: None,
+            fail_open: true,
+            listeners: (0..LISTENERS)
+                .map(|number| listener(clb, number, health))
+                .collect(),
+        });
+        author.add_vip(VipPlan {
+            name: format!("vip-{clb}"),
+            addresses: vec![Address::v4([203, 0, 113, 1 + clb as u8])],
+            clb: format!("clb-{clb}"),
+            standby: Vec::new(),
+            publishers: vec!["pop.tokyo".to_owned(), "pop.frankfurt".to_owned()],
+            publishers_min: 1,
+        });
+    }
+    author.publish(Instant::ZERO).expect("the plans make sense");
+    author.table().clone()
+}
