@@ -151,7 +151,13 @@ impl ClbNode {
     }
 
     /// Takes over what another version of the routes says of listeners and their targets.
-    fn renew_served(&mut self, now: Instant, table: &RouteTable, out: &mut Outbox) {
+    /// Takes over checks and listeners. Whether targets are the same, on the same hosts.
+    fn renew_served(
+        &mut self,
+        (now, in_place): (Instant, bool),
+        table: &RouteTable,
+        out: &mut Outbox,
+    ) -> bool {
         let (seed, own_name) = (self.seed, self.own_name.as_str());
         let change = Change {
             old: &self.routes,
@@ -159,6 +165,7 @@ impl ClbNode {
             region: self.region,
             own: self.own,
             now,
+            in_place,
         };
         let checks_alike = self.checks.go_on(&change);
         if !checks_alike {
@@ -171,6 +178,7 @@ impl ClbNode {
             |clb: &str, listener: &str| seed.stream(own_name, &format!("wrr {clb}/{listener}"));
         self.served = served.renewed(table, self.region, (&shut, checks_alike), stream);
         self.served.tell(out);
+        checks_alike
     }
 
     /// The flow of a staged packet.
@@ -234,22 +242,24 @@ impl Forwarder for ClbNode {
     }
 
     fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
+        let was = (self.own, self.region);
         self.own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
         self.region = match peer::kind_of(&table, self.own) {
             Some(NodeKind::ClbNode(region)) => Some(region),
             Some(NodeKind::Pop | NodeKind::Host(_)) | None => None,
         };
+        let place = (self.own, self.region);
         self.exits = self.exits.renewed(now, &table, self.own);
         self.prober.renew(now, &table, &mut self.exits);
         out.event(Event::TableApplied(table.revision));
-        self.renew_served(now, &table, out);
+        let targets_alike = self.renew_served((now, was == place), &table, out);
         renumber::renumber(&mut self.connections, &self.routes, &table);
         if self.routes.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
             self.fragments.clear(DropReason::FragmentTimeout, out);
         }
-        let place = (self.own, self.region);
-        self.sync.apply(now, &self.routes, &table, place);
+        self.sync
+            .apply(now, &self.routes, &table, place, targets_alike);
         self.unbinding.apply(now, &self.routes, &table, self.region);
         self.routes = table;
         self.renew_gates(out);

@@ -216,8 +216,8 @@ impl ClbNode {
         let on = self.routes.mechanisms.syn_gate;
         let places = self.served.places();
         for (number, gate) in self.gates.gates.iter().enumerate() {
-            let stays = places.iter().any(|(_, _, old)| *old == Some(number as u16));
-            if gate.is_shut() && !(on && stays) {
+            let stays = || places.iter().any(|(_, _, old)| *old == Some(number as u16));
+            if gate.is_shut() && !(on && stays()) {
                 let (clb, listener) = gate.place();
                 out.event(Event::SynGate {
                     clb,

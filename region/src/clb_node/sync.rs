@@ -94,18 +94,22 @@ impl Sync {
         }
     }
 
-    /// Takes the routes of `table` for node `own`, which knew those of `old` before.
+    /// Takes the routes of `table` for node `own`, which knew those of `old` before. `targets_alike`: they are the
+    /// same, on the same hosts.
     pub(super) fn apply(
         &mut self,
         now: Instant,
         old: &RouteTable,
         table: &RouteTable,
         (own, region): (NodeId, Option<RegionId>),
+        targets_alike: bool,
     ) {
-        self.own = own;
+        let was = core::mem::replace(&mut self.own, own);
         self.mechanisms = table.mechanisms;
         self.pops = PopTags::of(table);
-        self.hosts = hosts(table, region);
+        if !targets_alike {
+            self.hosts = hosts(table, region);
+        }
         let region = region.and_then(|region| table.regions.get(region.index()));
         let Some(region) = region else {
             self.slots = None;
@@ -117,12 +121,17 @@ impl Sync {
         let others = region.clb_nodes.iter().copied();
         self.drafts.renew(others.filter(|node| *node != own));
         let before = slots::Before::of(old, table, &region.name);
-        self.moved
-            .apply(now, &before, &region.slots, (own, table.revision));
-        let misses = self.missing.apply(&before, &region.slots, own);
-        self.slots = Some(Arc::clone(&region.slots));
-        if misses && self.mechanisms.bulk_sync {
-            self.walk.begin(now);
+        let slots = self.slots.as_ref();
+        let stay = slots.is_some_and(|slots| Arc::ptr_eq(slots, &region.slots));
+        // Then a walk that is under way goes on.
+        if !(stay && was == own && before.are_numbers_alike) {
+            self.moved
+                .apply(now, &before, &region.slots, (own, table.revision));
+            let misses = self.missing.apply(&before, &region.slots, own);
+            self.slots = Some(Arc::clone(&region.slots));
+            if misses && self.mechanisms.bulk_sync {
+                self.walk.begin(now);
+            }
         }
         let refreshes = self.mechanisms.replication && self.mechanisms.bulk_sync;
         self.walk

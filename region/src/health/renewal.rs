@@ -26,6 +26,8 @@ pub(crate) struct Change<'a> {
     pub(crate) region: Option<RegionId>,
     pub(crate) own: NodeId,
     pub(crate) now: Instant,
+    /// The node has the number and the region that it had.
+    pub(crate) in_place: bool,
 }
 
 /// What identifies a check.
@@ -45,7 +47,7 @@ impl Checks {
         let region = change
             .region
             .and_then(|region| change.new.regions.get(region.index()));
-        let Some(region) = region.filter(|_| self.started && asks_the_same(change)) else {
+        let Some(region) = region.filter(|_| self.started && change.targets_alike()) else {
             return false;
         };
         self.ports = Ports::of(region, change.own);
@@ -150,22 +152,25 @@ impl Use {
     }
 }
 
-/// Whether both versions have the same nodes, VIPs and targets at the same places, checked in the same way.
-fn asks_the_same(change: &Change<'_>) -> bool {
-    let Change { old, new, .. } = *change;
-    let nodes = old.nodes.iter().map(|node| &node.name);
-    let regions = old.regions.iter().map(|region| &region.name);
-    let vips = old.vips.iter().map(|(address, vip)| (address, vip.clb));
-    old.mechanisms.health == new.mechanisms.health
-        && nodes.eq(new.nodes.iter().map(|node| &node.name))
-        && regions.eq(new.regions.iter().map(|region| &region.name))
-        && vips.eq(new.vips.iter().map(|(address, vip)| (address, vip.clb)))
-        && old.clbs.len() == new.clbs.len()
-        && old.clbs.iter().zip(&new.clbs).all(|(old, new)| {
-            (&old.name, old.region) == (&new.name, new.region)
-                && old.listeners.len() == new.listeners.len()
-                && old.listeners.iter().zip(&new.listeners).all(checks_alike)
-        })
+impl Change<'_> {
+    /// Whether both versions have the same nodes, VIPs and targets at the same places, checked in the same way.
+    pub(crate) fn targets_alike(&self) -> bool {
+        let Change { old, new, .. } = *self;
+        let nodes = old.nodes.iter().map(|node| &node.name);
+        let regions = old.regions.iter().map(|region| &region.name);
+        let vips = old.vips.iter().map(|(address, vip)| (address, vip.clb));
+        self.in_place
+            && old.mechanisms.health == new.mechanisms.health
+            && nodes.eq(new.nodes.iter().map(|node| &node.name))
+            && regions.eq(new.regions.iter().map(|region| &region.name))
+            && vips.eq(new.vips.iter().map(|(address, vip)| (address, vip.clb)))
+            && old.clbs.len() == new.clbs.len()
+            && old.clbs.iter().zip(&new.clbs).all(|(old, new)| {
+                (&old.name, old.region) == (&new.name, new.region)
+                    && old.listeners.len() == new.listeners.len()
+                    && old.listeners.iter().zip(&new.listeners).all(checks_alike)
+            })
+    }
 }
 
 fn checks_alike((old, new): (&Arc<Listener>, &Arc<Listener>)) -> bool {

@@ -21,6 +21,8 @@ pub(super) struct Before<'a> {
     slots: Option<&'a SlotMap>,
     /// New number of each old node; `UNKNOWN` when it is gone.
     numbers: Vec<NodeId>,
+    /// No node has another number now.
+    pub(super) are_numbers_alike: bool,
 }
 
 impl Before<'_> {
@@ -32,8 +34,10 @@ impl Before<'_> {
             new.nodes.iter().map(|node| &node.name),
         );
         let number = |moved: Option<u16>| moved.map_or(NodeId::UNKNOWN, NodeId);
+        let stays = |(old, new): (usize, &Option<u16>)| *new == Some(old as u16);
         Before {
             slots: slots.map(|region| &*region.slots),
+            are_numbers_alike: numbers.iter().enumerate().all(stays),
             numbers: numbers.into_iter().map(number).collect(),
         }
     }
