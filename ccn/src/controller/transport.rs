@@ -4,17 +4,17 @@
 //! which raft expects. What comes in waits for the engine, and so makes its sender wait.
 
 mod acquaintance;
+mod installing;
 mod peer;
 mod snapshot;
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyedge_net::host::Host;
 use anyedge_proto::raft::raft_server::{Raft, RaftServer};
 use anyedge_proto::raft::{MeetReply, MeetRequest, Message, MessageKind, Piece, StepReply};
-use futures_util::lock::Mutex;
+use futures_util::future::{Either, select};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -23,6 +23,7 @@ use super::input::Input;
 use crate::raft::Replica;
 use crate::rpc::{Latest, Peer as Caller, Role};
 pub use acquaintance::remembered_by;
+use installing::Installing;
 use peer::Peer;
 
 /// Bytes of a message without a snapshot: the largest entry, and what else may be with it.
@@ -82,8 +83,7 @@ impl<H: Host> Peers<H> {
 #[derive(Clone)]
 pub struct Transport {
     inputs: mpsc::WeakSender<Input>,
-    /// One snapshot is taken at a time.
-    installing: Arc<Mutex<()>>,
+    installing: Installing,
     own: Latest<super::Status>,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn service(
     let transport = Transport {
         inputs,
         own,
-        installing: Arc::new(Mutex::new(())),
+        installing: Installing::new(),
     };
     RaftServer::new(transport).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
@@ -127,10 +127,17 @@ impl Raft for Transport {
         request: Request<Streaming<Piece>>,
     ) -> Result<Response<StepReply>, Status> {
         Caller::of(&request)?.require(&[Role::Node])?;
-        let Some(_alone) = self.installing.try_lock() else {
-            return Err(Status::resource_exhausted("another snapshot is on its way"));
+        let mut pieces = request.into_inner();
+        let (message, first) = snapshot::begin(&mut pieces).await?;
+        let place = self.installing.begin(message.term);
+        let mut place = place.ok_or_else(|| {
+            Status::resource_exhausted("the snapshot of a later leader is on its way")
+        })?;
+        let gathered = core::pin::pin!(snapshot::gather(message, first, pieces));
+        let message = match select(gathered, core::pin::pin!(place.lost())).await {
+            Either::Left((message, _)) => message?,
+            Either::Right(_) => return Err(Status::aborted("another snapshot took its place")),
         };
-        let message = snapshot::gather(request.into_inner()).await?;
         self.take(message).await?;
         Ok(Response::new(StepReply {}))
     }

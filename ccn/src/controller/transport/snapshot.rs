@@ -28,13 +28,21 @@ pub(super) fn pieces(mut message: Message) -> impl Stream<Item = Piece> + Send +
     }))
 }
 
-/// The message that the pieces make.
-pub(super) async fn gather(mut pieces: Streaming<Piece>) -> Result<Message, Status> {
-    let malformed = |what: &str| Status::invalid_argument(format!("a snapshot {what}"));
+/// The message without its state, and the piece that it came in.
+pub(super) async fn begin(pieces: &mut Streaming<Piece>) -> Result<(Message, Piece), Status> {
     let first = pieces.message().await?;
     let mut piece = first.ok_or_else(|| malformed("without pieces"))?;
     let message = piece.message.take();
-    let mut message = message.ok_or_else(|| malformed("without its message"))?;
+    let message = message.ok_or_else(|| malformed("without its message"))?;
+    Ok((message, piece))
+}
+
+/// The message that the pieces make.
+pub(super) async fn gather(
+    mut message: Message,
+    mut piece: Piece,
+    mut pieces: Streaming<Piece>,
+) -> Result<Message, Status> {
     let mut state = Vec::new();
     loop {
         if state.len() + piece.state.len() > SNAPSHOT_BYTES_MAX {
@@ -50,4 +58,8 @@ pub(super) async fn gather(mut pieces: Streaming<Piece>) -> Result<Message, Stat
     let snapshot = message.snapshot.as_mut();
     snapshot.ok_or_else(|| malformed("that is none"))?.state = state.into();
     Ok(message)
+}
+
+fn malformed(what: &str) -> Status {
+    Status::invalid_argument(format!("a snapshot {what}"))
 }
