@@ -142,9 +142,10 @@ impl Process {
         }
     }
 
-    /// It is gone, and its connections with it.
+    /// It is gone, and its connections and its port with it.
     fn kill(self) {
-        self.runtime.shutdown_background();
+        drop(self.dataplane);
+        self.runtime.shutdown_timeout(LIMIT);
     }
 
     fn seen(&self) -> &[(Meta, Vec<u8>)] {
