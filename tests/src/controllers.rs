@@ -156,16 +156,22 @@ impl Group {
         Ok(())
     }
 
-    /// Waits until all of `ids` run and have applied the same place.
+    /// Waits until all of `ids` run and have applied all that was acknowledged before the call.
     pub async fn settled<H: Host>(&self, host: &H, ids: &[u64]) {
-        loop {
-            let places: Vec<Option<u64>> = ids
-                .iter()
-                .map(|id| self.member(*id).map(|member| member.status().applied))
-                .collect();
-            if places[0].is_some() && places.iter().all(|place| *place == places[0]) {
-                return;
+        let place = loop {
+            let leader = self.leader().and_then(|id| self.member(id));
+            if let Some(leader) = leader
+                && let Ok(place) = leader.read_index().await
+            {
+                break place;
             }
+            host.sleep_until(host.now() + PAUSE).await;
+        };
+        let has_come = |id: &u64| {
+            let member = self.member(*id);
+            member.is_some_and(|member| member.status().applied >= place)
+        };
+        while !ids.iter().all(has_come) {
             host.sleep_until(host.now() + PAUSE).await;
         }
     }
