@@ -164,11 +164,16 @@ impl Session {
         if self.state != State::Down && state == State::Down {
             self.diagnostic = Diagnostic::NeighborSignaledDown;
         }
+        let was_down = self.state == State::Down;
         self.enter(now, state);
         let counts = self.is_measured && state == State::Up;
         self.round_trip.hear(now, message, counts);
         self.silent_at = Some(now + self.detection_time());
         if state == State::Up {
+            if was_down {
+                // What the peer sent before, maybe to others, is not missing.
+                self.heard = Heard::since(message.sequence);
+            }
             self.heard.hear(message.sequence);
             let heard_of_us = match message.state {
                 State::Up => message.heard,

@@ -87,6 +87,18 @@ fn states_change_as_rfc_5880_section_6_8_6_says() {
     }
 }
 
+/// A peer that was there all the time answers one that has just begun with `Init`, and counts its probes from long ago.
+#[test]
+fn a_session_that_comes_up_at_its_first_probe_misses_none_from_before() {
+    let mut session = fresh(PROBING);
+    hears(&mut session, START, State::Init, 500);
+    assert_eq!(session.state, State::Up);
+    assert!(!session.grey);
+    assert_eq!(missing(session.message(START).heard), 0);
+    hears(&mut session, START, State::Up, 502);
+    assert_eq!(missing(session.message(START).heard), 1);
+}
+
 #[test]
 fn a_probe_for_another_session_changes_nothing() {
     let mut session = up();
