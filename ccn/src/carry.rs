@@ -26,7 +26,7 @@ use crate::rpc::{Channel, Limits};
 
 pub use ends::{PORT, call, calls, serve};
 pub use inlet::Inlet;
-pub use service::TunnelService;
+pub use service::{Ports, TunnelService};
 
 /// The largest message that is taken: one batch and one frame more than it should be, with room to spare.
 const MESSAGE_BYTES_MAX: usize = 256 << 10;
@@ -168,6 +168,14 @@ impl<H: Host> Port<H> {
         }
     }
 
+    /// Ends the stream that this port has now, and has none any more.
+    pub fn close(&self) {
+        let waker = self.inlet.queue().close();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// What became of the frames so far.
     pub fn counts(&self) -> CarryCounts {
         let mut counts = self.inlet.counts();
@@ -233,7 +241,7 @@ impl<H: Host> Stream for Batches<H> {
     }
 }
 
-/// Joins `port` with the node behind `channel`, again and again until `port` is dropped.
+/// Joins `port` with the node behind `channel`, again and again until `port` is closed or dropped.
 pub fn dial<H: Host>(port: &Arc<Port<H>>, channel: Channel<H>) {
     let host = port.host.clone();
     let redial = port.limits.redial;
@@ -245,6 +253,9 @@ pub fn dial<H: Host>(port: &Arc<Port<H>>, channel: Channel<H>) {
             let Some(open) = port.upgrade() else {
                 return;
             };
+            if open.inlet.queue().is_closed() {
+                return;
+            }
             let batches = open.batches();
             drop(open);
             if let Ok(answer) = client.clone().carry(batches).await {

@@ -119,15 +119,18 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Puts another revision in force, in which this node has the id `own`.
+    ///
+    /// # Errors
+    /// When a stream that it adds cannot be answered, with all else in force; or a device fails.
     pub fn apply(&mut self, table: Arc<RouteTable>, own: NodeId) -> Result<()> {
+        let streams = self.ground.streams.as_mut();
+        let followed = streams.map_or(Ok(()), |streams| streams.follow(&table, own));
         self.peers = Peers::new(Arc::clone(&table), own);
-        if let Some(streams) = &mut self.ground.streams {
-            streams.renumber(&table, own);
-        }
         let now = self.clock.now();
         self.ledger
             .apply(&mut self.forwarder, now, table, &mut self.out);
-        self.drain()
+        self.drain()?;
+        followed
     }
 
     /// The running totals, readable from any thread.

@@ -1,7 +1,6 @@
 //! Both ends of a link with certificates: who calls, who answers, and at which port.
 
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::host::Host;
@@ -9,7 +8,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::route_table::{PathEnds, RouteTable};
 use tonic::service::Routes;
 
-use super::{CarryLimits, Port, TunnelService, dial};
+use super::{CarryLimits, Port, Ports, TunnelService, dial};
 use crate::rpc::{Channel, ClientSecurity, Server, ServerSecurity, Tls};
 
 /// The TCP port of nodes that answer; that of GRE in UDP, which is no TCP service's.
@@ -44,7 +43,7 @@ pub fn call<H: Host>(port: &Arc<Port<H>>, address: SocketAddr, tls: Tls, name: &
 pub fn serve<H: Host>(
     host: &H,
     listener: H::Listener,
-    ports: BTreeMap<String, Arc<Port<H>>>,
+    ports: impl Into<Ports<H>>,
     tls: Tls,
 ) -> Server {
     let routes = Routes::new(TunnelService::server(ports));

@@ -22,6 +22,7 @@ pub(super) struct Queue {
     bytes_max: usize,
     wait_max: Duration,
     stream: u64,
+    closed: bool,
     waker: Option<Waker>,
     counts: CarryCounts,
 }
@@ -34,6 +35,7 @@ impl Queue {
             bytes_max,
             wait_max,
             stream: 0,
+            closed: false,
             waker: None,
             counts: CarryCounts::default(),
         }
@@ -69,7 +71,17 @@ impl Queue {
 
     /// Whether no other stream has begun since, and this one has not ended.
     pub(super) const fn is_current(&self, stream: u64) -> bool {
-        self.stream == stream
+        self.stream == stream && !self.closed
+    }
+
+    /// No stream sends from here on: whom to wake.
+    pub(super) const fn close(&mut self) -> Option<Waker> {
+        self.closed = true;
+        self.end_current()
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// `stream` is over, if it is not already: whom to wake. Frames wait for the next one.

@@ -4,7 +4,7 @@
 
 use core::pin::Pin;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyedge_net::host::Host;
 use anyedge_proto::tunnel::Frames;
@@ -15,14 +15,66 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{MESSAGE_BYTES_MAX, Port};
 use crate::rpc::{Peer, Role};
 
+/// The nodes that may call, each with its port. Clones are the same ports, so nodes come and go while a server answers.
+pub struct Ports<H>(Arc<RwLock<BTreeMap<String, Arc<Port<H>>>>>);
+
+impl<H> Clone for Ports<H> {
+    fn clone(&self) -> Ports<H> {
+        Ports(Arc::clone(&self.0))
+    }
+}
+
+impl<H> Default for Ports<H> {
+    fn default() -> Ports<H> {
+        Ports::from(BTreeMap::new())
+    }
+}
+
+impl<H> From<BTreeMap<String, Arc<Port<H>>>> for Ports<H> {
+    fn from(ports: BTreeMap<String, Arc<Port<H>>>) -> Ports<H> {
+        Ports(Arc::new(RwLock::new(ports)))
+    }
+}
+
+impl<H: Host> Ports<H> {
+    /// The node of that name may call from here on.
+    pub fn admit(&self, name: &str, port: Arc<Port<H>>) {
+        let mut ports = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        ports.insert(name.to_owned(), port);
+    }
+
+    /// The node of that name calls `port` no more, if it was that one.
+    pub fn dismiss(&self, name: &str, port: &Arc<Port<H>>) {
+        let mut ports = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if ports
+            .get(name)
+            .is_some_and(|known| Arc::ptr_eq(known, port))
+        {
+            ports.remove(name);
+        }
+    }
+
+    /// Whether nobody may call.
+    pub fn is_empty(&self) -> bool {
+        let ports = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        ports.is_empty()
+    }
+
+    fn of(&self, name: &str) -> Option<Arc<Port<H>>> {
+        let ports = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        ports.get(name).cloned()
+    }
+}
+
 /// Answers nodes that dial.
 pub struct TunnelService<H> {
-    ports: BTreeMap<String, Arc<Port<H>>>,
+    ports: Ports<H>,
 }
 
 impl<H: Host> TunnelService<H> {
     /// Joins each caller with the port under its name.
-    pub fn server(ports: BTreeMap<String, Arc<Port<H>>>) -> TunnelServer<TunnelService<H>> {
+    pub fn server(ports: impl Into<Ports<H>>) -> TunnelServer<TunnelService<H>> {
+        let ports = ports.into();
         TunnelServer::new(TunnelService { ports }).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 }
@@ -37,10 +89,9 @@ impl<H: Host> Tunnel for TunnelService<H> {
     ) -> Result<Response<Self::CarryStream>, Status> {
         let peer = Peer::of(&request)?;
         peer.require(&[Role::Node])?;
-        let port = peer.name.as_ref().and_then(|name| self.ports.get(name));
-        let port = port
-            .cloned()
-            .ok_or_else(|| Status::permission_denied("no link ends here for this node"))?;
+        let port = peer.name.as_ref().and_then(|name| self.ports.of(name));
+        let port =
+            port.ok_or_else(|| Status::permission_denied("no link ends here for this node"))?;
         let batches = port.batches();
         let stream = batches.stream;
         let mut incoming = request.into_inner();

@@ -12,6 +12,7 @@ use anyedge_net::flow::Family;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::port::PortId;
 use anyedge_net::route_table::{Path, RouteTable};
+use anyedge_net::wire::outer::Encap;
 use anyedge_net::wire::udp;
 
 /// The addresses around one node, for one revision.
@@ -33,6 +34,7 @@ pub struct Arrival {
 
 impl Peers {
     /// What `own` shares a path with. Of several paths to one peer, the one of least round-trip time names the port.
+    /// Paths that are streams are not for sockets: what came by one would have shown no certificate.
     pub fn new(table: Arc<RouteTable>, own: NodeId) -> Self {
         let mut nearest: Vec<(PathId, &Path)> = table.paths().collect();
         nearest.sort_by(|(_, a), (_, b)| (a.rtt, &a.name).cmp(&(b.rtt, &b.name)));
@@ -42,6 +44,9 @@ impl Peers {
             let port = PortId::tunnel(id);
             for peer in table.peers_over(path, own) {
                 own_port.get_or_insert(port);
+                if path.encap == Encap::Grpc {
+                    continue;
+                }
                 let source = underlay_of(&table, path.underlay, peer);
                 by_source.entry(source).or_insert(Arrival { peer, port });
             }
@@ -65,9 +70,12 @@ impl Peers {
         arrival.copied().unwrap_or(self.stranger)
     }
 
-    /// Where a packet to `peer` by `port` goes; `None` when either is not in the table.
+    /// Where a packet to `peer` by `port` goes; `None` when either is not in the table, or the path is a stream.
     pub fn destination(&self, port: PortId, peer: NodeId) -> Option<SocketAddr> {
         let path = self.table.paths.get(port.path()?.index())?;
+        if path.encap == Encap::Grpc {
+            return None;
+        }
         let node = self.table.nodes.get(peer.index())?;
         let address = match path.underlay {
             Family::V4 => IpAddr::V4(node.underlay_v4),

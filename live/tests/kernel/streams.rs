@@ -28,6 +28,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const POP: NodeId = NodeId(0);
 const CLB: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
 const PATH: PathId = PathId(0);
 const TOS: u8 = 0xb9;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -36,6 +37,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Sends what it is given to the CLB node. A CLB node sends what comes back to the POP, which keeps it.
 struct End {
     own: NodeId,
+    path: Option<PathId>,
     seen: Vec<(Meta, Vec<u8>)>,
 }
 
@@ -44,7 +46,10 @@ impl Forwarder for End {
         for packet in batch.drain(..) {
             let meta = packet.meta;
             if meta.port == PortId::PUBLIC {
-                out.transmit_tunnel(packet, PortId::tunnel(PATH), CLB, 0, TOS);
+                match self.path {
+                    Some(path) => out.transmit_tunnel(packet, PortId::tunnel(path), CLB, 0, TOS),
+                    None => out.drop_packet(packet, DropReason::NoRoute),
+                }
                 continue;
             }
             self.seen.push((meta, packet.bytes().to_vec()));
@@ -60,7 +65,11 @@ impl Forwarder for End {
 
     fn handle_event(&mut self, _now: Instant, _event: LocalEvent, _out: &mut Outbox) {}
 
-    fn apply(&mut self, _now: Instant, _table: Arc<RouteTable>, _out: &mut Outbox) {}
+    fn apply(&mut self, _now: Instant, table: Arc<RouteTable>, _out: &mut Outbox) {
+        let mut paths = table.paths();
+        let path = paths.find(|(_, path)| !table.peers_over(path, self.own).is_empty());
+        self.path = path.map(|(id, _)| id);
+    }
 
     fn poll_timeout(&self) -> Option<Deadline> {
         None
@@ -71,7 +80,12 @@ impl Forwarder for End {
     }
 }
 
-fn table() -> Arc<RouteTable> {
+const OWN_ALONE: &[(&str, NodeId)] = &[("own-r", POP)];
+const OTHER_ALONE: &[(&str, NodeId)] = &[("other-r", OTHER)];
+const BOTH: &[(&str, NodeId)] = &[("own-r", POP), ("other-r", OTHER)];
+
+/// Streams between the CLB node and these POPs.
+fn table(pops: &[(&str, NodeId)]) -> Arc<RouteTable> {
     let node = |name: &str, kind, last: u8| Node {
         name: name.to_owned(),
         kind,
@@ -84,26 +98,31 @@ fn table() -> Arc<RouteTable> {
         nodes: vec![
             node("pop.own", NodeKind::Pop, 2),
             node("region.r.clb-1", NodeKind::ClbNode(RegionId(0)), 3),
+            node("pop.other", NodeKind::Pop, 4),
         ],
         regions: vec![Region {
             name: "r".to_owned(),
             clb_nodes: vec![CLB],
             slots: Arc::new(SlotMap::fill(&[(CLB, "region.r.clb-1")])),
         }],
-        paths: vec![Path {
-            name: "own-r".to_owned(),
-            ends: PathEnds::Ccn {
-                pop: POP,
-                region: RegionId(0),
-            },
-            encap: Encap::Grpc,
-            underlay: Family::V4,
-            mtu: 1_500,
-            rtt: Duration::from_millis(1),
-            draining: false,
-        }],
+        paths: pops.iter().map(path).collect(),
         ..RouteTable::empty()
     })
+}
+
+fn path((name, pop): &(&str, NodeId)) -> Path {
+    Path {
+        name: (*name).to_owned(),
+        ends: PathEnds::Ccn {
+            pop: *pop,
+            region: RegionId(0),
+        },
+        encap: Encap::Grpc,
+        underlay: Family::V4,
+        mtu: 1_500,
+        rtt: Duration::from_millis(1),
+        draining: false,
+    }
 }
 
 /// A node's process, as far as it concerns streams.
@@ -115,16 +134,20 @@ struct Process {
 
 impl Process {
     fn start(own: NodeId, identity: &Identity, port: u16) -> Process {
+        Process::with(table(OWN_ALONE), own, identity, port)
+    }
+
+    fn with(table: Arc<RouteTable>, own: NodeId, identity: &Identity, port: u16) -> Process {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let (table, clock) = (table(), MonotonicClock::start());
+        let clock = MonotonicClock::start();
         let name = &table.nodes[own.index()].name;
         let host = LiveHost::new(name, clock, Seed(1), runtime.handle().clone());
         let streams = Streams::open(&host, &table, own, identity, port).expect("the port is free");
-        let answers = streams.listening().first();
+        let answers = streams.listening().next();
         let port = answers.map_or(port, |address| address.port());
         let ground = Ground {
             tun: None,
@@ -133,8 +156,12 @@ impl Process {
             streams: Some(streams),
             packet_bytes_max: 1_600,
         };
-        let seen = Vec::new();
-        let dataplane = Dataplane::new(End { own, seen }, clock, ground, table, own);
+        let end = End {
+            own,
+            path: None,
+            seen: Vec::new(),
+        };
+        let dataplane = Dataplane::new(end, clock, ground, table, own);
         Process {
             runtime,
             dataplane: dataplane.expect("it has streams"),
@@ -150,6 +177,23 @@ impl Process {
 
     fn seen(&self) -> &[(Meta, Vec<u8>)] {
         &self.dataplane.forwarder().seen
+    }
+
+    fn apply(&mut self, own: NodeId, pops: &[(&str, NodeId)]) {
+        let applied = self.dataplane.apply(table(pops), own);
+        applied.expect("its port is its own");
+    }
+
+    /// Packets that came from `peer`.
+    fn seen_of(&self, peer: NodeId) -> usize {
+        let seen = self.seen().iter();
+        seen.filter(|(meta, _)| meta.peer == peer).count()
+    }
+
+    /// The paths of its streams.
+    fn paths(&self) -> Vec<&str> {
+        let counts = self.dataplane.streams().expect("it has some").counts();
+        counts.map(|(path, _, _)| path).collect()
     }
 
     fn streams_begun(&self) -> u64 {
@@ -244,4 +288,47 @@ fn a_node_with_a_wrong_certificate_gets_nothing_through() {
     }
     let mut pop = Process::start(POP, &issue(&mut right, "pop.own"), clb.port);
     work(&mut pop, &mut clb, 1, |pop, _| !pop.seen().is_empty());
+}
+
+#[test]
+fn a_stream_comes_and_goes_with_its_path_and_another_never_notices() {
+    let (_runtime, mut authority) = authority();
+    let mut start = |own, name, port| {
+        let identity = issue(&mut authority, name);
+        Process::with(table(OTHER_ALONE), own, &identity, port)
+    };
+    let mut clb = start(CLB, "region.r.clb-1", 0);
+    let mut pop = start(POP, "pop.own", clb.port);
+    let mut other = start(OTHER, "pop.other", clb.port);
+    work(&mut other, &mut clb, 1, |other, _| !other.seen().is_empty());
+    assert!(pop.paths().is_empty(), "it has no path");
+    // One end alone knows the path: it calls and is sent away.
+    pop.apply(POP, BOTH);
+    work(&mut pop, &mut clb, 1, |pop, _| pop.streams_begun() >= 2);
+    assert_eq!(clb.seen_of(POP), 0);
+    clb.apply(CLB, BOTH);
+    work(&mut pop, &mut clb, 1, |pop, _| pop.seen().len() >= 3);
+    assert_eq!(
+        pop.seen()[0].0.port,
+        PortId::tunnel(PATH),
+        "by its new number"
+    );
+    // The CLB node has lost it, the POP has not heard of that yet.
+    clb.apply(CLB, OTHER_ALONE);
+    let (before, begun) = (clb.seen_of(POP), pop.streams_begun());
+    work(&mut pop, &mut clb, 1, |pop, _| {
+        pop.streams_begun() >= begun + 2
+    });
+    assert_eq!((clb.seen_of(POP), clb.paths()), (before, vec!["other-r"]));
+    pop.apply(POP, OTHER_ALONE);
+    assert!(pop.paths().is_empty());
+    pop.apply(POP, BOTH);
+    clb.apply(CLB, BOTH);
+    let before = pop.seen().len();
+    work(&mut pop, &mut clb, 1, |pop, _| pop.seen().len() > before);
+    let before = other.seen().len();
+    work(&mut other, &mut clb, 1, |other, _| {
+        other.seen().len() > before
+    });
+    assert_eq!(other.streams_begun(), 1, "its stream is the first one");
 }

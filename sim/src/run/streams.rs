@@ -81,13 +81,14 @@ impl StreamServices {
         let named = ports
             .into_iter()
             .map(|(peer, port)| (table.nodes[peer.index()].name.clone(), port));
+        let named: BTreeMap<String, _> = named.collect();
         let any: IpAddr = match underlay {
             Family::V4 => [0; 4].into(),
             Family::V6 => [0; 16].into(),
         };
         let listener = host.tcp_listen(SocketAddr::new(any, PORT), BACKLOG);
         let listener = listener.expect("a fresh host has every port free");
-        let server = carry::serve(&host, listener, named.collect(), tls);
+        let server = carry::serve(&host, listener, named, tls);
         host.spawn(async move {
             let _server = server;
             pending::<()>().await;
