@@ -187,6 +187,9 @@ pub(crate) struct NodeArgs {
     /// The node, as in the file
     #[arg(long)]
     pub(crate) name: String,
+    /// The file with its certificate, where a path of its own is a gRPC stream
+    #[arg(long)]
+    pub(crate) identity: Option<PathBuf>,
     /// Where to say that the node is ready
     #[arg(long)]
     pub(crate) ready: Option<PathBuf>,

@@ -42,6 +42,7 @@ pub(crate) fn node(args: &NodeArgs) -> Exit {
         topology: args.topology.clone(),
         overrides: args.overrides.set.clone(),
         name: args.name.clone(),
+        identity: args.identity.clone(),
         ready: args.ready.clone(),
     };
     node::run(&args).map_or_else(|error| failed(&error), |()| Exit::Kept)

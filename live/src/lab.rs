@@ -9,6 +9,7 @@
 pub mod blueprint;
 pub mod build;
 pub mod exec;
+pub mod identities;
 pub mod name;
 pub mod plan;
 pub mod process;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use anyedge_ccn::carry;
 use anyedge_net::flow::HashKey;
 use anyedge_net::forwarder::Forwarder;
 use anyedge_net::id::NodeId;
@@ -17,19 +18,24 @@ use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{NodeKind, Path as TunnelPath, RouteTable};
 use anyedge_net::time::Instant;
-use anyedge_net::wire::outer::Encap;
+use anyedge_net::wire::gre;
+use anyedge_net::wire::outer::{Encap, STREAM_INNER_MTU};
 use anyedge_pop::pop::Pop;
 use anyedge_region::{ClbNode, Limits, VSwitch};
 use anyedge_topologies::{Kind, Topology};
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::backend;
 use crate::control::{Answer, ControlSocket};
 use crate::dataplane::clock::MonotonicClock;
 use crate::dataplane::mouth::Mouth;
 use crate::dataplane::peers::own_paths;
+use crate::dataplane::streams::Streams;
 use crate::dataplane::{Dataplane, Ground};
 use crate::entropy;
+use crate::host::LiveHost;
+use crate::lab::identities;
 use crate::prefix::Prefix;
 use crate::tun::{Tun, TunPlan, host_routes};
 
@@ -49,6 +55,8 @@ pub struct NodeArgs {
     pub name: String,
     /// Keys of the file that are set otherwise, as `key=value`.
     pub overrides: Vec<String>,
+    /// The file with its certificate, where a path of its own is a gRPC stream.
+    pub identity: Option<PathBuf>,
     /// The control socket on which it shall say that it is ready.
     pub ready: Option<PathBuf>,
 }
@@ -130,7 +138,9 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn run(self, forwarder: impl Forwarder + Send + 'static, args: &NodeArgs) -> Result<()> {
-        let ground = self.ground()?;
+        let streams = self.streams(args)?;
+        let (streams, _runtime) = streams.unzip();
+        let ground = self.ground(streams)?;
         let clock = MonotonicClock::start();
         let mut dataplane = Dataplane::new(forwarder, clock, ground, self.table, self.own)?;
         let totals = dataplane.totals();
@@ -147,27 +157,57 @@ impl Place<'_> {
         }
     }
 
+    /// The ends of its streams, and what they run on; `None` when no path of its own is one.
+    fn streams(&self, args: &NodeArgs) -> Result<Option<(Streams, Runtime)>> {
+        let mut paths = own_paths(&self.table, self.own);
+        let Some(path) = paths.find(|path| path.encap == Encap::Grpc) else {
+            return Ok(None);
+        };
+        let file = args.identity.as_deref();
+        let file = file.with_context(|| {
+            let name = &path.name;
+            format!("the path {name} is a gRPC stream, which wants --identity")
+        })?;
+        let identity = identities::read(file)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("cannot make a runtime for streams")?;
+        let handle = runtime.handle().clone();
+        let host = LiveHost::new(
+            &args.name,
+            MonotonicClock::start(),
+            entropy::seed()?,
+            handle,
+        );
+        let streams = Streams::open(&host, &self.table, self.own, &identity, carry::PORT)?;
+        Ok(Some((streams, runtime)))
+    }
+
     /// Opens the node's devices.
-    fn ground(&self) -> Result<Ground> {
+    fn ground(&self, streams: Option<Streams>) -> Result<Ground> {
         let node = &self.table.nodes[self.own.index()];
         let paths: Vec<&TunnelPath> = own_paths(&self.table, self.own).collect();
-        if let Some(path) = paths.iter().find(|path| path.encap != Encap::GreUdp) {
+        if let Some(path) = paths.iter().find(|path| path.encap == Encap::Gre) {
             bail!(
-                "the path {} is wrapped in plain GRE; a live node speaks GRE in UDP alone",
+                "the path {} is wrapped in plain GRE; a live node speaks GRE in UDP and in streams",
                 path.name
             );
         }
         let v4 = Some(node.underlay_v4).filter(|address| *address != Ipv4Addr::UNSPECIFIED);
         let v6 = Some(node.underlay_v6).filter(|address| *address != Ipv6Addr::UNSPECIFIED);
         let outer_max = paths.iter().map(|path| path.mtu).max().unwrap_or(1_500);
+        // A stream's packet has its GRE header alone around it.
+        let inner_max = u32::from(STREAM_INNER_MTU) + gre::HEADER_LEN as u32;
         let (tun_port, plan) = self.tun_plan(&node.name, &paths)?;
         let tun_mtu = plan.as_ref().map_or(0, |plan| plan.mtu);
         Ok(Ground {
             tun: plan.as_ref().map(Tun::open).transpose()?,
             tun_port,
             mouth: Mouth::open(v4, v6)?,
-            streams: None,
-            packet_bytes_max: (u32::from(outer_max)).max(tun_mtu) as usize,
+            streams,
+            packet_bytes_max: u32::from(outer_max).max(inner_max).max(tun_mtu) as usize,
         })
     }
 

@@ -37,10 +37,14 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: a served lab needs root, network namespaces, /dev/net/tun and curl");
         return ExitCode::SUCCESS;
     }
-    let cases: [(&str, fn()); 3] = [
+    let cases: [(&str, fn()); 4] = [
         (
             "a client fetches through all three forwarders over both families",
             fetches::a_client_fetches_through_all_three_forwarders,
+        ),
+        (
+            "a client fetches through streams with certificates",
+            fetches::a_client_fetches_through_streams,
         ),
         (
             "a download survives the kill of its POP when the client's route moves to another",
@@ -60,16 +64,15 @@ fn main() -> ExitCode {
 }
 
 fn node_args(arguments: &[String]) -> NodeArgs {
-    let value = |flag: &str| {
-        let at = arguments
-            .iter()
-            .position(|word| word == flag)
-            .expect("the lab passes every flag");
-        arguments[at + 1].clone()
+    let values = |flag: &'static str| {
+        let pairs = arguments.windows(2).filter(move |pair| pair[0] == flag);
+        pairs.map(|pair| pair[1].clone())
     };
+    let value = |flag| values(flag).next().expect("the lab passes it always");
     NodeArgs {
         topology: value("--topology").into(),
-        overrides: Vec::new(),
+        overrides: values("--set").collect(),
+        identity: values("--identity").next().map(Into::into),
         name: value("--name"),
         ready: Some(value("--ready").into()),
     }

@@ -23,6 +23,8 @@ const MTU_MAX: u32 = 65_535;
 pub struct Blueprint {
     /// The lab's name.
     pub lab: LabName,
+    /// Nodes that need a certificate, and where each finds it.
+    pub identities: Vec<(String, PathBuf)>,
     /// The topology file it was made from, for people to see.
     pub topology: PathBuf,
     /// One namespace per node.
@@ -238,6 +240,7 @@ mod tests {
     fn pair() -> Blueprint {
         Blueprint {
             lab: "demo".parse().expect("a lab's name"),
+            identities: Vec::new(),
             topology: PathBuf::from("two-pops.toml"),
             namespaces: vec![namespace("pop.a"), namespace("client.b")],
             wires: vec![WirePlan {

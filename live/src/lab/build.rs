@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::blueprint::{Blueprint, NamespacePlan, WirePlan};
+use super::identities;
 use super::process;
 use super::state::{LabState, NodeState, ProcessState, log_of};
 use crate::netlink::{Netlink, WireEnd, set_sysctl};
@@ -53,6 +54,7 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
             processes: Vec::new(),
         });
     }
+    identities::issue(&blueprint.identities)?;
     start_processes(blueprint, &namespaces, &mut state)?;
     state.write()?;
     Ok(state)

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyedge_topologies::{AddressPair, Client, Encap, FaultVerb, Kind, Topology};
@@ -20,7 +20,7 @@ use anyhow::{Result, ensure};
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
 use super::name::LabName;
 use super::refused::refuse;
-use super::state::control_of;
+use super::state::{control_of, identity_of};
 use crate::netlink::Route;
 use crate::node;
 use crate::prefix::Prefix;
@@ -57,6 +57,7 @@ pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint
     );
     let blueprint = Blueprint {
         lab: lab.clone(),
+        identities: identities(topology, lab),
         topology: file.to_owned(),
         namespaces: drawing.namespaces,
         wires: drawing.wires,
@@ -287,10 +288,17 @@ pub(crate) fn wire_mtu(paths: impl IntoIterator<Item = u32>) -> u32 {
 }
 
 fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan> {
+    let certified = identities(topology, lab);
     let process = |node: String, name: String| {
         let control = control_of(lab, &name);
+        let own = certified.iter().find(|(node, _)| *node == name);
+        let mut arguments = node::arguments((file, &topology.overrides), &name, &control);
+        if let Some((_, identity)) = own {
+            arguments.push("--identity".to_owned());
+            arguments.push(identity.to_string_lossy().into_owned());
+        }
         ProcessPlan {
-            arguments: node::arguments((file, &topology.overrides), &name, &control),
+            arguments,
             node,
             name,
             program: None,
@@ -307,14 +315,34 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
     forwarders.chain(backends).collect()
 }
 
+/// The ends of links that are gRPC streams.
+fn identities(topology: &Topology, lab: &LabName) -> Vec<(String, PathBuf)> {
+    let streams = topology.links.values();
+    let streams: Vec<_> = streams.filter(|link| link.encap == Encap::Grpc).collect();
+    let pops = topology.pops.keys().filter(|pop| {
+        let mut own = streams.iter();
+        own.any(|link| link.ends.has_pop(pop))
+    });
+    let pops = pops.map(|pop| Kind::Pop.object(pop));
+    let regions = topology.regions.values().filter(|region| {
+        let mut own = streams.iter();
+        own.any(|link| link.ends.has_region(&region.name))
+    });
+    let clb_nodes = regions.flat_map(|region| &region.clb_nodes);
+    let clb_nodes = clb_nodes.map(|clb| clb.name.clone());
+    let nodes = pops.chain(clb_nodes);
+    nodes
+        .map(|node| (node.clone(), identity_of(lab, &node)))
+        .collect()
+}
+
 fn check_encapsulation(topology: &Topology) -> Result<()> {
     let links = topology.links.values();
     let links = links.map(|link| (link.encap, Kind::Link.object(&link.name)));
     let defaults = (topology.defaults.encap, "[defaults]".to_owned());
     let mut all = links.chain([defaults]);
-    if let Some((encap, who)) = all.find(|(encap, _)| *encap != Encap::GreUdp) {
-        let word = encap.word();
-        refuse!("{who} wants encap = \"{word}\"; a lab tunnels in \"gre-udp\" alone");
+    if let Some((_, who)) = all.find(|(encap, _)| *encap == Encap::Gre) {
+        refuse!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" and \"grpc\"");
     }
     Ok(())
 }

@@ -124,6 +124,11 @@ pub fn control_of(lab: &LabName, process: &str) -> PathBuf {
     folder_of(lab).join(format!("{process}.sock"))
 }
 
+/// Where a node's certificate is.
+pub fn identity_of(lab: &LabName, node: &str) -> PathBuf {
+    folder_of(lab).join(format!("{node}.identity.json"))
+}
+
 /// Claims the name: makes the folder, `false` if it exists already.
 pub fn claim(lab: &LabName) -> Result<bool> {
     fs::create_dir_all(ROOT).with_context(|| format!("cannot make {ROOT}"))?;

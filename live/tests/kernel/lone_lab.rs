@@ -45,6 +45,7 @@ impl LoneLab {
     /// Client - router - server: 192.0.2.0/30 and 2001:db8:1::/64, then 198.51.100.0/30 and 2001:db8:2::/64.
     pub(crate) fn line_of_three(&self) -> Blueprint {
         Blueprint {
+            identities: Vec::new(),
             lab: self.name.parse().expect("a lab's name"),
             topology: PathBuf::from("written-in-the-test.toml"),
             namespaces: vec![

@@ -21,9 +21,17 @@ fn backend_logs(status: &LabStatus) -> String {
 }
 
 pub(crate) fn a_client_fetches_through_all_three_forwarders() {
+    every_client_is_served("served", &[]);
+}
+
+pub(crate) fn a_client_fetches_through_streams() {
+    every_client_is_served("streams", &["defaults.ccn.encap=grpc".to_owned()]);
+}
+
+fn every_client_is_served(word: &str, overrides: &[String]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/two-pops.toml");
-    let topology = Topology::load(&file).expect("a shipped topology");
-    let lab = Lab::named("served");
+    let topology = Topology::load_with(&file, overrides).expect("a shipped topology");
+    let lab = Lab::named(word);
     let started = Instant::now();
     let status = lab::up(&file, &topology, &lab.name).expect("the lab comes up");
     assert!(
