@@ -1,5 +1,5 @@
-//! A large table: 20 load balancers with 50 listeners of 100 targets each, on 1,000 hosts of one region with three
-//! CLB nodes, reached by two POPs. Every tenth listener is a Maglev one; all are checked or none.
+//! Tables of any size: load balancers with listeners of targets, on the hosts of one region with three CLB nodes,
+//! reached by two POPs. Every tenth listener is a Maglev one; all are checked or none.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -15,10 +15,26 @@ use anyedge_net::route_table::HealthCheck;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::outer::Encap;
 
-const CLBS: u32 = 20;
-const LISTENERS: u32 = 50;
-const TARGETS: u32 = 100;
-const HOSTS: u32 = 1_000;
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Load balancers, each with a VIP.
+    pub clbs: u32,
+    /// Of each load balancer.
+    pub listeners: u32,
+    /// Of each listener.
+    pub targets: u32,
+    /// Among which targets are spread.
+    pub hosts: u32,
+}
+
+/// 100,000 targets on 1,000 hosts.
+pub const LARGE: Size = Size {
+    clbs: 20,
+    listeners: 50,
+    targets: 100,
+    hosts: 1_000,
+};
 
 fn node(name: String, number: u32) -> NodePlan {
     NodePlan {
@@ -39,14 +55,14 @@ fn path(name: String, ends: EndsPlan) -> PathPlan {
     }
 }
 
-fn listener(clb: u32, number: u32, health: Option<HealthCheck>) -> ListenerPlan {
+fn listener(size: Size, clb: u32, number: u32, health: Option<HealthCheck>) -> ListenerPlan {
     let target = |target: u32| {
-        let backend = (clb * LISTENERS + number) * TARGETS + target;
+        let backend = (clb * size.listeners + number) * size.targets + target;
         TargetPlan {
             address: Address::v4((0x0b00_0000 + backend).to_be_bytes()),
             port: 8_080,
             weight: 10,
-            host: format!("host.web-{}", backend % HOSTS),
+            host: format!("host.web-{}", backend % size.hosts),
         }
     };
     ListenerPlan {
@@ -59,12 +75,19 @@ fn listener(clb: u32, number: u32, health: Option<HealthCheck>) -> ListenerPlan 
             SchedulerPlan::WeightedRoundRobin
         },
         health,
-        targets: (0..TARGETS).map(target).collect(),
+        targets: (0..size.targets).map(target).collect(),
     }
 }
 
-/// The table of 100,000 targets, each checked as `health` says.
+/// The [`LARGE`] table, each target checked as `health` says.
 pub fn large_table(health: Option<HealthCheck>) -> Table {
+    let mut author = author_of(LARGE, health);
+    author.publish(Instant::ZERO).expect("the plans make sense");
+    author.table().clone()
+}
+
+/// The author of a table of that size, each target checked as `health` says.
+pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
     let mut author = TableAuthor::new(HashKey::new([7; 16]));
     let region = "guangzhou".to_owned();
     for (number, pop) in ["pop.tokyo", "pop.frankfurt"].into_iter().enumerate() {
@@ -80,7 +103,7 @@ pub fn large_table(health: Option<HealthCheck>) -> Table {
         name: region.clone(),
         clb_nodes: (1..=3).map(clb_node).collect(),
     });
-    for number in 0..HOSTS {
+    for number in 0..size.hosts {
         let host = format!("host.web-{number}");
         author.add_host(HostPlan {
             node: node(host.clone(), 100 + number),
@@ -88,7 +111,7 @@ pub fn large_table(health: Option<HealthCheck>) -> Table {
         });
         author.add_path(path(host.clone(), EndsPlan::Fabric { host }));
     }
-    for clb in 0..CLBS {
+    for clb in 0..size.clbs {
         author.add_clb(ClbPlan {
             name: format!("clb-{clb}"),
             region: region.clone(),
@@ -96,8 +119,8 @@ pub fn large_table(health: Option<HealthCheck>) -> Table {
             rst_on_unbind: true,
             unbind_drain: None,
             fail_open: true,
-            listeners: (0..LISTENERS)
-                .map(|number| listener(clb, number, health))
+            listeners: (0..size.listeners)
+                .map(|number| listener(size, clb, number, health))
                 .collect(),
         });
         author.add_vip(VipPlan {
@@ -109,6 +132,5 @@ pub fn large_table(health: Option<HealthCheck>) -> Table {
             publishers_min: 1,
         });
     }
-    author.publish(Instant::ZERO).expect("the plans make sense");
-    author.table().clone()
+    author
 }

@@ -162,7 +162,8 @@ pub fn signal(process: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(process.cast_signed()), signal);
 }
 
-fn children_of(parent: u32) -> Vec<u32> {
+/// Processes that a process started, by their numbers.
+pub fn children_of(parent: u32) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{parent}/task"));
     let tasks = tasks.into_iter().flatten().flatten();
     let children = tasks.map(|task| {

@@ -74,7 +74,7 @@ impl Config {
             inputs_max: 1_024,
             waiting_max: 16_384,
             messages_max: 1_024,
-            entries_kept: 5_000,
+            entries_kept: 50_000,
             log_bytes_max: 64 << 20,
             snapshot_bytes_max: 1 << 30,
             snapshot_time_max: Duration::from_secs(60),

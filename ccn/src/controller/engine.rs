@@ -134,16 +134,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
                 Event::Snapshot(point, state) => self.replica.compact(point, state, self.kept()),
                 Event::Tick => self.replica.tick(self.host.now()),
                 Event::Input(None) => return Ok(()),
-                Event::Input(Some(input)) => {
-                    self.take(input);
-                    for _ in 1..TOGETHER_MAX {
-                        self.work()?;
-                        let Ok(input) = self.inputs.try_recv() else {
-                            break;
-                        };
-                        self.take(input);
-                    }
-                }
+                Event::Input(Some(input)) => self.take_all(input)?,
             }
             self.work()?;
         }
@@ -167,6 +158,28 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             self.inputs.poll_recv(context).map(Event::Input)
         })
         .await
+    }
+
+    /// Takes `first` and what else is there. Questions share a message to each member; after anything else the
+    /// replica's work is done before it is told more.
+    fn take_all(&mut self, first: Input) -> Result<(), String> {
+        let mut first = Some(first);
+        let mut is_done = true;
+        for _ in 0..TOGETHER_MAX {
+            let Some(input) = first.take().or_else(|| self.inputs.try_recv().ok()) else {
+                break;
+            };
+            let is_question = matches!(input, Input::Question(_));
+            if !is_question && !is_done {
+                self.work()?;
+            }
+            self.take(input);
+            if !is_question {
+                self.work()?;
+            }
+            is_done = !is_question;
+        }
+        Ok(())
     }
 
     fn take(&mut self, input: Input) {

@@ -65,7 +65,7 @@ impl Config {
             max_election_tick: self.election_ticks_max,
             read_only_option: raft::ReadOnlyOption::Safe,
             skip_bcast_commit: false,
-            batch_append: false,
+            batch_append: true,
             priority: 0,
             max_uncommitted_size: self.uncommitted_bytes_max,
             max_committed_size_per_ready: self.committed_bytes_max,

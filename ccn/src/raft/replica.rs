@@ -1,7 +1,7 @@
 //! One member: the `raft` crate's `RawNode` behind calls that cannot be made in a wrong order.
 //!
 //! Call [`Replica::tick`] when [`Replica::poll_timeout`] says, [`Replica::step`] for each message, and after any
-//! call [`Replica::ready`], whose [`Work`] is to be done whole. Messages that promise something durable (a vote,
+//! call, or several questions, [`Replica::ready`], whose [`Work`] is to be done whole. Messages that promise something durable (a vote,
 //! an answer to an append) stay here until [`Replica::persisted`] tells that their write is.
 //!
 //! Invariant: writes are persisted in the order in which they were given, and told so in that order.
@@ -355,7 +355,8 @@ impl Replica {
         self.must_write = true;
     }
 
-    /// What to do now. To be called after every other call, and done whole before the next.
+    /// What to do now. To be called after every other call, and done whole before the next; but proposals and reads
+    /// may follow each other, and then share a message to each member.
     pub fn ready(&mut self) -> Work {
         let mut work = Work {
             messages: std::mem::take(&mut self.released),

@@ -30,6 +30,8 @@ pub(crate) enum Event {
     Tick(u64, u64),
     Message(Box<Message>),
     WriteDone(u64, u64),
+    /// Questions have waited long enough for others to come with them.
+    Work(u64),
     Think(usize),
     Request(usize, u64, u64, Ask),
     Answer(usize, u64, Answer),
@@ -61,6 +63,8 @@ pub(crate) struct World {
     waits: Vec<Option<u64>>,
     asks: Vec<u64>,
     owners: BTreeMap<u64, usize>,
+    /// Members that were asked something and have not done what that wants.
+    asked: BTreeSet<u64>,
     late_successes: Vec<u64>,
     history: History,
     pub(crate) checkers: Checkers,
@@ -98,6 +102,7 @@ impl World {
             waits: vec![None; CLIENTS],
             asks: vec![1; CLIENTS],
             owners: BTreeMap::new(),
+            asked: BTreeSet::new(),
             late_successes: vec![0; CLIENTS],
             history: History::default(),
             checkers: Checkers::default(),
@@ -175,6 +180,8 @@ impl World {
                 self.with(to, |member| member.hear(message))
             }
             Event::WriteDone(id, life) => self.write_done(id, life),
+            Event::Work(id) if self.asked.contains(&id) => self.with(id, |_| Ok(())),
+            Event::Work(_) => Ok(()),
             Event::Think(client) => self.think(client),
             Event::Request(client, id, request, ask) => self.request(client, id, request, ask),
             Event::Answer(client, request, answer) => {
@@ -248,14 +255,21 @@ impl World {
         Ok(())
     }
 
-    /// Acts on a member, then does what it wants done.
+    /// Acts on a member, then does what it wants done; what questions before wanted, first.
     pub(crate) fn with(
         &mut self,
         id: u64,
         act: impl FnOnce(&mut Member) -> Result<(), String>,
     ) -> Result<(), String> {
+        if self.asked.remove(&id) {
+            self.work(id)?;
+        }
+        act(self.members.get_mut(&id).expect("a member"))?;
+        self.work(id)
+    }
+
+    fn work(&mut self, id: u64) -> Result<(), String> {
         let member = self.members.get_mut(&id).expect("a member");
-        act(member)?;
         let doings = member.work(&mut self.checkers)?;
         let life = member.life;
         if doings.writes {
@@ -305,14 +319,20 @@ impl World {
 
     fn request(&mut self, client: usize, id: u64, request: u64, ask: Ask) -> Result<(), String> {
         self.owners.insert(request, client);
-        let mut taken = false;
-        self.with(id, |member| {
-            taken = match ask {
-                Ask::Read(key) => member.read(request, key),
-                Ask::Do(command) => member.propose(request, command.bytes()),
-            };
-            Ok(())
-        })?;
+        let member = self.members.get_mut(&id).expect("a member");
+        let taken = match ask {
+            Ask::Read(key) => member.read(request, key),
+            Ask::Do(command) => member.propose(request, command.bytes()),
+        };
+        // Half of the time others may come with it, as they do to a busy engine.
+        if self.rng.below(2) == 0 {
+            self.asked.insert(id);
+            let wait = Duration::from_micros(self.rng.below(2_000));
+            self.schedule(wait, Event::Work(id));
+        } else {
+            self.asked.remove(&id);
+            self.work(id)?;
+        }
         if !taken {
             self.owners.remove(&request);
             self.history.answered(request, Answer::Refused);
