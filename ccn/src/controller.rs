@@ -44,7 +44,7 @@ use input::{Input, Question};
 pub use machine::{Effect, StateMachine, Unreadable};
 pub use replicated::{bytes_of, outcome_of};
 use seat::Seat;
-pub use status::{CommitLatency, Status};
+pub use status::{CommitLatency, Disk, Snapshots, Status};
 pub use transport::{Transport, remembered_by};
 pub use watch::Watch;
 pub(crate) use watch::{Told, chunks_of};
@@ -55,6 +55,7 @@ pub struct Controller<M> {
     seat: Arc<Mutex<Seat<M>>>,
     news: Latest<u64>,
     watchers_max: usize,
+    entry_bytes_max: usize,
     status: Latest<Status>,
 }
 
@@ -65,6 +66,7 @@ impl<M> Clone for Controller<M> {
             seat: Arc::clone(&self.seat),
             news: self.news.clone(),
             watchers_max: self.watchers_max,
+            entry_bytes_max: self.entry_bytes_max,
             status: self.status.clone(),
         }
     }
@@ -117,12 +119,18 @@ impl<M: StateMachine> Controller<M> {
             seat: Arc::clone(&seat),
             news: news.clone(),
             watchers_max: config.watchers_max,
+            entry_bytes_max: config.raft.entry_bytes_max,
             status: status.clone(),
         };
         let back = controller.inputs.downgrade();
         let engine = Engine::open(host, config, (seat, news, status), (receiver, back)).await?;
         host.spawn(engine.run());
         Ok(controller)
+    }
+
+    /// Bytes of one command.
+    pub const fn entry_bytes_max(&self) -> usize {
+        self.entry_bytes_max
     }
 
     /// The service by which members reach this one: to be served at its address.

@@ -210,13 +210,15 @@ impl Table {
         let (touched, failures, reach) = transaction.finish();
         let mut changes = Vec::with_capacity(touched.len());
         let mut created = Vec::new();
+        // Whoever restores has the list, and the table would remember all of it with the request.
+        let lists_created = !matches!(command.change, Change::Restore(_));
         for (key, before) in touched {
             let after = self.objects.entry(key.kind, &key.name).cloned();
             if before.as_ref().map(|entry| &entry.object) == after.as_ref().map(|it| &it.object) {
                 self.objects.set(&key, before, revision);
                 continue;
             }
-            if before.is_none() {
+            if before.is_none() && lists_created {
                 created.push(key.clone());
             }
             changes.push((key, after.map(|entry| entry.object)));

@@ -19,7 +19,7 @@ fn main() {
     let count = std::env::args().find_map(|given| given.parse().ok());
     let count: u64 = count.unwrap_or(1_000);
     let found: Vec<_> = (1..=count)
-        .map(|seed| time_to_a_new_leader(Seed(seed)))
+        .map(|seed| time_to_a_new_leader(Seed(seed), "0%"))
         .collect();
     let mut times: Vec<Duration> = found.iter().copied().flatten().collect();
     times.sort_unstable();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Instant as Clock;
 
 use anyedge_ccn::assemble::Assembler;
+use anyedge_ccn::controller::{StateMachine, bytes_of};
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Command};
 use anyedge_ccn::table::delta::Delta;
@@ -57,6 +58,15 @@ fn bench(criterion: &mut Criterion) {
     });
     group.bench_function("restore", |bencher| {
         bencher.iter(|| Table::restore(black_box(&bytes)).expect("what was written"));
+    });
+    let restored = Command::new(Instant::ZERO, Change::Restore(table.restorable()));
+    let restored = bytes_of(&restored);
+    group.bench_function("restore a backup, by an entry of the log", |bencher| {
+        bencher.iter_with_large_drop(|| {
+            let mut empty = Table::new();
+            let effect = StateMachine::apply(&mut empty, 1, black_box(&restored));
+            (empty, effect)
+        });
     });
     group.sample_size(100);
     for (what, listener) in [("round robin", "l-1"), ("Maglev", "l-0")] {

@@ -5,6 +5,7 @@
 
 mod guests;
 mod methods;
+mod nonsense;
 mod reads;
 mod refusals;
 mod whole;
@@ -97,13 +98,16 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
         refusals:
             every_refusal_has_its_code_and_reason,
             roles_allow_what_is_theirs;
+        nonsense:
+            whatever_comes_is_answered_and_no_write_is_lost;
         guests:
             bytes_that_are_none_hurt_nobody,
             a_watcher_that_never_reads_hurts_nobody,
             certificates_say_who_may;
         whole:
             watchers_see_all_but_secrets,
-            a_backup_is_restored;
+            a_backup_is_restored,
+            a_backup_larger_than_an_entry_is_refused;
     }
 }
 
@@ -156,6 +160,14 @@ async fn start<H: Host>(
     listener: H::Listener,
 ) -> Result<Member<H>, String> {
     let config = Config::new(id, peers.clone(), ELECTION);
+    start_with(host, config, listener).await
+}
+
+async fn start_with<H: Host>(
+    host: &H,
+    config: Config,
+    listener: H::Listener,
+) -> Result<Member<H>, String> {
     let controller = Controller::start(host, config, Table::new()).await;
     let controller = controller.map_err(|error| error.to_string())?;
     let keeper = Keeper::start(host, &controller, Patience::default());

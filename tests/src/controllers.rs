@@ -4,6 +4,7 @@
 //! after another and notes what was acknowledged; at the end every member must have every acknowledged command at the
 //! place that it was told, and all must have the same.
 
+pub mod catch_up;
 pub mod election;
 mod ledger;
 

@@ -1,8 +1,8 @@
 //! Restoring a backup: its pieces are gathered, read, and become one command.
 //!
-//! A backup is one entry of the log and may be as large as one (4 MiB of objects unless the controller is told
-//! otherwise); what comes is bounded before it is read. Requests and slots in a backup are not taken: the table's own
-//! go on.
+//! A backup is one entry of the log and its objects may be as large as one: 15 MiB, which is about 200,000 targets and so
+//! all that a command may hold. What comes is bounded before it is read. Requests and slots in a backup are not taken:
+//! the table's own go on.
 
 use core::time::Duration;
 use std::sync::Arc;

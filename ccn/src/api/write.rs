@@ -17,7 +17,7 @@ use crate::controller::{Failure, bytes_of, outcome_of};
 use crate::raft::Role;
 use crate::table::change::{Change, Command, Condition, Stage};
 use crate::table::object::Key;
-use crate::table::refusal::Refusal;
+use crate::table::refusal::{Reason, Refusal};
 
 /// What a write is answered with.
 pub(super) type Written = Result<Response<WriteReply>, Status>;
@@ -74,7 +74,15 @@ impl<H: Host> Api<H> {
             conditions: conditions.map_err(|refusal| refused(&refusal))?,
             change,
         };
-        let applied = controller.propose(bytes_of(&command)).await;
+        let bytes = bytes_of(&command);
+        let bytes_max = controller.entry_bytes_max();
+        if bytes.len() > bytes_max {
+            let bytes = bytes.len();
+            return Err(refused(&Reason::Length.because(format_args!(
+                "a command of {bytes} bytes; an entry of the log has at most {bytes_max}"
+            ))));
+        }
+        let applied = controller.propose(bytes).await;
         let applied = applied.map_err(|failure| failed(&failure))?;
         let (outcome, repeated_request) = match outcome_of(&applied.answer) {
             Ok(outcome) => outcome,
@@ -130,5 +138,5 @@ pub(super) fn read_key(key: Option<&pb::Key>) -> Result<Key, Status> {
 
 /// The refusal of a request that lacks something.
 pub(super) fn missing(what: &str) -> Status {
-    refused(&crate::table::refusal::Reason::Missing.because(what))
+    refused(&Reason::Missing.because(what))
 }

@@ -10,6 +10,11 @@ use super::commits::OnCommit;
 use crate::raft;
 use crate::rpc::{ClientSecurity, Limits};
 
+/// A connection to another member is given up no earlier. TCP repeats a lost segment after 1 s, and then after 2 s more: a
+/// connection that is cut before that is made anew, with all its round trips, at every loss that no acknowledgement shows.
+/// Elections do not wait for it: they go by what is heard, not by connections.
+const PING_WAIT_MIN: Duration = Duration::from_millis(3_500);
+
 /// How a controller behaves.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -58,8 +63,8 @@ impl Config {
         let limits = Limits {
             handshake_max: shortest * 4,
             ping_every: shortest * 2,
-            ping_wait: shortest * 4,
-            stalled_max: shortest * 8,
+            ping_wait: (shortest * 4).max(PING_WAIT_MIN),
+            stalled_max: (shortest * 8).max(2 * PING_WAIT_MIN),
             retry_max: shortest,
             ..Limits::default()
         };
@@ -83,6 +88,11 @@ impl Config {
             disk_retry: shortest,
             on_commit: None,
         }
+    }
+
+    /// How long followers wait for a leader at least.
+    pub(super) fn shortest(&self) -> Duration {
+        self.raft.tick * self.raft.election_ticks_min as u32
     }
 
     /// Its own number.

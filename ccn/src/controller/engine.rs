@@ -97,7 +97,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
             seat,
             news,
             addresses,
-            writer: Writer::new(host, store, config.disk_retry),
+            writer: Writer::new(host, store, (config.disk_retry, config.shortest())),
             compaction: Compaction::default(),
             inputs,
             peers: Peers::new(host, &config, back),
@@ -131,7 +131,12 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
                     self.replica.persisted(number);
                 }
                 Event::Written(Err(error)) => return Err(error.to_string()),
-                Event::Snapshot(point, state) => self.replica.compact(point, state, self.kept()),
+                Event::Snapshot(point, state) => {
+                    let snapshots = &mut self.status.snapshots;
+                    snapshots.made += 1;
+                    (snapshots.index, snapshots.bytes) = (point.index(), state.len());
+                    self.replica.compact(point, state, self.kept());
+                }
                 Event::Tick => self.replica.tick(self.host.now()),
                 Event::Input(None) => return Ok(()),
                 Event::Input(Some(input)) => self.take_all(input)?,
@@ -296,6 +301,9 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
     fn apply(&mut self, apply: Apply) -> Result<(), String> {
         let (place, outcome) = match apply {
             Apply::Restore(snapshot) => {
+                let snapshots = &mut self.status.snapshots;
+                snapshots.received += 1;
+                (snapshots.index, snapshots.bytes) = (snapshot.index, snapshot.state.len());
                 let restored = self.addresses.restore(&snapshot.state);
                 self.status.addresses = self.addresses.known();
                 locked(&self.seat).restore(restored.map_err(|error| error.to_string())?);
@@ -358,6 +366,7 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         let status = &mut self.status;
         status.committed = self.replica.committed();
         status.applied = self.replica.applied();
+        status.disk = self.writer.disk();
         if status.members != *self.replica.members() {
             status.members = self.replica.members().clone();
         }

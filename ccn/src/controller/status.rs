@@ -36,10 +36,39 @@ pub struct Status {
     pub heard: BTreeSet<u64>,
     /// Syncs of its log.
     pub syncs: u64,
+    /// How its disk does.
+    pub disk: Disk,
+    /// Snapshots of its state machine.
+    pub snapshots: Snapshots,
     /// Messages that no correct member sends.
     pub refused_messages: u64,
     /// It has stopped, and why; the process has to start anew.
     pub stopped: Option<String>,
+}
+
+/// How a member's disk does.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Disk {
+    /// It writes.
+    #[default]
+    Well,
+    /// A write takes as long as followers wait for a leader, or longer.
+    Slow,
+    /// It takes nothing, as one that is full, and is tried again; nothing is acknowledged meanwhile.
+    Refuses(String),
+}
+
+/// Snapshots of a member's state machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Snapshots {
+    /// It made so many, to cut its log.
+    pub made: u64,
+    /// It was sent so many.
+    pub received: u64,
+    /// The place of the last one.
+    pub index: u64,
+    /// Its bytes.
+    pub bytes: usize,
 }
 
 /// From a proposal to its answer.
@@ -69,6 +98,8 @@ impl Status {
             commit_latency: CommitLatency::default(),
             heard: BTreeSet::new(),
             syncs: 0,
+            disk: Disk::Well,
+            snapshots: Snapshots::default(),
             refused_messages: 0,
             stopped: None,
         }

@@ -9,16 +9,24 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use anyedge_net::host::Host;
+use anyedge_net::time::Instant;
 
+use super::status::Disk;
 use crate::raft::{Store, StoreError, Write};
 
 /// Writes and what waits for them.
 pub(super) struct Writer<H: Host> {
     host: H,
     retry: Duration,
+    /// A write that takes so long is slow.
+    slow: Duration,
     store: Option<Store<H>>,
     next: Option<Write>,
     under_way: Option<Pin<Box<dyn Future<Output = Done<H>> + Send>>>,
+    /// When the write that is under way began.
+    since: Instant,
+    was_slow: bool,
+    refused: Option<String>,
     pub(super) syncs: u64,
 }
 
@@ -29,15 +37,32 @@ struct Done<H: Host> {
 }
 
 impl<H: Host> Writer<H> {
-    pub(super) fn new(host: &H, store: Store<H>, retry: Duration) -> Writer<H> {
+    pub(super) fn new(host: &H, store: Store<H>, (retry, slow): (Duration, Duration)) -> Writer<H> {
         Writer {
             host: host.clone(),
             retry,
+            slow,
             store: Some(store),
             next: None,
             under_way: None,
+            since: host.now(),
+            was_slow: false,
+            refused: None,
             syncs: 0,
         }
+    }
+
+    /// How the disk does, by the last write and the one that is under way.
+    pub(super) fn disk(&self) -> Disk {
+        match &self.refused {
+            Some(why) => Disk::Refuses(why.clone()),
+            None if self.was_slow || self.under_way.is_some() && self.is_slow() => Disk::Slow,
+            None => Disk::Well,
+        }
+    }
+
+    fn is_slow(&self) -> bool {
+        self.host.now().since(self.since) >= self.slow
     }
 
     /// Wants this written after all that was wanted before.
@@ -58,6 +83,7 @@ impl<H: Host> Writer<H> {
         };
         let write = self.next.take().expect("it was seen just now");
         let (host, retry) = (self.host.clone(), self.retry);
+        self.since = host.now();
         self.under_way = Some(Box::pin(async move {
             let work = host.run_blocking(move || {
                 let outcome = store.write(&write.record);
@@ -90,10 +116,13 @@ impl<H: Host> Writer<H> {
             match done.outcome {
                 Ok(()) => {
                     self.syncs += 1;
+                    self.was_slow = self.is_slow();
+                    self.refused = None;
                     return Poll::Ready(Ok(done.write.number));
                 }
                 // Nothing was written: the same again, with what came meanwhile.
-                Err(StoreError::Disk(_)) => {
+                Err(StoreError::Disk(why)) => {
+                    self.refused = Some(why.to_string());
                     let later = self.next.replace(done.write);
                     later.into_iter().for_each(|write| self.add(write));
                     self.begin();

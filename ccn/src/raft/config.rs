@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+/// Bytes of one entry unless told otherwise. Between members a message has at most 16 MiB, and an entry fits into one.
+const ENTRY_BYTES_MAX: usize = 15 << 20;
+
 /// How a replica behaves. Timeouts are counted in ticks.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -44,7 +47,7 @@ impl Config {
             message_bytes_max: 1 << 20,
             inflight_max: 64,
             uncommitted_bytes_max: 64 << 20,
-            entry_bytes_max: 4 << 20,
+            entry_bytes_max: ENTRY_BYTES_MAX,
             committed_bytes_max: 4 << 20,
             reads_max: 10_000,
         }

@@ -1,10 +1,14 @@
 //! The table as a whole: watched, backed up, restored.
 
+use std::collections::BTreeMap;
+
+use anyedge_ccn::controller::Config;
 use anyedge_ccn::rpc::Channel;
 use anyedge_ccn::table::Table;
-use anyedge_ccn::table::change::{Change, PutMode};
+use anyedge_ccn::table::change::{Change, Command, PutMode};
 use anyedge_ccn::table::object::{Key, Kind, Object, Secret};
-use anyedge_net::host::Host;
+use anyedge_net::host::{Host, TcpListener as _};
+use anyedge_net::time::Instant;
 use anyedge_proto::control::v1::nodes_client::NodesClient;
 use anyedge_proto::control::v1::table_client::TableClient;
 use anyedge_proto::control::v1::watch_reply::Event;
@@ -15,7 +19,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::methods::all;
 use super::writes::{region, with_id};
-use super::{alone, refused, same, says};
+use super::{ELECTION, alone, client, listen, network, refused, same, says, start_with};
 use crate::conformance::{Finding, Pair};
 
 fn secret(value: u8) -> Change {
@@ -173,4 +177,35 @@ pub(super) async fn a_backup_is_restored<H: Host>(pair: Pair<H>) -> Finding {
         Code::InvalidArgument,
         "MissingParameter",
     )
+}
+
+pub(super) async fn a_backup_larger_than_an_entry_is_refused<H: Host>(pair: Pair<H>) -> Finding {
+    const ENTRY_BYTES_MAX: usize = 512;
+    let mut table = Table::new();
+    let all_of_it = Command::new(Instant::ZERO, Change::All(network()));
+    table.apply(1, &all_of_it).expect("the network makes sense");
+    let backup = SnapshotChunk {
+        revision: 1,
+        bytes: table.backup().into(),
+        last: true,
+    };
+    let listener = listen(&pair.b, pair.b_address)?;
+    let peers = BTreeMap::from([(1, listener.local_addr())]);
+    let mut config = Config::new(1, peers, ELECTION);
+    config.raft.entry_bytes_max = ENTRY_BYTES_MAX;
+    let small = start_with(&pair.b, config, listener).await?;
+    let operator = client(&pair, &[small.at]);
+    let seoul = region("seoul", PutMode::Create);
+    operator.apply(&[seoul]).await.map_err(says)?;
+    let mut table = TableClient::new(operator.channel(small.at));
+    let requests = futures_util::stream::iter(pieces("restore-1", &[backup]));
+    let outcome = table.restore(requests).await;
+    let said = outcome.as_ref().err().map(|it| it.message().to_owned());
+    let said = said.unwrap_or_default();
+    let names_limit = said.starts_with("a command of ") && said.ends_with(" at most 512");
+    same(&said, names_limit, true)?;
+    let reason = "InvalidParameterValue.Length";
+    refused("too large", outcome, Code::InvalidArgument, reason)?;
+    let regions = all(&operator, Kind::Region).await?;
+    same("regions", regions, vec!["seoul".to_owned()])
 }

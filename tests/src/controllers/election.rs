@@ -29,6 +29,7 @@ duration = "6s"
 probe = false
 routes = "static"
 host.rtt = "5ms"
+management.loss = "LOSS"
 [vip.game]
 address = "203.0.113.10"
 publish = ["tokyo"]
@@ -60,9 +61,10 @@ down = "controller.leader"
 "#;
 
 /// From the kill of the leader to the next leader's election, of the run of that seed; timeouts are drawn from
-/// [`ELECTION`] to twice that. `None`: there was no leader to kill, or no other in 4 s.
-pub fn time_to_a_new_leader(seed: Seed) -> Option<Duration> {
-    let parsed = Topology::parse("election.toml", NETWORK);
+/// [`ELECTION`] to twice that, and each way loses `loss` of its segments. `None`: there was no leader to kill, or no
+/// other in 4 s.
+pub fn time_to_a_new_leader(seed: Seed, loss: &str) -> Option<Duration> {
+    let parsed = Topology::parse("election.toml", &NETWORK.replace("LOSS", loss));
     let topology = parsed.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     let name = |id: u64| format!("controller.{id}");
     let address = |id: u64| {
