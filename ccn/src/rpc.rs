@@ -35,7 +35,7 @@ pub use limits::Limits;
 pub use peer::{Peer, Role};
 pub use reflection::ReflectionService;
 pub use security::{ClientSecurity, ServerSecurity};
-pub use server::{Server, ServerCounts};
+pub use server::{Server, ServerCounts, Strangers};
 pub use tls::Tls;
 
 /// `h2` forgets streams that it reset by the wall clock. Never, as far as a run can tell: a bounded number of

@@ -25,7 +25,7 @@ use crate::foreground::{Foreground, asked_to_end};
 use crate::host::LiveHost;
 use crate::lab::refused::{Refused, refuse};
 pub use certificates::{CertificateFiles, SERVER_NAME, Security};
-use events::{Events, Stopped};
+use events::{Events, Stopped, tell_strangers};
 use member_file::MemberFile;
 use service::Service;
 
@@ -126,6 +126,7 @@ async fn serve(host: LiveHost, args: ControllerArgs, mut member: MemberFile) -> 
     let events = Events::new(&host, member, stopped.clone());
     events.say(&format!("listens on {}", args.listen));
     host.spawn(events.tell(service.controller.watch_status()));
+    host.spawn(tell_strangers(host.clone(), service.watch_strangers()));
     if args.ends_with_stdin {
         end_with_stdin(&stopped);
     }

@@ -8,6 +8,7 @@ pub mod captures;
 pub mod conformance;
 pub mod controllers;
 pub mod dataset;
+pub mod guarded;
 pub mod keepers;
 pub mod large_table;
 pub mod linearizability;

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::binary::{Profile, path, root};
+use crate::binary::{Profile, path, root, run};
 use crate::two_machines::Scratch;
 
 /// For a group to be there, with a command that was not optimised on a machine that does other things too.
@@ -191,6 +191,7 @@ pub fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
 pub struct Controllers {
     folder: Scratch,
     addresses: BTreeMap<u64, SocketAddr>,
+    founders: usize,
     running: BTreeMap<u64, Child>,
     profile: Profile,
 }
@@ -213,10 +214,55 @@ impl Controllers {
             .map(|(id, listener)| (*id, listener.local_addr().expect("it is bound")));
         Controllers {
             addresses: addresses.collect(),
+            founders: ids.len(),
             folder: Scratch::new(),
             running: BTreeMap::new(),
             profile,
         }
+    }
+
+    /// Finds a place for a member that comes later, with a number above those of all founders.
+    ///
+    /// # Panics
+    /// When loopback has no free port.
+    pub fn add(&mut self, id: u64) -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        self.addresses.insert(id, address);
+        address
+    }
+
+    /// `anyedge ctl`, of all members.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn ctl(&self, args: &[&str]) -> Output {
+        let servers = self.addresses().into_iter();
+        let servers: Vec<String> = servers.map(|address| address.to_string()).collect();
+        run(
+            self.profile,
+            &[&["ctl", "--plain", "--server", &servers.join(",")], args].concat(),
+        )
+    }
+
+    /// What it prints, which must succeed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn says(&self, args: &[&str]) -> String {
+        let output = self.ctl(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
+        String::from_utf8(output.stdout).expect("it is text")
+    }
+
+    /// The same as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let text = self.says(&[args, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
     }
 
     /// Where they are.
@@ -236,6 +282,8 @@ impl Controllers {
             .map(|(id, address)| format!("{id}={address}"))
             .collect();
         let mut command = Command::new(path(self.profile));
+        let founders: Vec<u64> = self.addresses.keys().copied().take(self.founders).collect();
+        let joins = (!founders.contains(&id)).then_some("--join");
         command
             .args([
                 "controller",
@@ -248,6 +296,7 @@ impl Controllers {
             .args(["--listen", &self.addresses[&id].to_string()])
             .arg("--data")
             .arg(self.data(id))
+            .args(joins)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::null());

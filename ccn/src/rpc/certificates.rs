@@ -10,13 +10,15 @@ use anyedge_net::host::Host;
 use anyedge_net::rng::Rng;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, SanType,
+    KeyUsagePurpose, PKCS_ED25519, SanType, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::peer::Role;
 
+/// When certificates end that are to have no end: as far off as `rcgen` itself would put it.
+const NEVER: (i32, u8, u8) = (4096, 1, 1);
 const ROLE: &str = "anyedge:role/";
 /// An Ed25519 key in PKCS #8 is this and its 32 bytes (RFC 8410 section 7).
 const ED25519_PKCS8: [u8; 16] = [
@@ -142,8 +144,22 @@ impl Authority {
     /// # Errors
     /// When `name` cannot stand in a certificate.
     pub fn issue(&mut self, name: &str, role: Role) -> Result<Issued, CertificateError> {
+        self.issue_until(name, role, NEVER)
+    }
+
+    /// As [`Authority::issue`], until the beginning of a day: year, month and day of the month.
+    ///
+    /// # Errors
+    /// When `name` cannot stand in a certificate.
+    pub fn issue_until(
+        &mut self,
+        name: &str,
+        role: Role,
+        (year, month, day): (i32, u8, u8),
+    ) -> Result<Issued, CertificateError> {
         let key = key_pair(self.secrets.as_mut())?;
         let mut params = CertificateParams::new([name.to_owned()]).map_err(because)?;
+        params.not_after = date_time_ymd(year, month, day);
         params.distinguished_name.push(DnType::CommonName, name);
         let uri = format!("{ROLE}{}", role.name());
         let uri = uri.try_into().map_err(because)?;

@@ -6,6 +6,7 @@
 
 mod call;
 
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll};
 use std::future::poll_fn;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
 
 use super::deadline::until;
+use super::failure::stranger;
 use super::keepalive::Keepalive;
 use super::latest::{Latest, LatestReader};
 use super::limits::Limits;
@@ -31,7 +33,17 @@ use super::{RESET_REMEMBERED, RESETS_REMEMBERED_MAX};
 /// A server that runs. Dropping it stops it.
 pub struct Server {
     counts: Arc<Counts>,
+    strangers: Latest<Strangers>,
     stop: Latest<bool>,
+}
+
+/// Callers that were not let in, since it was not known who they are.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Strangers {
+    /// How many there were.
+    pub total: u64,
+    /// Where the last one called from, and why it is not known.
+    pub last: Option<(SocketAddr, &'static str)>,
 }
 
 /// What a server has seen so far, and what it has now.
@@ -78,6 +90,7 @@ struct Shared<H: Host> {
     security: ServerSecurity,
     limits: Limits,
     counts: Arc<Counts>,
+    strangers: Latest<Strangers>,
     stop: Latest<bool>,
 }
 
@@ -101,16 +114,22 @@ impl Server {
             late: AtomicU64::new(0),
         });
         let stop = Latest::new(false);
+        let strangers = Latest::new(Strangers::default());
         let shared = Shared {
             host: host.clone(),
             routes: routes.prepare(),
             security,
             limits,
             counts: Arc::clone(&counts),
+            strangers: strangers.clone(),
             stop: stop.clone(),
         };
         host.spawn(accept(shared, listener));
-        Server { counts, stop }
+        Server {
+            counts,
+            strangers,
+            stop,
+        }
     }
 
     /// What it has seen so far.
@@ -127,6 +146,11 @@ impl Server {
             stalled_total: read(&counts.stalled),
             late_total: read(&counts.late),
         }
+    }
+
+    /// Tells of those whom it did not let in.
+    pub fn watch_strangers(&self) -> LatestReader<Strangers> {
+        self.strangers.reader()
     }
 
     /// Accepts no more connections and calls; calls that have begun go on to their end.
@@ -211,7 +235,14 @@ impl<H: Host> Shared<H> {
                         };
                         self.speak(StreamIo(stream), peer, patience_ends).await;
                     }
-                    Some(Err(_)) => count(&self.counts.unknown),
+                    Some(Err(error)) => {
+                        count(&self.counts.unknown);
+                        self.strangers.change(|strangers| {
+                            strangers.total += 1;
+                            strangers.last = Some((address, stranger(&error)));
+                            true
+                        });
+                    }
                     None => count(&self.counts.silent),
                 }
             }

@@ -95,14 +95,15 @@ impl From<Status> for Trouble {
         match status.code() {
             Code::Unavailable | Code::DeadlineExceeded => Trouble {
                 hint: Some(
-                    "is it running? `anyedge dev FILE` starts a group on this machine".to_owned(),
+                    "is it running? `anyedge dev FILE` starts a group on this machine; one with certificates \
+                     wants --cert, --key and --ca"
+                        .to_owned(),
                 ),
                 ..Trouble::failed(format_args!("no controller answers: {message}"))
             },
-            Code::Unauthenticated | Code::PermissionDenied => Trouble::refused(
-                message,
-                "--cert, --key and --ca: an operator's certificate of the controllers' own authority",
-            ),
+            Code::Unauthenticated | Code::PermissionDenied => {
+                Trouble::refused(message, certificate_hint(message))
+            }
             Code::Unimplemented => Trouble::refused(
                 format_args!("the controller cannot do that: {message}"),
                 "it may be of another version",
@@ -115,6 +116,15 @@ impl From<Status> for Trouble {
 impl From<std::io::Error> for Trouble {
     fn from(error: std::io::Error) -> Trouble {
         Trouble::failed(error)
+    }
+}
+
+/// What helps when one end does not know the other.
+fn certificate_hint(message: &str) -> &'static str {
+    if message.ends_with("our certificate: it has expired") {
+        "have the authority issue another: --cert and --key name it"
+    } else {
+        "--cert, --key and --ca: an operator's certificate of the controllers' own authority"
     }
 }
 
@@ -133,6 +143,12 @@ fn hint(reason: Reason) -> Option<&'static str> {
         Reason::NotLeader => {
             "no controller leads just now: try again; `anyedge ctl members` says who is there"
         }
+        Reason::Limit => {
+            "a quota is used up: `anyedge ctl get settings` shows those that are not as usual"
+        }
+        Reason::Insufficient => "there is none left for now: give some back, or try again later",
+        Reason::Busy => "too much is under way: try again",
+        Reason::PortTaken => "anyedge ctl get listener shows who has the port",
         Reason::Unauthorized => "an operator's certificate may: --cert, --key, --ca",
         _ => return None,
     })

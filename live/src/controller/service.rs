@@ -7,7 +7,7 @@ use anyedge_ccn::api::Api;
 use anyedge_ccn::controller::{Config, Controller};
 use anyedge_ccn::keeper::{Keeper, Patience};
 use anyedge_ccn::raft::Role as RaftRole;
-use anyedge_ccn::rpc::{Limits, Server, ServerSecurity};
+use anyedge_ccn::rpc::{LatestReader, Limits, Server, ServerSecurity, Strangers};
 use anyedge_ccn::table::Table;
 use anyedge_net::host::Host as _;
 use anyhow::{Context as _, Result};
@@ -48,6 +48,11 @@ impl Service {
         let routes = api.routes();
         let server = Server::serve(host, listener, routes, security, Limits::default());
         Ok(Service { controller, server })
+    }
+
+    /// Tells of those whom it did not let in.
+    pub(super) fn watch_strangers(&self) -> LatestReader<Strangers> {
+        self.server.watch_strangers()
     }
 
     /// Hands leadership over, if there is somebody, and lets calls that have begun end.
