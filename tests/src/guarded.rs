@@ -163,9 +163,18 @@ impl Guarded {
     /// # Panics
     /// When it does not.
     pub fn waits_for(&self, words: &str) {
-        wait_for(words, || {
+        self.waits_for_one_of(&[words]);
+    }
+
+    /// Waits until it has said any of these on stderr.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn waits_for_one_of(&self, words: &[&str]) {
+        wait_for(&words.join(" or "), || {
             let told = self.told.lock().expect("nobody panics with it");
-            told.iter().any(|line| line.contains(words))
+            let says = |line: &String| words.iter().any(|words| line.contains(words));
+            told.iter().any(says)
         });
     }
 }

@@ -50,26 +50,27 @@ fn a_stranger_is_told_why_it_is_none_and_so_is_who_runs_the_controller() {
             Some(&late),
             "it has expired",
             "have the authority issue another",
-            "certificate has expired",
+            &["certificate has expired"][..],
         ),
         (
             Some(&forged),
             "of another authority",
             "of the controllers' own authority",
-            "is of another authority",
+            &["is of another authority"],
         ),
         (
             Some(&distrusting),
             "the server's certificate is of another authority",
             "--ca",
-            "it refuses our certificate",
+            // Its connection may end before it has said why.
+            &["it refuses our certificate", "it went away"],
         ),
     ];
     for (caller, said, hint, told) in cases {
         let (code, found) = guarded.refused(caller, &["targets"]);
         assert_eq!(code, Some(2), "{found}");
         assert!(found.contains(said) && found.contains(hint), "{found}");
-        guarded.waits_for(told);
+        guarded.waits_for_one_of(told);
     }
     let (code, found) = guarded.refused(None, &["targets"]);
     assert_eq!(code, Some(3), "{found}");

@@ -26,8 +26,9 @@ pub use acquaintance::remembered_by;
 use installing::Installing;
 use peer::Peer;
 
-/// Bytes of a message without a snapshot: the largest entry, and what else may be with it.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a message without a snapshot: proposals that come together leave in one, so all that may wait uncommitted
+/// (64 MiB), and what else may be with it.
+const MESSAGE_BYTES_MAX: usize = 65 << 20;
 /// Bytes of a snapshot in one piece.
 const PIECE_BYTES: usize = 256 << 10;
 /// Bytes of a snapshot that is taken from anybody.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-/// Bytes of one entry unless told otherwise. Between members a message has at most 16 MiB, and an entry fits into one.
+/// Bytes of one entry unless told otherwise: a backup of all that a command may hold.
 const ENTRY_BYTES_MAX: usize = 15 << 20;
 
 /// How a replica behaves. Timeouts are counted in ticks.
