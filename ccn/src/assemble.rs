@@ -2,8 +2,9 @@
 //!
 //! An id is a place in the order of names, so that everybody who assembles the same table writes the same ids.
 //! Heavy parts (slot maps, Maglev tables) are built here, off every fast path, and what did not change since the
-//! last revision is shared with it: a delta of one target makes one listener anew. `Clb::inner_mtu` is the minimum
-//! over all candidate paths, so that no failover meets a smaller one.
+//! last revision is shared with it: a delta of one target makes one listener anew, and of the other load balancers not
+//! even their listeners are gone through. `Clb::inner_mtu` is the minimum over all candidate paths, so that no failover
+//! meets a smaller one.
 //!
 //! Invariant: every reference in a route table points to something; the table has checked that already.
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use anyedge_net::flow::HashKey;
 use anyedge_net::id::{NodeId, Revision};
-use anyedge_net::route_table::{Listener, RouteTable};
+use anyedge_net::route_table::{Clb, Listener, RouteTable, Shared};
 use anyedge_net::slot::SlotMap;
 
 use crate::table::Table;
@@ -40,10 +41,22 @@ struct Last {
     ground: Arc<Ground>,
     /// Region to the map by places, the ids of the places, and the map by ids.
     slots: BTreeMap<String, Slots>,
-    /// Listener by full name.
-    listeners: BTreeMap<String, Built>,
+    /// Load balancer by name.
+    clbs: BTreeMap<String, BuiltClb>,
     /// What the backbone carries of each load balancer, by id.
     backbone_mtus: Vec<u16>,
+}
+
+/// A load balancer and what it was made of.
+#[derive(Clone, Debug)]
+struct BuiltClb {
+    /// When it or anything of it last changed.
+    revision: u64,
+    /// The least that the backbone carries of it.
+    backbone_mtu: u16,
+    clb: Shared<Clb>,
+    /// Listener by full name.
+    listeners: BTreeMap<String, Built>,
 }
 
 /// A region's slots in both forms.
@@ -72,7 +85,7 @@ impl Assembler {
 
     /// The route table of `table`, which is the one of the last call or follows it.
     pub fn assemble(&mut self, table: &Table) -> Arc<RouteTable> {
-        let last = self.last.take();
+        let mut last = self.last.take();
         let since = last.as_ref().map_or(0, |last| last.revision);
         let same = |kinds: &[Kind]| {
             let changed = |kind: &Kind| table.objects().changed(*kind) > since;
@@ -86,20 +99,29 @@ impl Assembler {
         let same_ground = same(&is_ground);
         let ground = match &last {
             Some(last) if same_ground => Arc::clone(&last.ground),
-            _ => Arc::new(Ground::lay(table)),
+            _ => {
+                let before = last.as_ref().map(|last| &*last.ground);
+                Arc::new(Ground::lay(table, before))
+            }
         };
         let slots = ground.slots(table, last.as_ref().map(|last| &last.slots));
         let same_vips = same_ground && same(&[Kind::Vip, Kind::Clb]);
-        let balanced = balancers::balance(table, &ground, last.as_ref(), (same_ground, same_vips));
+        let same = (same_ground, same_vips);
+        let balanced = balancers::balance(table, &ground, last.as_mut(), same);
         let settings = table.settings();
-        let regions = ground.regions(&slots);
+        let regions = last.as_ref().map(|last| &last.route_table.regions);
+        let regions = ground.regions(&slots, regions);
         let route_table = Arc::new(RouteTable {
             revision: Revision(table.revision()),
             hash_key: table.hash_key().unwrap_or(HashKey::new([0; 16])),
             regions,
             paths: ground.paths.clone(),
             nodes: ground.nodes.clone(),
-            clbs: balanced.clbs,
+            clbs: balanced
+                .clbs
+                .values()
+                .map(|built| built.clb.clone())
+                .collect(),
             vips: balanced.vips,
             probing: settings.probing,
             announcing: settings.announcing,
@@ -110,7 +132,7 @@ impl Assembler {
             route_table: Arc::clone(&route_table),
             ground,
             slots,
-            listeners: balanced.listeners,
+            clbs: balanced.clbs,
             backbone_mtus: balanced.backbone_mtus,
         });
         route_table

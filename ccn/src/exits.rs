@@ -12,6 +12,7 @@ mod choice;
 mod link;
 mod ways;
 
+use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ use anyedge_net::forwarder::LocalEvent;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{Mechanisms, Node, Path, Region, RouteTable, Shared};
 use anyedge_net::slot::Owners;
 use anyedge_net::time::{Deadline, Instant};
 
@@ -70,6 +71,9 @@ pub struct Exits {
     /// The ways to node `n` are `ways[first[n]..first[n + 1]]`.
     first: Vec<u32>,
     own_paths: BTreeMap<PathId, OwnPath>,
+    ground: Ground,
+    /// Another number whenever the links were laid anew.
+    laid: u64,
     fallback: bool,
     reaches_regions: u128,
     reaches_pops: u128,
@@ -78,6 +82,49 @@ pub struct Exits {
     changes: u64,
     /// A better way will have proved itself then.
     settled_at: Option<Instant>,
+}
+
+/// All of a route table that links and ways follow from.
+#[derive(Clone)]
+struct Ground {
+    nodes: Shared<Vec<Node>>,
+    regions: Shared<Vec<Region>>,
+    paths: Shared<Vec<Path>>,
+    mechanisms: Mechanisms,
+    own: NodeId,
+}
+
+impl Default for Ground {
+    fn default() -> Ground {
+        Ground::of(&RouteTable::empty(), NodeId::UNKNOWN)
+    }
+}
+
+impl Ground {
+    fn of(table: &RouteTable, own: NodeId) -> Ground {
+        Ground {
+            nodes: table.nodes.clone(),
+            regions: table.regions.clone(),
+            paths: table.paths.clone(),
+            mechanisms: table.mechanisms,
+            own,
+        }
+    }
+
+    /// Whether it is the very same.
+    fn is(&self, other: &Ground) -> bool {
+        self.nodes.is(&other.nodes)
+            && self.regions.is(&other.regions)
+            && self.paths.is(&other.paths)
+            && (self.mechanisms, self.own) == (other.mechanisms, other.own)
+    }
+}
+
+impl fmt::Debug for Ground {
+    /// Without the table's parts: 65,521 slots a region say little.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ground of {:?}", self.own)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -92,9 +139,30 @@ impl Exits {
         Exits::default().renewed(Instant::ZERO, table, own)
     }
 
-    /// The exits of `own` in another revision: what is known of links stays known, by their names, and ways in
-    /// use stay in use by the same rules as ever. Nodes that were passed over get their slots back.
-    pub fn renewed(&self, now: Instant, table: &RouteTable, own: NodeId) -> Exits {
+    /// Takes another revision, in which the node is `own`: what is known of links stays known, by their names, and
+    /// ways in use stay in use by the same rules as ever. Nodes that were passed over get their slots back. Where nodes
+    /// and paths are the very same, nothing is laid anew.
+    pub fn renew(&mut self, now: Instant, table: &RouteTable, own: NodeId) {
+        if self.ground.is(&Ground::of(table, own)) {
+            self.go_on(now);
+        } else {
+            *self = self.renewed(now, table, own);
+        }
+    }
+
+    /// What [`Exits::renewed`] comes to on the same ground.
+    fn go_on(&mut self, now: Instant) {
+        for link in &mut self.links {
+            link.reaches = None;
+        }
+        for verdict in &mut self.verdicts {
+            verdict.forget();
+        }
+        self.is_stale = true;
+        self.refresh(now);
+    }
+
+    fn renewed(&self, now: Instant, table: &RouteTable, own: NodeId) -> Exits {
         let down_paths = self.own_paths.values().filter(|path| !path.up);
         let down: Vec<&str> = down_paths.map(|path| path.name.as_str()).collect();
         let mut own_paths = BTreeMap::new();
@@ -139,6 +207,8 @@ impl Exits {
             first: first.collect(),
             ways,
             own_paths,
+            ground: Ground::of(table, own),
+            laid: self.laid + 1,
             fallback: table.mechanisms.fallback,
             is_stale: true,
             changes: self.changes,
@@ -208,6 +278,11 @@ impl Exits {
         let link = &mut self.links[link];
         self.is_stale |= !link.is_proven;
         link.is_proven = true;
+    }
+
+    /// Another number whenever the links may be others than before.
+    pub(crate) const fn laid(&self) -> u64 {
+        self.laid
     }
 
     /// The links of this node, by path and peer.

@@ -23,7 +23,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{Probing, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 use anyedge_net::wire::gre::{self, GreKey};
 
@@ -49,6 +49,8 @@ pub struct Prober {
     revision: u32,
     full_size: bool,
     sessions: Vec<Watched>,
+    /// Of which links the sessions are, by [`Exits::laid`].
+    laid: u64,
     /// No session is due before.
     wake_at: Option<Instant>,
 }
@@ -78,6 +80,7 @@ impl Prober {
             revision: 0,
             full_size: false,
             sessions: Vec::new(),
+            laid: 0,
             wake_at: None,
         }
     }
@@ -87,28 +90,14 @@ impl Prober {
     pub fn renew(&mut self, now: Instant, table: &RouteTable, exits: &mut Exits) {
         self.revision = table.revision.0 as u32;
         self.full_size = table.mechanisms.full_size_probes;
-        let mut before: BTreeMap<LinkName, Watched> = self
-            .sessions
-            .drain(..)
-            .map(|watched| (watched.name.clone(), watched))
-            .collect();
+        let count = table.probing.map_or(0, |_| exits.links().len());
+        if (self.laid, self.sessions.len()) != (exits.laid(), count) {
+            self.lay(now, table.probing, exits);
+        }
         if let Some(probing) = table.probing {
-            for link in exits.links() {
-                let mut watched = before.remove(&link.name).unwrap_or_else(|| {
-                    let purpose = format!("probe {} {}", link.name.path, link.name.peer);
-                    let rng = self.seed.stream(&self.own_name, &purpose);
-                    Watched {
-                        name: link.name.clone(),
-                        session: Session::begin(now, rng, probing, link.declared()),
-                        told_up: None,
-                        told_grey: false,
-                        reaches: None,
-                    }
-                });
-                watched
-                    .session
-                    .retune(probing, table.mechanisms, link.declared());
-                self.sessions.push(watched);
+            for (watched, link) in self.sessions.iter_mut().zip(exits.links()) {
+                let session = &mut watched.session;
+                session.retune(probing, table.mechanisms, link.declared());
             }
         }
         for index in 0..exits.links().len() {
@@ -124,6 +113,33 @@ impl Prober {
         }
         exits.refresh(now);
         self.plan();
+    }
+
+    /// A session for each link; those that there were go on.
+    fn lay(&mut self, now: Instant, probing: Option<Probing>, exits: &Exits) {
+        self.laid = exits.laid();
+        let mut before: BTreeMap<LinkName, Watched> = self
+            .sessions
+            .drain(..)
+            .map(|watched| (watched.name.clone(), watched))
+            .collect();
+        let Some(probing) = probing else {
+            return;
+        };
+        for link in exits.links() {
+            let watched = before.remove(&link.name).unwrap_or_else(|| {
+                let purpose = format!("probe {} {}", link.name.path, link.name.peer);
+                let rng = self.seed.stream(&self.own_name, &purpose);
+                Watched {
+                    name: link.name.clone(),
+                    session: Session::begin(now, rng, probing, link.declared()),
+                    told_up: None,
+                    told_grey: false,
+                    reaches: None,
+                }
+            });
+            self.sessions.push(watched);
+        }
     }
 
     /// Takes a probe in, whatever it says: the packet ends here.

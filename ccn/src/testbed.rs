@@ -67,11 +67,13 @@ pub(crate) fn table() -> RouteTable {
             node("host.web-1", NodeKind::Host(GZ)),
             node("region.frankfurt.clb-1", NodeKind::ClbNode(FRA)),
             node("pop.seoul", NodeKind::Pop),
-        ],
+        ]
+        .into(),
         regions: vec![
             region("guangzhou", &[CLB_1, CLB_2]),
             region("frankfurt", &[OTHER_CLB]),
-        ],
+        ]
+        .into(),
         paths: vec![
             ccn("slow", GZ, 90, 1_500),
             ccn("fast-b", GZ, 52, 1_400),
@@ -86,7 +88,8 @@ pub(crate) fn table() -> RouteTable {
                 1,
                 1_600,
             ),
-        ],
+        ]
+        .into(),
         ..RouteTable::empty()
     }
 }

@@ -118,14 +118,15 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(dataplane)
     }
 
-    /// Puts another revision in force, in which this node has the id `own`.
+    /// Puts another revision in force, in which this node has the id `own`. Packets wait meanwhile: what it costs is
+    /// what a revision delays them.
     ///
     /// # Errors
     /// When a stream that it adds cannot be answered, with all else in force; or a device fails.
     pub fn apply(&mut self, table: Arc<RouteTable>, own: NodeId) -> Result<()> {
         let streams = self.ground.streams.as_mut();
         let followed = streams.map_or(Ok(()), |streams| streams.follow(&table, own));
-        self.peers = Peers::new(Arc::clone(&table), own);
+        self.peers.renew(Arc::clone(&table), own);
         let now = self.clock.now();
         self.ledger
             .apply(&mut self.forwarder, now, table, &mut self.out);

@@ -1,10 +1,11 @@
 //! The route table: one immutable version of everything the forwarders act upon.
 //!
 //! Its author (`ccn`) makes it, nodes get it as an `Arc` and never change it. Heavy parts (slot maps,
-//! Maglev tables) are built by the author, off the fast path, and shared between versions. Ids are
-//! indices into its vectors and mean nothing outside their version; names do.
+//! Maglev tables) are built by the author, off the fast path, and all that stays is [`Shared`] between versions. Ids
+//! are indices into its vectors and mean nothing outside their version; names do.
 
 mod health_check;
+mod shared;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -18,6 +19,7 @@ use crate::slot::SlotMap;
 use crate::wire::outer::{self, Encap};
 
 pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
+pub use shared::Shared;
 
 /// One version of the routes.
 #[derive(Clone, Debug)]
@@ -27,15 +29,15 @@ pub struct RouteTable {
     /// Key of the flow hash, shared by all nodes; never shown.
     pub hash_key: HashKey,
     /// POPs, CLB nodes and hosts, by [`NodeId`].
-    pub nodes: Vec<Node>,
+    pub nodes: Shared<Vec<Node>>,
     /// Regions, by [`RegionId`].
-    pub regions: Vec<Region>,
+    pub regions: Shared<Vec<Region>>,
     /// Paths, by [`PathId`].
-    pub paths: Vec<Path>,
+    pub paths: Shared<Vec<Path>>,
     /// Regional load balancers, by [`ClbId`].
-    pub clbs: Vec<Clb>,
+    pub clbs: Vec<Shared<Clb>>,
     /// VIP address to VIP.
-    pub vips: BTreeMap<Address, Arc<Vip>>,
+    pub vips: Shared<BTreeMap<Address, Arc<Vip>>>,
     /// How nodes watch their paths; `None`: a path is up until a service says otherwise.
     pub probing: Option<Probing>,
     /// When a POP announces the VIPs that it publishes.
@@ -329,15 +331,23 @@ impl RouteTable {
         RouteTable {
             revision: Revision(0),
             hash_key: HashKey::new([0; 16]),
-            nodes: Vec::new(),
-            regions: Vec::new(),
-            paths: Vec::new(),
+            nodes: Shared::default(),
+            regions: Shared::default(),
+            paths: Shared::default(),
             clbs: Vec::new(),
-            vips: BTreeMap::new(),
+            vips: Shared::default(),
             probing: None,
             announcing: Announcing::default(),
             mechanisms: Mechanisms::ALL,
         }
+    }
+
+    /// Whether both versions have the very same nodes, regions with their slots, and paths.
+    #[inline]
+    pub fn has_ground_of(&self, other: &RouteTable) -> bool {
+        self.nodes.is(&other.nodes)
+            && self.regions.is(&other.regions)
+            && self.paths.is(&other.paths)
     }
 
     /// The node of that full name.

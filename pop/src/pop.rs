@@ -89,7 +89,7 @@ impl Forwarder for Pop {
         let own = table.node_named(&self.name).unwrap_or(NodeId::UNKNOWN);
         self.vips = VipTable::new(&table, own);
         self.chooser = Chooser::new(&table);
-        self.exits = self.exits.renewed(now, &table, own);
+        self.exits.renew(now, &table, own);
         self.prober.renew(now, &table, &mut self.exits);
         let is_clb_node = |kind: NodeKind| matches!(kind, NodeKind::ClbNode(_));
         self.clb_nodes = table

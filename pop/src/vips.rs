@@ -125,7 +125,7 @@ mod tests {
     fn table(count: u16) -> RouteTable {
         let mut table = RouteTable::empty();
         for number in 0..count {
-            table.clbs.push(Clb {
+            let clb = Clb {
                 name: format!("clb-{number}"),
                 region: RegionId(number / 2),
                 inner_mtu: 1_400 + number % 100,
@@ -134,7 +134,8 @@ mod tests {
                 unbind_drain: None,
                 fail_open: true,
                 listeners: Vec::new(),
-            });
+            };
+            table.clbs.push(clb.into());
             let publishers = if number % 2 == 0 {
                 vec![NodeId(1)]
             } else {

@@ -40,13 +40,14 @@ use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
 use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
-use anyedge_net::rng::Seed;
+use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::time::{Deadline, Instant};
 use anyedge_net::token_bucket::TokenBucket;
 
 use crate::Limits;
 use crate::connection_table::ConnectionTable;
+use crate::edits::Edits;
 use crate::fragment_table::FragmentTable;
 use crate::health::{Change, Checks};
 use crate::peer;
@@ -150,35 +151,39 @@ impl ClbNode {
         None
     }
 
-    /// Takes over what another version of the routes says of listeners and their targets.
-    /// Takes over checks and listeners. Whether targets are the same, on the same hosts.
-    fn renew_served(
-        &mut self,
-        (now, in_place): (Instant, bool),
-        table: &RouteTable,
-        out: &mut Outbox,
-    ) -> bool {
+    /// What a new version of the routes changes, if that is listeners alone and this node is where it was.
+    fn edits<'t>(
+        &self,
+        old: &'t RouteTable,
+        table: &'t RouteTable,
+        was: (NodeId, Option<RegionId>),
+    ) -> Option<Edits<'t>> {
+        let in_place = was == (self.own, self.region);
+        let region = self.region.filter(|_| in_place)?;
+        Edits::between(old, table, region)
+    }
+
+    /// Takes over what another version of the routes says of listeners and their targets, as far as it is new.
+    fn amend_served(&mut self, change: &Change<'_>, edits: &Edits<'_>, out: &mut Outbox) {
         let (seed, own_name) = (self.seed, self.own_name.as_str());
-        let change = Change {
-            old: &self.routes,
-            new: table,
-            region: self.region,
-            own: self.own,
-            now,
-            in_place,
-        };
-        let checks_alike = self.checks.go_on(&change);
-        if !checks_alike {
-            let checks = core::mem::take(&mut self.checks);
-            self.checks = checks.renewed(&change, |check| seed.stream(own_name, check), out);
-        }
-        let shut = self.checks.shut();
+        let stream = |check: &str| seed.stream(own_name, check);
+        self.checks.amend(change, edits, stream, out);
+        let stream = |clb: &str, listener: &str| wrr_stream(seed, own_name, clb, listener);
+        let tables = (change.old, change.new);
+        self.served
+            .amend(tables, edits, (&self.checks, stream), out);
+    }
+
+    /// The same from the beginning, by names.
+    fn renew_served(&mut self, change: &Change<'_>, out: &mut Outbox) {
+        let (seed, own_name) = (self.seed, self.own_name.as_str());
+        let checks = core::mem::take(&mut self.checks);
+        self.checks = checks.renewed(change, |check| seed.stream(own_name, check), out);
         let served = core::mem::take(&mut self.served);
-        let stream =
-            |clb: &str, listener: &str| seed.stream(own_name, &format!("wrr {clb}/{listener}"));
-        self.served = served.renewed(table, self.region, (&shut, checks_alike), stream);
+        let stream = |clb: &str, listener: &str| wrr_stream(seed, own_name, clb, listener);
+        self.served = served.renewed(change.new, self.region, &self.checks, stream);
         self.served.tell(out);
-        checks_alike
+        renumber::renumber(&mut self.connections, change.old, change.new);
     }
 
     /// The flow of a staged packet.
@@ -243,26 +248,44 @@ impl Forwarder for ClbNode {
 
     fn apply(&mut self, now: Instant, table: Arc<RouteTable>, out: &mut Outbox) {
         let was = (self.own, self.region);
-        self.own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
+        let old = Arc::clone(&self.routes);
+        if !table.nodes.is(&old.nodes) {
+            self.own = table.node_named(&self.own_name).unwrap_or(NodeId::UNKNOWN);
+        }
         self.region = match peer::kind_of(&table, self.own) {
             Some(NodeKind::ClbNode(region)) => Some(region),
             Some(NodeKind::Pop | NodeKind::Host(_)) | None => None,
         };
         let place = (self.own, self.region);
-        self.exits = self.exits.renewed(now, &table, self.own);
+        self.exits.renew(now, &table, self.own);
         self.prober.renew(now, &table, &mut self.exits);
         out.event(Event::TableApplied(table.revision));
-        let targets_alike = self.renew_served((now, was == place), &table, out);
-        renumber::renumber(&mut self.connections, &self.routes, &table);
-        if self.routes.hash_key != table.hash_key {
+        let edits = self.edits(&old, &table, was);
+        let change = Change {
+            old: &old,
+            new: &table,
+            region: self.region,
+            own: self.own,
+            now,
+        };
+        match &edits {
+            Some(edits) => self.amend_served(&change, edits, out),
+            None => self.renew_served(&change, out),
+        }
+        if old.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
             self.fragments.clear(DropReason::FragmentTimeout, out);
         }
-        self.sync
-            .apply(now, &self.routes, &table, place, targets_alike);
-        self.unbinding.apply(now, &self.routes, &table, self.region);
+        self.sync.apply(now, (&old, &table), place, edits.as_ref());
+        match &edits {
+            Some(edits) => self.unbinding.amend(now, &table, edits),
+            None => self.unbinding.apply(now, &old, &table, self.region),
+        }
+        let is_amended = edits.is_some();
         self.routes = table;
-        self.renew_gates(out);
+        if !is_amended {
+            self.renew_gates(out);
+        }
         self.cut_unbound(now, out);
     }
 
@@ -290,6 +313,11 @@ impl Forwarder for ClbNode {
     fn let_go(&mut self, reason: DropReason, out: &mut Outbox) {
         self.fragments.clear(reason, out);
     }
+}
+
+/// The randomness of a listener's round robin.
+fn wrr_stream(seed: Seed, own_name: &str, clb: &str, listener: &str) -> Rng {
+    seed.stream(own_name, &format!("wrr {clb}/{listener}"))
 }
 
 #[cfg(test)]

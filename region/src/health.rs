@@ -5,82 +5,50 @@
 //! the check. Targets of the first table that a node gets are taken to be alive, so that a node that starts
 //! forwards at once; targets that come later are probed before they get a flow.
 //!
-//! Invariant: each check has exactly one place among the timers, never later than when it is due.
-//! The states are in `check`; why it is so: docs/health.md.
+//! The states are in `check`, who is checked in `roster`; what a new version of the routes makes of it in `renewal`
+//! when it changes much, and in `amendment` when it changes targets. Why it is so: docs/health.md.
 
+mod amendment;
 pub(crate) mod check;
 pub(crate) mod probe;
 mod renewal;
+mod roster;
 mod source;
+mod successor;
+mod timers;
 
-use core::cmp::Reverse;
-use core::ops::Range;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeMap;
 
 use anyedge_net::event::{Event, Health};
-use anyedge_net::flow::{Address, FlowKey};
+use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::outbox::Outbox;
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, Target};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::tcp;
 
-use check::{Awaited, Check, Due};
+use check::{Awaited, Due};
 pub(crate) use renewal::Change;
+use roster::Roster;
+pub(crate) use roster::Watched;
 pub use source::PORT_MIN;
 use source::Ports;
 
 /// Checks that are sent from one call of a node's `handle_timeout`; the rest follow in the next, asked for at
 /// once.
 pub const CHECKS_PER_CALL_MAX: usize = 64;
-/// A target of a listener: load balancer, place among its listeners, place among the targets.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Use {
-    pub(crate) clb: ClbId,
-    pub(crate) listener: u16,
-    pub(crate) target: u16,
-}
-
-impl Use {
-    pub(crate) const fn new(clb: ClbId, listener: u16, target: u16) -> Use {
-        Use {
-            clb,
-            listener,
-            target,
-        }
-    }
-}
 
 /// The checks of one node.
 #[derive(Default)]
 pub(crate) struct Checks {
-    watched: Vec<Watched>,
-    timers: BinaryHeap<Reverse<(Instant, u32)>>,
-    /// Who is checked at an address and port, sorted.
-    by_server: Vec<(Address, u16, u32)>,
-    /// Who depends on which check, by check.
-    uses: Vec<Use>,
+    roster: Roster,
+    /// The lowest VIP of each load balancer and family.
+    vips: BTreeMap<(ClbId, Family), Address>,
     ports: Ports,
     /// The slot that checks are sent in.
     slot: Option<u16>,
     /// Whether a table was in force in which the node had a region.
     started: bool,
-}
-
-/// A server that is checked for the listeners of a load balancer.
-struct Watched {
-    clb: ClbId,
-    /// Where its checks come from.
-    vip: Address,
-    target: Address,
-    port: u16,
-    host: NodeId,
-    asked: HealthCheck,
-    check: Check,
-    /// Which of the node's ports the next check is sent from, in turn.
-    turn: u16,
-    sequence: u32,
-    uses: Range<usize>,
 }
 
 /// What is to be done for one check.
@@ -106,17 +74,16 @@ pub(crate) struct Sending {
 impl Checks {
     /// When [`Checks::next_due`] has something to do.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.roster.first_due().map(|(at, _)| at)
     }
 
     /// The next check with something due, and what; `None` when nothing more is.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Turn> {
-        let Reverse((at, id)) = self.timers.peek().copied()?;
+        let (at, id) = self.roster.first_due()?;
         if at > now {
             return None;
         }
-        self.timers.pop();
-        let watched = &mut self.watched[id as usize];
+        let watched = self.roster.get_mut(id);
         let Due {
             unanswered,
             send,
@@ -133,79 +100,78 @@ impl Checks {
             turn.given_up = given_up;
             turn.begun = send.then(|| watched.begin(now, slot, self.ports));
         }
-        self.timers.push(Reverse((watched.check.wake_at(), id)));
+        self.roster.arm(id);
         Some(turn)
     }
 
     /// The check that began could not be sent.
     pub(crate) fn on_unsent(&mut self, id: u32) {
-        self.watched[id as usize].check.on_unsent();
+        self.roster.get_mut(id).check.on_unsent();
     }
 
     /// What the segment is to be that ends a check which was sent from `port`.
     pub(crate) fn ending(&self, id: u32, port: u16) -> Option<Sending> {
-        Some(self.watched[id as usize].sending(self.slot?, port))
+        Some(self.roster.get(id).sending(self.slot?, port))
     }
 
     /// The check under way that a target's packet, target to VIP, may be the answer to.
     pub(crate) fn awaited_by(&self, answer: &FlowKey) -> Option<(u32, Awaited)> {
-        let server = (answer.src, answer.src_port);
-        let from = self
-            .by_server
-            .partition_point(|(address, port, _)| (*address, *port) < server);
-        let same_server = self.by_server[from..]
-            .iter()
-            .take_while(|(address, port, _)| (*address, *port) == server);
-        let mut awaited = same_server.filter_map(|(_, _, id)| {
-            let watched = &self.watched[*id as usize];
+        let same_server = self.roster.of_server(answer.src, answer.src_port);
+        let mut awaited = same_server.filter_map(|(id, watched)| {
             let awaited = watched.check.awaited()?;
             let is_it = watched.vip == answer.dst && awaited.port == answer.dst_port;
-            is_it.then_some((*id, awaited))
+            is_it.then_some((id, awaited))
         });
         awaited.next()
     }
 
     /// The check under way was answered. Gives the health when it changed.
     pub(crate) fn on_answer(&mut self, id: u32, now: Instant, success: bool) -> Option<Health> {
-        self.watched[id as usize].check.on_answer(now, success)
+        self.roster.get_mut(id).check.on_answer(now, success)
     }
 
-    /// Whose targets depend on a check.
-    pub(crate) fn uses(&self, id: u32) -> &[Use] {
-        &self.uses[self.watched[id as usize].uses.clone()]
+    /// Who is checked, and whose targets depend on it.
+    pub(crate) fn watched(&self, id: u32) -> &Watched {
+        self.roster.get(id)
     }
 
     /// What is thought of the target of a check.
     pub(crate) fn health(&self, id: u32) -> Health {
-        self.watched[id as usize].check.health()
+        self.roster.get(id).check.health()
     }
 
     /// Tells of the health of the target of a check.
     pub(crate) fn tell(&self, id: u32, out: &mut Outbox) {
-        let watched = &self.watched[id as usize];
+        let watched = self.roster.get(id);
         tell(watched.target, watched.port, watched.check.health(), out);
     }
 
-    /// The targets that may take no flow.
-    pub(crate) fn shut(&self) -> BTreeSet<Use> {
-        let shut = self
-            .watched
-            .iter()
-            .filter(|watched| !is_open(watched.check.health()));
-        shut.flat_map(|watched| &self.uses[watched.uses.clone()])
-            .copied()
-            .collect()
+    /// Where every check stands, in an order that does not depend on their numbers.
+    #[cfg(test)]
+    pub(crate) fn shown(&self) -> Vec<String> {
+        let mut all = vec![format!(
+            "{:?} {:?} {:?}",
+            self.vips, self.slot, self.started
+        )];
+        all.extend(self.roster.all().map(|watched| {
+            let near = |used: &roster::Use| roster::Use { near: 0, ..*used };
+            let uses = watched.uses.iter().map(near).collect();
+            format!(
+                "{:?}",
+                Watched {
+                    uses,
+                    ..watched.clone()
+                }
+            )
+        }));
+        all
     }
 
-    fn index(&mut self) {
-        let numbered = || self.watched.iter().zip(0_u32..);
-        self.timers = numbered()
-            .map(|(watched, id)| Reverse((watched.check.wake_at(), id)))
-            .collect();
-        self.by_server = numbered()
-            .map(|(watched, id)| (watched.target, watched.port, id))
-            .collect();
-        self.by_server.sort_unstable();
+    /// Whether a target of a load balancer may take new flows, whose listener asks for its checks so.
+    pub(crate) fn is_open(&self, clb: ClbId, asked: Option<HealthCheck>, target: &Target) -> bool {
+        let group = (clb, target.address, target.port);
+        let watched = asked.and_then(|asked| self.roster.find(group, asked));
+        watched.is_none_or(|watched| is_open(watched.check.health()))
     }
 }
 
@@ -231,7 +197,7 @@ impl Watched {
             flow,
             clb: self.clb,
             slot,
-            host: self.host,
+            host: self.host(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod clb_node;
 pub mod connection_table;
+mod edits;
 mod expected;
 pub mod expiry;
 mod flow_index;

@@ -128,11 +128,13 @@ pub(crate) fn routes() -> RouteTable {
             node("host.web-2", NodeKind::Host(RegionId(0))),
             node("region.frankfurt.clb-1", NodeKind::ClbNode(RegionId(1))),
             node("host.other", NodeKind::Host(RegionId(1))),
-        ],
+        ]
+        .into(),
         regions: vec![
             region("guangzhou", CLB_NODE, CLB_NODE_NAME),
             region("frankfurt", OTHER_CLB_NODE, "region.frankfurt.clb-1"),
-        ],
+        ]
+        .into(),
         paths: vec![
             path(
                 "tokyo-guangzhou",
@@ -174,13 +176,14 @@ pub(crate) fn routes() -> RouteTable {
                 },
                 1,
             ),
-        ],
+        ]
+        .into(),
         clbs: vec![
-            clb("gz-main", RegionId(0)),
-            clb("gz-alt", RegionId(0)),
-            clb("fra-main", RegionId(1)),
+            clb("gz-main", RegionId(0)).into(),
+            clb("gz-alt", RegionId(0)).into(),
+            clb("fra-main", RegionId(1)).into(),
         ],
-        vips: vips(),
+        vips: vips().into(),
     }
 }
 

@@ -16,6 +16,7 @@ use anyedge_net::route_table::{Clb, Listener, RouteTable};
 use anyedge_net::time::Instant;
 
 use crate::connection_table::Flow;
+use crate::edits::{Edits, Moved};
 
 /// Targets pending at a time; the flows of one beyond it run out by themselves.
 pub(crate) const PENDING_MAX: usize = 65_536;
@@ -48,6 +49,16 @@ impl Binding {
 struct Cut {
     at: Instant,
     rst: bool,
+}
+
+impl Cut {
+    /// Of the targets that `clb` loses now.
+    fn of(now: Instant, clb: &Clb) -> Cut {
+        Cut {
+            at: clb.unbind_drain.map_or(now, |drain| now + drain),
+            rst: clb.rst_on_unbind,
+        }
+    }
 }
 
 /// A walk over all flows.
@@ -122,8 +133,48 @@ impl Unbinding {
             }
         }
         self.set_due_at();
-        if self.due_at <= now {
+        self.begin_due(now);
+    }
+
+    /// Takes in what the edits that lead to `new` unbind and bind again.
+    pub(crate) fn amend(&mut self, now: Instant, new: &RouteTable, edits: &Edits<'_>) {
+        let mut is_stale = false;
+        for edit in &edits.listeners {
+            let binding = |moved: &Moved| Binding {
+                clb: edit.clb,
+                protocol: edit.new.protocol,
+                port: edit.new.port,
+                target: moved.target,
+                target_port: moved.port,
+            };
+            for come in edit.come.iter().map(binding) {
+                let known = self.pending.remove(&come);
+                is_stale |= known.is_some_and(|cut| cut.at == self.due_at);
+            }
+            let cut = Cut::of(now, &new.clbs[edit.clb.index()]);
+            for gone in edit.gone.iter().filter(|gone| !gone.stays).map(binding) {
+                self.pend(gone, cut);
+            }
+        }
+        if is_stale {
+            self.set_due_at();
+        }
+        self.begin_due(now);
+    }
+
+    /// Flows that are due are looked for. A walk under way goes on: what it did not know of is left for the next one,
+    /// so that it ends however often targets are unbound.
+    fn begin_due(&mut self, now: Instant) {
+        let under_way = self.walk.is_some_and(|walk| walk.began < now);
+        if self.due_at <= now && !under_way {
             self.walk = Some(Walk::begin(now));
+        }
+    }
+
+    fn pend(&mut self, binding: Binding, cut: Cut) {
+        if self.pending.len() < PENDING_MAX {
+            let cut = self.pending.entry(binding).or_insert(cut);
+            self.due_at = self.due_at.min(cut.at);
         }
     }
 
@@ -154,10 +205,7 @@ impl Unbinding {
     }
 
     fn unbind(&mut self, now: Instant, was: &Clb, clb: &Clb, id: ClbId) {
-        let cut = Cut {
-            at: clb.unbind_drain.map_or(now, |drain| now + drain),
-            rst: clb.rst_on_unbind,
-        };
+        let cut = Cut::of(now, clb);
         for before in &was.listeners {
             let after = listener(clb, before.protocol, before.port);
             if after.is_some_and(|after| Arc::ptr_eq(before, after)) {
@@ -173,9 +221,7 @@ impl Unbinding {
                     target,
                     target_port,
                 };
-                if self.pending.len() < PENDING_MAX {
-                    self.pending.entry(binding).or_insert(cut);
-                }
+                self.pend(binding, cut);
             }
         }
     }
@@ -197,7 +243,7 @@ impl Walk {
 }
 
 fn names(table: &RouteTable) -> impl Iterator<Item = (ClbId, &Clb)> {
-    (0..).map(ClbId).zip(&table.clbs)
+    (0..).map(ClbId).zip(table.clbs.iter().map(|clb| &**clb))
 }
 
 fn listener(clb: &Clb, protocol: u8, port: u16) -> Option<&Arc<Listener>> {

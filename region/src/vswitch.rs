@@ -188,7 +188,7 @@ impl Forwarder for VSwitch {
             Some(NodeKind::Host(region)) => Some(region),
             Some(NodeKind::Pop | NodeKind::ClbNode(_)) | None => None,
         };
-        self.exits = self.exits.renewed(now, &table, own);
+        self.exits.renew(now, &table, own);
         self.prober.renew(now, &table, &mut self.exits);
         if self.routes.hash_key != table.hash_key {
             self.tuples.rekey(&table.hash_key);

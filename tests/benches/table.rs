@@ -14,11 +14,12 @@ use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Command};
 use anyedge_ccn::table::delta::Delta;
 use anyedge_ccn::table::object::Target;
+use anyedge_net::flow::Address;
 use anyedge_net::forwarder::Forwarder;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Pool;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::{HealthCheck, RouteTable};
+use anyedge_net::route_table::{HealthCheck, RouteTable, Target as RouteTarget};
 use anyedge_net::time::Instant;
 use anyedge_pop::pop::Pop;
 use anyedge_region::{ClbNode, Limits, VSwitch};
@@ -103,28 +104,7 @@ fn forwarders(criterion: &mut Criterion) {
         let group = format!("forwarder given one of 100,000 {checks} targets");
         let mut group = criterion.benchmark_group(group);
         let table = large_table(health);
-        let name = name_of(&table, "l-1");
-        let unbound = Change::DeregisterTargets(vec![name.clone()]);
-        let bound: Target = table.get::<Target>(&name).expect("it is there").clone();
-        let tables = |one: Change, other: Change| {
-            let (mut table, mut assembler) = (table.clone(), Assembler::new());
-            assembler.assemble(&table);
-            [one, other].map(|change| {
-                let revision = table.revision() + 1;
-                let applied = table.apply(revision, &Command::new(Instant::ZERO, change));
-                applied.expect("it makes sense");
-                assembler.assemble(&table)
-            })
-        };
-        let weight = |weight| Change::SetTargetWeight(vec![name.clone()], weight);
-        let changes = [
-            ("weight", tables(weight(3), weight(4))),
-            (
-                "unbound or bound",
-                tables(unbound, Change::RegisterTargets(vec![bound])),
-            ),
-        ];
-        for (what, tables) in &changes {
+        for (what, tables) in &changes(&table) {
             let clb = ClbNode::new("region.guangzhou.clb-1", Limits::default(), Seed(1));
             bench_apply(&mut group, &format!("CLB node, {what}"), clb, tables);
             let pop = Pop::new("pop.tokyo", Seed(1));
@@ -133,7 +113,67 @@ fn forwarders(criterion: &mut Criterion) {
             bench_apply(&mut group, &format!("vSwitch, {what}"), vswitch, tables);
         }
         group.finish();
+        let mut group =
+            criterion.benchmark_group(format!("one listener of 65,000 {checks} targets"));
+        for (what, tables) in &changes_of_large_listener(&table) {
+            let clb = ClbNode::new("region.guangzhou.clb-1", Limits::default(), Seed(1));
+            bench_apply(&mut group, &format!("CLB node, {what}"), clb, tables);
+        }
+        group.finish();
     }
+}
+
+/// Pairs of tables that differ by one target.
+fn changes(table: &Table) -> Vec<(String, [Arc<RouteTable>; 2])> {
+    let tables = |changes: [Change; 2]| {
+        let (mut table, mut assembler) = (table.clone(), Assembler::new());
+        assembler.assemble(&table);
+        changes.map(|change| {
+            let revision = table.revision() + 1;
+            let applied = table.apply(revision, &Command::new(Instant::ZERO, change));
+            applied.expect("it makes sense");
+            assembler.assemble(&table)
+        })
+    };
+    let mut all = Vec::new();
+    for (spread, listener) in [("", "l-1"), (", Maglev", "l-0")] {
+        let name = name_of(table, listener);
+        let unbound = Change::DeregisterTargets(vec![name.clone()]);
+        let bound: Target = table.get::<Target>(&name).expect("it is there").clone();
+        let bound = Change::RegisterTargets(vec![bound]);
+        let weights = [3, 4].map(|weight| Change::SetTargetWeight(vec![name.clone()], weight));
+        all.push((format!("weight{spread}"), tables(weights)));
+        all.push((
+            format!("unbound or bound{spread}"),
+            tables([unbound, bound]),
+        ));
+    }
+    all
+}
+
+/// The same for a listener that has more targets than the quota of any profile, all but as many as there can be.
+fn changes_of_large_listener(table: &Table) -> Vec<(&'static str, [Arc<RouteTable>; 2])> {
+    let table = Assembler::new().assemble(table);
+    let with = |change: &dyn Fn(&mut Vec<RouteTarget>)| {
+        let mut table = RouteTable::clone(&table);
+        let listener = Arc::make_mut(&mut table.clbs[7].listeners[1]);
+        let one = listener.targets[0];
+        let numbered = (0_u32..65_000).map(|number| RouteTarget {
+            address: Address::v4((0x0c00_0000 + number).to_be_bytes()),
+            ..one
+        });
+        listener.targets = numbered.collect();
+        change(&mut listener.targets);
+        Arc::new(table)
+    };
+    let weight = |weight| with(&move |targets| targets[30_000].weight = weight);
+    let unbound = with(&|targets| {
+        targets.remove(30_000);
+    });
+    vec![
+        ("weight", [weight(3), weight(4)]),
+        ("unbound or bound", [weight(3), unbound]),
+    ]
 }
 
 /// Gives a forwarder each of two tables in turn.

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::maglev::{Maglev, Member, prime_at_least};
-use anyedge_net::route_table::{Clb, Listener, NodeKind, Scheduler, Target, Vip};
+use anyedge_net::route_table::{Clb, Listener, NodeKind, Scheduler, Shared, Target, Vip};
 use anyedge_net::wire::{tcp, udp};
 
 use super::ground::{Ground, clb_id};
-use super::{Built, Last, PLACES_PER_TARGET};
+use super::{Built, BuiltClb, Last, PLACES_PER_TARGET};
 use crate::table::Table;
 use crate::table::membership::Membership;
 use crate::table::object::{
@@ -28,59 +28,84 @@ type Vips = BTreeMap<Address, Arc<Vip>>;
 
 /// What stands on the ground.
 pub(super) struct Balanced {
-    pub(super) clbs: Vec<Clb>,
-    pub(super) vips: Vips,
-    pub(super) listeners: BTreeMap<String, Built>,
+    /// By name, which is by id.
+    pub(super) clbs: BTreeMap<String, BuiltClb>,
+    pub(super) vips: Shared<Vips>,
     pub(super) backbone_mtus: Vec<u16>,
 }
 
 /// The load balancers and VIPs of `table` on `ground`. `same`: whether the ground, and with it all VIPs and load
-/// balancers, are those of `last`.
+/// balancers, are those of `last`, whose load balancers are taken over.
 pub(super) fn balance(
     table: &Table,
     ground: &Ground,
-    last: Option<&Last>,
+    mut last: Option<&mut Last>,
     same: (bool, bool),
 ) -> Balanced {
-    let last_of = |is: bool| last.filter(|_| is);
     let names: Vec<&str> = table
         .all::<ClbObject>()
         .map(|clb| clb.name.as_str())
         .collect();
+    let before = last.as_mut().map(|last| core::mem::take(&mut last.clbs));
+    let last_of = |is: bool| last.as_deref().filter(|_| is);
     let backbone_mtus = match last_of(same.1) {
         Some(last) => last.backbone_mtus.clone(),
         None => backbone_mtus(table, &names),
     };
-    let mut listeners = BTreeMap::new();
+    let mut before = before.unwrap_or_default();
     let clbs = table.all::<ClbObject>().zip(&backbone_mtus);
     let clbs = clbs.map(|(clb, backbone_mtu)| {
-        let (built, inner_mtu) = listeners_of(table, clb, ground, last, same.0);
-        let clb = Clb {
-            name: clb.name.clone(),
-            region: ground.region(&clb.region),
-            inner_mtu: inner_mtu.min(*backbone_mtu),
-            client_affinity: clb.client_affinity,
-            rst_on_unbind: clb.rst_on_unbind,
-            unbind_drain: clb.unbind_drain,
-            fail_open: clb.fail_open,
-            listeners: built
-                .iter()
-                .map(|(_, built)| Arc::clone(&built.listener))
-                .collect(),
+        let made_of = (table.objects().balancer(&clb.name), *backbone_mtu);
+        let kept = before.remove_entry(&clb.name);
+        let is_same = |(_, built): &(String, BuiltClb)| {
+            same.0 && (built.revision, built.backbone_mtu) == made_of
         };
-        listeners.extend(built);
-        clb
+        match kept {
+            Some(kept) if is_same(&kept) => kept,
+            kept => {
+                let before = kept.map(|(_, built)| built.listeners).unwrap_or_default();
+                let built = build_clb(table, clb, ground, made_of, (&before, same.0));
+                (clb.name.clone(), built)
+            }
+        }
     });
     let clbs = clbs.collect();
     let vips = match last_of(same.1) {
         Some(last) => last.route_table.vips.clone(),
-        None => vips(table, ground, &names, last),
+        None => vips(table, ground, &names, last.as_deref()).into(),
     };
     Balanced {
         clbs,
         vips,
-        listeners,
         backbone_mtus,
+    }
+}
+
+/// A load balancer with its listeners, as far as possible those of `before`.
+fn build_clb(
+    table: &Table,
+    clb: &ClbObject,
+    ground: &Ground,
+    (revision, backbone_mtu): (u64, u16),
+    before: (&BTreeMap<String, Built>, bool),
+) -> BuiltClb {
+    let (listeners, inner_mtu) = listeners_of(table, clb, ground, before);
+    let in_order = listeners.values().map(|built| Arc::clone(&built.listener));
+    let clb = Clb {
+        name: clb.name.clone(),
+        region: ground.region(&clb.region),
+        inner_mtu: inner_mtu.min(backbone_mtu),
+        client_affinity: clb.client_affinity,
+        rst_on_unbind: clb.rst_on_unbind,
+        unbind_drain: clb.unbind_drain,
+        fail_open: clb.fail_open,
+        listeners: in_order.collect(),
+    };
+    BuiltClb {
+        revision,
+        backbone_mtu,
+        clb: clb.into(),
+        listeners,
     }
 }
 
@@ -109,22 +134,22 @@ fn candidates(vip: &VipObject) -> impl Iterator<Item = &str> {
         .chain(standby.filter(move |_| bound.is_some()))
 }
 
-/// The listeners of a load balancer by full name, and the least that the region carries.
+/// The listeners of a load balancer by full name, and the least that the region carries. `before`: those that there
+/// were, and whether they stood on the same ground.
 fn listeners_of(
     table: &Table,
     clb: &ClbObject,
     ground: &Ground,
-    last: Option<&Last>,
-    same_ground: bool,
-) -> (Vec<(String, Built)>, u16) {
+    (before, same_ground): (&BTreeMap<String, Built>, bool),
+) -> (BTreeMap<String, Built>, u16) {
     let mut inner_mtu = table.reach().mesh_mtu(&clb.region).unwrap_or(u16::MAX);
-    let mut all = Vec::new();
+    let mut all = BTreeMap::new();
     for (name, entry) in table.objects().entries_of(Kind::Listener, &clb.name) {
         let crate::table::object::Object::Listener(wanted) = &*entry.object else {
             continue;
         };
         let revisions = (entry.revision, table.objects().crowd(name).revision);
-        let before = last.and_then(|last| last.listeners.get(name));
+        let before = before.get(name);
         let built = match before {
             Some(before) if same_ground && before.revisions == revisions => before.clone(),
             _ => {
@@ -140,7 +165,7 @@ fn listeners_of(
             }
         };
         inner_mtu = inner_mtu.min(built.inner_mtu);
-        all.push((name.to_owned(), built));
+        all.insert(name.to_owned(), built);
     }
     (all, inner_mtu)
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::id::{ClbId, NodeId, RegionId};
-use anyedge_net::route_table::{Node, NodeKind, Path, PathEnds, Region};
+use anyedge_net::route_table::{Node, NodeKind, Path, PathEnds, Region, Shared};
 use anyedge_net::slot::{Owners, SlotMap};
 
 use super::Slots;
@@ -17,16 +17,16 @@ use crate::table::object::{ClbNode, Ends, Host, Path as PathObject, Pop, Region 
 /// Nodes, regions and paths with their ids.
 #[derive(Debug)]
 pub(super) struct Ground {
-    pub(super) nodes: Vec<Node>,
-    pub(super) paths: Vec<Path>,
+    pub(super) nodes: Shared<Vec<Node>>,
+    pub(super) paths: Shared<Vec<Path>>,
     region_names: Vec<String>,
     /// The CLB nodes of each region, by id.
     clb_nodes: Vec<Vec<NodeId>>,
 }
 
 impl Ground {
-    /// Lays the ground of a table.
-    pub(super) fn lay(table: &Table) -> Ground {
+    /// Lays the ground of a table; nodes and paths that are what they were are those of `before`.
+    pub(super) fn lay(table: &Table, before: Option<&Ground>) -> Ground {
         let regions = table.all::<RegionObject>();
         let region_names: Vec<String> = regions.map(|region| region.name.clone()).collect();
         let region = |name: &str| region_id(&region_names, name);
@@ -65,13 +65,14 @@ impl Ground {
             }
         }
         let mut ground = Ground {
-            nodes,
-            paths: Vec::new(),
+            nodes: kept(nodes, before.map(|before| &before.nodes)),
+            paths: Shared::default(),
             region_names,
             clb_nodes,
         };
         let paths = table.all::<PathObject>();
-        ground.paths = paths.map(|path| ground.path(path)).collect();
+        let paths = paths.map(|path| ground.path(path)).collect();
+        ground.paths = kept(paths, before.map(|before| &before.paths));
         ground
     }
 
@@ -144,16 +145,35 @@ impl Ground {
         all
     }
 
-    /// The regions with their slots.
-    pub(super) fn regions(&self, slots: &BTreeMap<String, Slots>) -> Vec<Region> {
+    /// The regions with their slots; those of `before` if they are the same.
+    pub(super) fn regions(
+        &self,
+        slots: &BTreeMap<String, Slots>,
+        before: Option<&Shared<Vec<Region>>>,
+    ) -> Shared<Vec<Region>> {
         let names = self.region_names.iter().zip(&self.clb_nodes);
         let region = |(name, clb_nodes): (&String, &Vec<NodeId>)| Region {
             name: name.clone(),
             clb_nodes: clb_nodes.clone(),
             slots: Arc::clone(&slots[name].map),
         };
-        names.map(region).collect()
+        let regions: Vec<Region> = names.map(region).collect();
+        let is_same = |(old, new): (&Region, &Region)| {
+            old.name == new.name
+                && old.clb_nodes == new.clb_nodes
+                && Arc::ptr_eq(&old.slots, &new.slots)
+        };
+        let same = before.filter(|before| {
+            before.len() == regions.len() && before.iter().zip(&regions).all(is_same)
+        });
+        same.cloned().unwrap_or_else(|| regions.into())
     }
+}
+
+/// What was there before, if it is the same.
+fn kept<T: PartialEq>(fresh: T, before: Option<&Shared<T>>) -> Shared<T> {
+    let same = before.filter(|before| ***before == fresh);
+    same.cloned().unwrap_or_else(|| fresh.into())
 }
 
 fn region_id(names: &[String], name: &str) -> RegionId {

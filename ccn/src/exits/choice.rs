@@ -79,6 +79,12 @@ impl Verdict {
         }
     }
 
+    /// Another revision begins: nobody is passed over.
+    pub(super) const fn forget(&mut self) {
+        self.is_proven = false;
+        self.is_passed_over = false;
+    }
+
     /// The less, the better to send to.
     pub(super) fn cost(&self) -> (bool, bool, u64) {
         (self.rank.is_poor(), self.is_draining, self.rtt_ns)

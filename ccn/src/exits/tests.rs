@@ -1,6 +1,7 @@
 //! Which way is taken, as paths come and go.
 
 use anyedge_net::port::PortId;
+use proptest::prelude::*;
 
 use super::*;
 use crate::testbed::*;
@@ -135,4 +136,69 @@ fn a_draining_path_is_used_only_where_nothing_else_leads() {
     assert!(exits.is_poor(CLB_1));
     let exits = exits.renewed(NOW, &table(), POP);
     assert!(!exits.is_poor(CLB_1), "it drains no longer");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    State(u16, bool),
+    Standing(usize, Standing, Option<u128>),
+    Cost(usize, u64),
+    Proven(usize),
+    Table,
+}
+
+fn any_heard() -> impl Strategy<Value = Heard> {
+    let standing = prop_oneof![
+        Just(Standing::Up),
+        Just(Standing::Down),
+        (0_u8..100).prop_map(|lost| Standing::Grey { lost }),
+    ];
+    let reaches = proptest::option::of(0_u128..8);
+    prop_oneof![
+        (0_u16..8, any::<bool>()).prop_map(|(path, up)| Heard::State(path, up)),
+        (0_usize..16, standing, reaches)
+            .prop_map(|(link, standing, reaches)| Heard::Standing(link, standing, reaches)),
+        (0_usize..16, 1_u64..400).prop_map(|(link, ms)| Heard::Cost(link, ms)),
+        (0_usize..16).prop_map(Heard::Proven),
+        Just(Heard::Table),
+    ]
+}
+
+proptest! {
+    /// On the same ground nothing is laid anew, and that makes no difference.
+    #[test]
+    fn exits_that_go_on_stand_where_exits_laid_anew_stand(
+        own in prop_oneof![Just(POP), Just(CLB_1), Just(OTHER_CLB), Just(HOST)],
+        heard in proptest::collection::vec((any_heard(), 0_u64..4_000), 1..60),
+    ) {
+        let table = with_detours();
+        let mut exits = Exits::new(&table, own);
+        let mut now = NOW;
+        for (heard, ms) in heard {
+            now += Duration::from_millis(ms);
+            let links = exits.links().len();
+            match heard {
+                Heard::State(path, up) => {
+                    exits.set_state(now, PathId(path), up);
+                }
+                Heard::Standing(link, standing, reaches) if link < links => {
+                    exits.set_standing(link, standing, reaches);
+                }
+                Heard::Cost(link, ms) if link < links => {
+                    exits.set_cost(link, Duration::from_millis(ms));
+                }
+                Heard::Proven(link) if link < links => exits.set_proven(link),
+                Heard::Standing(..) | Heard::Cost(..) | Heard::Proven(_) => {}
+                Heard::Table => {
+                    let mut anew = exits.renewed(now, &table, own);
+                    let laid = exits.laid();
+                    exits.renew(now, &table.clone(), own);
+                    prop_assert_eq!(exits.laid(), laid, "the same links");
+                    anew.laid = laid;
+                    prop_assert_eq!(format!("{exits:?}"), format!("{anew:?}"));
+                }
+            }
+            exits.refresh(now);
+        }
+    }
 }

@@ -92,7 +92,7 @@ impl World {
     fn apply(&mut self, table: RouteTable) {
         self.table = Arc::new(table);
         for station in self.stations.values_mut() {
-            station.exits = station.exits.renewed(self.now, &self.table, station.own);
+            station.exits.renew(self.now, &self.table, station.own);
             station
                 .prober
                 .renew(self.now, &self.table, &mut station.exits);

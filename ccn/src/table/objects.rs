@@ -1,7 +1,8 @@
 //! The objects of a table by kind and name, with what is counted beside them.
 //!
-//! Beside each listener and rule stands how many targets it has and in which revision one of them last changed,
-//! so that neither a quota nor a node that follows has to walk over all targets.
+//! Beside each listener and rule stands how many targets it has and in which revision one of them last changed, and
+//! beside each load balancer when anything of it did, so that neither a quota nor a node that follows has to walk over
+//! all targets.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,6 +36,8 @@ pub(crate) struct Objects {
     kinds: BTreeMap<Kind, BTreeMap<String, Entry>>,
     /// Listener or rule to its targets as a whole.
     crowds: BTreeMap<String, Crowd>,
+    /// Load balancer to when it or anything of it last changed.
+    balancers: BTreeMap<String, u64>,
     /// When an object of the kind last changed.
     changed: BTreeMap<Kind, u64>,
     /// Address to how many VIPs want it: one, once a command is done.
@@ -116,6 +119,11 @@ impl Objects {
         self.crowds.get(parent).copied().unwrap_or_default()
     }
 
+    /// When the load balancer, or a listener, rule or target of it, last changed.
+    pub(crate) fn balancer(&self, clb: &str) -> u64 {
+        self.balancers.get(clb).copied().unwrap_or(0)
+    }
+
     /// When an object of the kind last changed.
     pub(crate) fn changed(&self, kind: Kind) -> u64 {
         self.changed.get(&kind).copied().unwrap_or(0)
@@ -140,6 +148,7 @@ impl Objects {
         if matches!(key.kind, Kind::Listener | Kind::Rule) && !comes {
             self.crowds.remove(&key.name);
         }
+        self.balancer_changes(key, comes, revision);
         if key.kind == Kind::Vip {
             let before = before.as_ref().and_then(|entry| Vip::of(&entry.object));
             self.count_vip(before, -1);
@@ -169,6 +178,23 @@ impl Objects {
             for clb in core::iter::once(&vip.clb).chain(&vip.standby) {
                 count(&mut self.v6_vips, clb, more);
             }
+        }
+    }
+
+    fn balancer_changes(&mut self, key: &Key, comes: bool, revision: u64) {
+        let clb = match key.kind {
+            Kind::Clb => key.name.as_str(),
+            Kind::Listener | Kind::Rule | Kind::Target => {
+                key.name.split('/').next().unwrap_or_default()
+            }
+            _ => return,
+        };
+        if key.kind == Kind::Clb && !comes {
+            self.balancers.remove(clb);
+        } else if let Some(known) = self.balancers.get_mut(clb) {
+            *known = revision;
+        } else if comes {
+            self.balancers.insert(clb.to_owned(), revision);
         }
     }
 

@@ -19,6 +19,7 @@ use anyedge_net::wire::udp;
 #[derive(Clone, Debug)]
 pub struct Peers {
     table: Arc<RouteTable>,
+    own: NodeId,
     by_source: BTreeMap<IpAddr, Arrival>,
     stranger: Arrival,
 }
@@ -58,8 +59,18 @@ impl Peers {
         };
         Self {
             table,
+            own,
             by_source,
             stranger,
+        }
+    }
+
+    /// Takes another revision, in which the node is `own`. Where nodes and paths are the very same, so is who is around.
+    pub fn renew(&mut self, table: Arc<RouteTable>, own: NodeId) {
+        if own == self.own && table.has_ground_of(&self.table) {
+            self.table = table;
+        } else {
+            *self = Self::new(table, own);
         }
     }
 

@@ -109,13 +109,15 @@ fn table() -> Arc<RouteTable> {
                 [198, 51, 100, 2],
                 "2001:db8:2::2",
             ),
-        ],
+        ]
+        .into(),
         regions: vec![Region {
             name: "r".to_owned(),
             clb_nodes: vec![PEER],
             slots: Arc::new(SlotMap::fill(&[(PEER, "region.r.clb-1")])),
-        }],
-        paths: vec![path("over-v4", Family::V4), path("over-v6", Family::V6)],
+        }]
+        .into(),
+        paths: vec![path("over-v4", Family::V4), path("over-v6", Family::V6)].into(),
         ..RouteTable::empty()
     })
 }

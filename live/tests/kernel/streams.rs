@@ -99,12 +99,14 @@ fn table(pops: &[(&str, NodeId)]) -> Arc<RouteTable> {
             node("pop.own", NodeKind::Pop, 2),
             node("region.r.clb-1", NodeKind::ClbNode(RegionId(0)), 3),
             node("pop.other", NodeKind::Pop, 4),
-        ],
+        ]
+        .into(),
         regions: vec![Region {
             name: "r".to_owned(),
             clb_nodes: vec![CLB],
             slots: Arc::new(SlotMap::fill(&[(CLB, "region.r.clb-1")])),
-        }],
+        }]
+        .into(),
         paths: pops.iter().map(path).collect(),
         ..RouteTable::empty()
     })

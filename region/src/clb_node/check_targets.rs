@@ -85,9 +85,7 @@ impl ClbNode {
     fn on_health(&mut self, id: u32, out: &mut Outbox) {
         self.checks.tell(id, out);
         let open = is_open(self.checks.health(id));
-        for place in self.checks.uses(id) {
-            self.served.set_open(*place, open, out);
-        }
+        self.served.set_open(self.checks.watched(id), open, out);
     }
 
     fn send_segment(&self, sending: &Sending, flags: u8, sequence: u32, out: &mut Outbox) -> Fate {

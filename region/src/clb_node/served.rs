@@ -6,7 +6,7 @@
 //!
 //! Invariant: `clbs` is indexed by `ClbId`; load balancers of other regions are there without listeners.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::event::Event;
@@ -14,12 +14,13 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
-use anyedge_net::route_table::{Listener, RouteTable, Target};
+use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
 use anyedge_net::wire::{ip, tcp};
 use hashbrown::HashTable;
 
 use super::vip_tags::{VipTag, VipTags};
-use crate::health::Use;
+use crate::edits::{Edits, ListenerEdit};
+use crate::health::{Checks, Watched};
 use crate::scheduler::{OpenTargets, Schedule};
 
 /// The load balancers of a region.
@@ -93,7 +94,53 @@ impl BeforeClb {
     }
 }
 
+impl ServedClb {
+    /// A load balancer of `table`, without its listeners.
+    fn of(clb: &Clb, table: &RouteTable) -> ServedClb {
+        ServedClb {
+            name: clb.name.clone(),
+            inner_mtu: if table.mechanisms.mss_clamp {
+                clb.inner_mtu
+            } else {
+                u16::MAX
+            },
+            fail_open: clb.fail_open && table.mechanisms.fail_open,
+            listeners: Vec::new(),
+        }
+    }
+}
+
 impl ServedListener {
+    /// Whether it is that listener with those targets open.
+    fn is(&self, listener: &Arc<Listener>, is_open: impl Fn(usize) -> bool) -> bool {
+        let targets = 0..listener.targets.len();
+        Arc::ptr_eq(&self.listener, listener)
+            && targets
+                .into_iter()
+                .all(|at| self.open.is_open(at) == is_open(at))
+    }
+
+    /// Goes on as the listener after the edit.
+    fn amend(
+        &mut self,
+        edit: &ListenerEdit<'_>,
+        fail_open: bool,
+        (checks, stream): (&Checks, impl FnOnce() -> Rng),
+    ) {
+        let same_checks = edit.old.health == edit.new.health;
+        let targets = &edit.new.targets;
+        let is_open = |at: usize| {
+            let before = edit.place_before(at).filter(|_| same_checks);
+            let asked = || checks.is_open(edit.clb, edit.new.health, &targets[at]);
+            before.map_or_else(asked, |before| self.open.is_open(before))
+        };
+        let open = OpenTargets::new(targets, fail_open, is_open);
+        let schedule = core::mem::replace(&mut self.schedule, Schedule::Maglev);
+        self.schedule = Schedule::of(edit.new, &open, Some(schedule), stream);
+        self.listener = Arc::clone(edit.new);
+        self.open = open;
+    }
+
     /// Its number among the listeners of this node, for as long as these routes are in force.
     pub(super) const fn number(&self) -> u16 {
         self.number
@@ -121,45 +168,35 @@ impl ServedListener {
 }
 
 impl Served {
-    /// What `table` says that `region` serves; schedules go on, among the targets that are not `shut`. When
-    /// `checks_alike`, a listener that did not change has the same open targets as before. `stream` gives the
+    /// What `table` says that `region` serves. Schedules go on, among the targets that `checks` find open; a listener
+    /// that is the same, with the same targets open, goes on as if nothing had happened. `stream` gives the
     /// randomness of a listener, named by its load balancer and itself.
     pub(super) fn renewed(
         self,
         table: &RouteTable,
         region: Option<RegionId>,
-        (shut, checks_alike): (&BTreeSet<Use>, bool),
+        checks: &Checks,
         stream: impl Fn(&str, &str) -> Rng,
     ) -> Served {
         let mut before = Before::new(self.clbs);
         let mut fresh = Served::default();
         for (id, clb) in (0..).map(ClbId).zip(&table.clbs) {
-            let mut served = ServedClb {
-                name: clb.name.clone(),
-                inner_mtu: if table.mechanisms.mss_clamp {
-                    clb.inner_mtu
-                } else {
-                    u16::MAX
-                },
-                fail_open: clb.fail_open && table.mechanisms.fail_open,
-                listeners: Vec::new(),
-            };
+            let mut served = ServedClb::of(clb, table);
             let here = Some(clb.region) == region;
             let mut old_clb = before.take(&clb.name);
-            let same_clb = old_clb.fail_open == Some(served.fail_open) && checks_alike;
+            let same_clb = old_clb.fail_open == Some(served.fail_open);
             for (index, listener) in clb.listeners.iter().enumerate().filter(|_| here) {
                 let old = old_clb.take(index, &listener.name);
                 let number = fresh.places.len() as u16;
                 let old_number = old.as_ref().map(|old| old.number);
                 fresh.places.push((id, index as u16, old_number));
+                let is_open =
+                    |at: usize| checks.is_open(id, listener.health, &listener.targets[at]);
                 let next = match old {
-                    Some(same) if same_clb && Arc::ptr_eq(&same.listener, listener) => {
+                    Some(same) if same_clb && same.is(listener, is_open) => {
                         ServedListener { number, ..same }
                     }
                     old => {
-                        let is_open = |target: usize| {
-                            !shut.contains(&Use::new(id, index as u16, target as u16))
-                        };
                         let open = OpenTargets::new(&listener.targets, served.fail_open, is_open);
                         let told = old.as_ref().is_some_and(|old| old.told);
                         let schedule = old.map(|old| old.schedule);
@@ -178,31 +215,64 @@ impl Served {
             }
             fresh.clbs.push(served);
         }
-        for (address, vip) in &table.vips {
-            let clb = table.clbs.get(vip.clb.index());
-            if clb.is_some_and(|clb| Some(clb.region) == region) {
-                fresh
-                    .vips
-                    .insert_unique(spread(address), (*address, vip.clb), |(address, _)| {
-                        spread(address)
-                    });
-            }
-        }
-        fresh.tags = VipTags::of(fresh.vips.iter().map(|(vip, _)| *vip));
+        fresh.take_vips(table, region);
         fresh
     }
 
-    /// A target may take new flows, or no longer, by its health.
-    pub(super) fn set_open(&mut self, place: Use, open: bool, out: &mut Outbox) {
-        let clb = self.clbs.get_mut(place.clb.index());
-        let served = clb.and_then(|clb| clb.listeners.get_mut(usize::from(place.listener)));
-        let Some(served) = served else {
+    fn take_vips(&mut self, table: &RouteTable, region: Option<RegionId>) {
+        for (address, vip) in &table.vips {
+            let clb = table.clbs.get(vip.clb.index());
+            if clb.is_some_and(|clb| Some(clb.region) == region) {
+                let place = (*address, vip.clb);
+                let hasher = |(address, _): &(Address, ClbId)| spread(address);
+                self.vips.insert_unique(spread(address), place, hasher);
+            }
+        }
+        self.tags = VipTags::of(self.vips.iter().map(|(vip, _)| *vip));
+    }
+
+    /// Takes over what `old` and `table`, which differ by `edits`, have not in common; tells of listeners whose targets
+    /// are all abnormal from here on, or no longer so.
+    pub(super) fn amend(
+        &mut self,
+        (old, table): (&RouteTable, &RouteTable),
+        edits: &Edits<'_>,
+        (checks, stream): (&Checks, impl Fn(&str, &str) -> Rng),
+        out: &mut Outbox,
+    ) {
+        for (served, (was, clb)) in self.clbs.iter_mut().zip(old.clbs.iter().zip(&table.clbs)) {
+            if !was.is(clb) {
+                let listeners = core::mem::take(&mut served.listeners);
+                *served = ServedClb {
+                    listeners,
+                    ..ServedClb::of(clb, table)
+                };
+            }
+        }
+        for edit in &edits.listeners {
+            let clb = &mut self.clbs[edit.clb.index()];
+            let served = &mut clb.listeners[usize::from(edit.place)];
+            let stream = || stream(&clb.name, &edit.new.name);
+            served.amend(edit, clb.fail_open, (checks, stream));
+            served.tell(edit.clb, edit.place, out);
+        }
+    }
+
+    /// The target of a check may take new flows, or no longer, by its health.
+    pub(super) fn set_open(&mut self, watched: &Watched, open: bool, out: &mut Outbox) {
+        let Some(clb) = self.clbs.get_mut(watched.clb.index()) else {
             return;
         };
-        let at = usize::from(place.target);
-        if let Some(target) = served.listener.targets.get(at) {
-            served.open.set(at, target, open);
-            served.tell(place.clb, place.listener, out);
+        for used in &watched.uses {
+            let Some(served) = clb.listeners.get_mut(usize::from(used.listener)) else {
+                continue;
+            };
+            let targets = &served.listener.targets;
+            let server = (watched.target, watched.port);
+            if let Some(at) = place_of(targets, server, usize::from(used.near)) {
+                served.open.set(at, &targets[at], open);
+                served.tell(watched.clb, used.listener, out);
+            }
         }
     }
 
@@ -254,6 +324,25 @@ impl Served {
         let clb = self.clbs.get(clb.index())?;
         let headers = ip::header_len(family) + tcp::HEADER_LEN;
         Some(clb.inner_mtu.saturating_sub(headers as u16))
+    }
+}
+
+/// The place of a server among targets, which is not far from `near`.
+fn place_of(targets: &[Target], server: (Address, u16), near: usize) -> Option<usize> {
+    let is_it = |target: &Target| (target.address, target.port) == server;
+    let near = near.min(targets.len());
+    let (before, after) = targets.split_at(near);
+    let mut ahead = after.iter().zip(near..);
+    let mut behind = before.iter().rev().zip((0..near).rev());
+    loop {
+        let (next, previous) = (ahead.next(), behind.next());
+        if next.is_none() && previous.is_none() {
+            return None;
+        }
+        let mut both = next.into_iter().chain(previous);
+        if let Some((_, at)) = both.find(|(target, _)| is_it(target)) {
+            return Some(at);
+        }
     }
 }
 

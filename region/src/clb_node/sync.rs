@@ -8,6 +8,7 @@
 //! Derived from a route table when it is applied; what is under way goes on.
 
 mod drafts;
+mod hosts;
 mod slots;
 mod walk;
 
@@ -17,14 +18,15 @@ use anyedge_ccn::exits::{Exit, Exits};
 use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
-use anyedge_net::route_table::{Mechanisms, RouteTable};
+use anyedge_net::route_table::{Mechanisms, Region, RouteTable};
 use anyedge_net::slot::SlotMap;
 use anyedge_net::time::Instant;
-use hashbrown::HashTable;
 
 use super::entries::Item;
 use super::pop_tags::PopTags;
+use crate::edits::Edits;
 use drafts::Drafts;
+use hosts::Hosts;
 use slots::{Missing, MovedLately};
 pub(super) use walk::Walk;
 
@@ -69,7 +71,7 @@ pub(super) struct Sync {
     slots: Option<Arc<SlotMap>>,
     mechanisms: Mechanisms,
     pub(super) pops: PopTags,
-    hosts: HashTable<(Address, u16, NodeId)>,
+    hosts: Hosts,
     drafts: Drafts,
     missing: Missing,
     moved: MovedLately,
@@ -85,7 +87,7 @@ impl Sync {
             slots: None,
             mechanisms: Mechanisms::ALL,
             pops: PopTags::default(),
-            hosts: HashTable::new(),
+            hosts: Hosts::default(),
             drafts: Drafts::default(),
             missing: Missing::default(),
             moved: MovedLately::default(),
@@ -94,30 +96,49 @@ impl Sync {
         }
     }
 
-    /// Takes the routes of `table` for node `own`, which knew those of `old` before. `targets_alike`: they are the
-    /// same, on the same hosts.
+    /// Takes the routes of `table` for node `own`, which knew those of `old` before. `edits`: all in which their
+    /// targets differ, if nothing else does.
     pub(super) fn apply(
         &mut self,
         now: Instant,
-        old: &RouteTable,
-        table: &RouteTable,
+        (old, table): (&RouteTable, &RouteTable),
         (own, region): (NodeId, Option<RegionId>),
-        targets_alike: bool,
+        edits: Option<&Edits<'_>>,
     ) {
         let was = core::mem::replace(&mut self.own, own);
         self.mechanisms = table.mechanisms;
-        self.pops = PopTags::of(table);
-        if !targets_alike {
-            self.hosts = hosts(table, region);
+        match (edits, region) {
+            (Some(edits), Some(region)) => self.hosts.amend(table, region, edits),
+            _ => self.hosts = Hosts::of(table, region),
         }
         let region = region.and_then(|region| table.regions.get(region.index()));
         let Some(region) = region else {
+            self.pops = PopTags::of(table);
             self.slots = None;
             self.missing = Missing::default();
             self.moved = MovedLately::default();
             self.walk.stop();
             return;
         };
+        let knows_ground = self.slots.is_some() && was == own && table.has_ground_of(old);
+        if !knows_ground {
+            self.pops = PopTags::of(table);
+            self.take_slots(now, (old, table), region, was);
+        }
+        let refreshes = self.mechanisms.replication && self.mechanisms.bulk_sync;
+        self.walk
+            .refresh(now, refreshes && region.clb_nodes.len() > 1);
+    }
+
+    /// Takes the nodes of this node's region and who of them owns what. `was`: this node's number before.
+    fn take_slots(
+        &mut self,
+        now: Instant,
+        (old, table): (&RouteTable, &RouteTable),
+        region: &Region,
+        was: NodeId,
+    ) {
+        let own = self.own;
         let others = region.clb_nodes.iter().copied();
         self.drafts.renew(others.filter(|node| *node != own));
         let before = slots::Before::of(old, table, &region.name);
@@ -133,9 +154,6 @@ impl Sync {
                 self.walk.begin(now);
             }
         }
-        let refreshes = self.mechanisms.replication && self.mechanisms.bulk_sync;
-        self.walk
-            .refresh(now, refreshes && region.clb_nodes.len() > 1);
     }
 
     /// Whether entries are sent with a flow's first packet.
@@ -189,11 +207,7 @@ impl Sync {
 
     /// The host of a target of this region.
     pub(super) fn host_of(&self, target: &Address, port: u16) -> Option<NodeId> {
-        let is_it =
-            |(address, number, _): &(Address, u16, NodeId)| (address, *number) == (target, port);
-        self.hosts
-            .find(spread(target, port), is_it)
-            .map(|(_, _, host)| *host)
+        self.hosts.find(target, port)
     }
 
     /// The way of a packet that missed to the slot's other owner, if it may have one.
@@ -226,32 +240,4 @@ impl Sync {
 /// The way to a CLB node of the region that takes the packet out of the tunnel itself.
 fn straight_to(exits: &Exits, node: NodeId) -> Option<Exit> {
     exits.to(node).filter(|exit| exit.peer == node)
-}
-
-/// The targets of a region and their hosts.
-fn hosts(table: &RouteTable, region: Option<RegionId>) -> HashTable<(Address, u16, NodeId)> {
-    let mut hosts = HashTable::new();
-    let clbs = table.clbs.iter().filter(|clb| Some(clb.region) == region);
-    let targets = clbs
-        .flat_map(|clb| &clb.listeners)
-        .flat_map(|listener| &listener.targets);
-    for target in targets {
-        let hash = spread(&target.address, target.port);
-        let is_it = |(address, port, _): &(Address, u16, NodeId)| {
-            (*address, *port) == (target.address, target.port)
-        };
-        if hosts.find(hash, is_it).is_none() {
-            let place = (target.address, target.port, target.host);
-            hosts.insert_unique(hash, place, |(address, port, _)| spread(address, *port));
-        }
-    }
-    hosts
-}
-
-/// Spreads targets over a table. They are the operator's, so no secret is needed; equal on every platform.
-fn spread(address: &Address, port: u16) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let start = u64::from(port).wrapping_add(1).wrapping_mul(ODD);
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(ODD).rotate_left(23);
-    address.octets().iter().fold(start, step)
 }

@@ -1,5 +1,6 @@
 //! The CLB node on the testbed, driven through its ledger: forward, replies, new flows, routes, failures.
 
+mod amendments;
 mod flows;
 mod fragments;
 mod garbage;

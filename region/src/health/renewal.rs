@@ -1,23 +1,23 @@
-//! Renewal: the checks that a new version of the routes asks for.
+//! Renewal: the checks that a new version of the routes asks for, all of them laid anew.
 //!
 //! A check that stays, by the name of its load balancer, its server and how it is asked for, goes on as if
-//! nothing had happened. A server that is checked in another way keeps its health. A target that its listener
-//! had before, but did not check, is alive; one that its listener did not have is new.
+//! nothing had happened; `successor` has the rest. It is what a node does when names changed, and with them ids;
+//! where only targets did, `amendment` comes to the same at less cost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyedge_net::event::Health;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
-use anyedge_net::route_table::{HealthCheck, Listener, RouteTable, Target};
+use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
 use anyedge_net::time::Instant;
 
-use super::check::Check;
+use super::Checks;
+use super::roster::{Group, Roster, Use, Watched};
 use super::source::{Ports, own_slot};
-use super::{Checks, Use, Watched, tell};
+use super::successor::{Successor, WantedOfServer};
 
 /// A new version of the routes, as seen by one node.
 pub(crate) struct Change<'a> {
@@ -26,35 +26,9 @@ pub(crate) struct Change<'a> {
     pub(crate) region: Option<RegionId>,
     pub(crate) own: NodeId,
     pub(crate) now: Instant,
-    /// The node has the number and the region that it had.
-    pub(crate) in_place: bool,
-}
-
-/// What identifies a check.
-type Server = (ClbId, Address, u16, HealthCheck);
-
-/// What the routes want of a check.
-struct Wanted {
-    host: NodeId,
-    vip: Address,
-    uses: Vec<Use>,
 }
 
 impl Checks {
-    /// Goes on with the same checks, if that is what a new version of the routes asks for: other weights are the
-    /// change that comes most often, and 100,000 checks are not laid anew for one. Whether it did.
-    pub(crate) fn go_on(&mut self, change: &Change<'_>) -> bool {
-        let region = change
-            .region
-            .and_then(|region| change.new.regions.get(region.index()));
-        let Some(region) = region.filter(|_| self.started && change.targets_alike()) else {
-            return false;
-        };
-        self.ports = Ports::of(region, change.own);
-        self.slot = own_slot(region, change.own, self.slot);
-        true
-    }
-
     /// The checks that a new version of the routes asks for; those that stay go on. `stream` gives the
     /// randomness of a check, named by its load balancer and its server.
     pub(crate) fn renewed(
@@ -64,163 +38,87 @@ impl Checks {
         out: &mut Outbox,
     ) -> Checks {
         let Change { new, now, .. } = *change;
-        let region = change
-            .region
-            .and_then(|region| new.regions.get(region.index()));
         let mut fresh = Checks {
-            ports: region.map_or(Ports::default(), |region| Ports::of(region, change.own)),
-            slot: region.and_then(|region| own_slot(region, change.own, self.slot)),
-            started: self.started || region.is_some(),
+            vips: vips(new),
+            slot: self.slot,
+            started: self.started,
             ..Checks::default()
         };
-        let bound_before = bound(change.old);
-        let is_known = |wanted: &Wanted| {
-            let places = wanted.uses.iter();
-            !self.started
-                || places
-                    .map(|place| place.names(new))
-                    .any(|names| bound_before.contains(&names))
-        };
-        let mut before = by_name(self.watched, change.old);
-        for ((clb, target, port, asked), wanted) in wanted(change) {
-            let name = new.clbs[clb.index()].name.as_str();
-            let server = (name.to_owned(), target, port);
-            let mut rng = stream(&format!("health {name}/{target}:{port}"));
-            let phase = rng.up_to(Check::phase_max(asked));
-            let old = take_of(&mut before, &server, asked);
-            let (turn, sequence) = match &old {
-                Some(old) => (old.turn, old.sequence),
-                None => (rng.bits() as u16, rng.bits() as u32),
-            };
-            let check = match old {
-                Some(same) if same.asked == asked => same.check,
-                Some(other) => other.check.asked_anew(asked, now, phase),
-                None if is_known(&wanted) => Check::of_known(asked, now, phase),
-                None => {
-                    tell(target, port, Health::Detecting, out);
-                    Check::of_new(asked, now, phase)
-                }
-            };
-            let first_use = fresh.uses.len();
-            fresh.uses.extend(wanted.uses);
-            fresh.watched.push(Watched {
-                clb,
-                vip: wanted.vip,
-                target,
-                port,
-                host: wanted.host,
-                asked,
-                check,
-                turn,
-                sequence,
-                uses: first_use..fresh.uses.len(),
-            });
+        fresh.check_from(change);
+        let mut before = by_group(self.roster, change);
+        let successor = Successor { now, new, stream };
+        for (group, wanted) in wanted(change, &fresh.vips, self.started) {
+            let vip = fresh.vips[&(group.0, group.1.family())];
+            let old = before.remove(&group).unwrap_or_default();
+            successor.follow((group, vip), old, wanted, &mut fresh.roster, out);
         }
-        fresh.tell_of_closed(before, new, out);
-        fresh.index();
+        let ended: Vec<Group> = before.into_keys().collect();
+        successor.tell_of_closed(&ended, out);
         fresh
     }
 
-    /// Tells of servers that are no longer checked and yet still there.
-    fn tell_of_closed(&self, before: ByName, new: &RouteTable, out: &mut Outbox) {
-        let name = |watched: &Watched| new.clbs[watched.clb.index()].name.as_str();
-        let checked: BTreeSet<(&str, Address, u16)> = self
-            .watched
-            .iter()
-            .map(|watched| (name(watched), watched.target, watched.port))
-            .collect();
-        let bound: BTreeSet<(&str, Address, u16)> = bound(new)
-            .into_iter()
-            .map(|(clb, _, target, port)| (clb, target, port))
-            .collect();
-        for ((name, target, port), left) in before {
-            let server = (name.as_str(), target, port);
-            if !left.is_empty() && bound.contains(&server) && !checked.contains(&server) {
-                tell(target, port, Health::Closed, out);
-            }
-        }
+    /// Chooses the slot and the ports that checks are sent from.
+    pub(super) fn check_from(&mut self, change: &Change<'_>) {
+        let region = change.region;
+        let region = region.and_then(|region| change.new.regions.get(region.index()));
+        self.ports = region.map_or(Ports::default(), |region| Ports::of(region, change.own));
+        self.slot = region.and_then(|region| own_slot(region, change.own, self.slot));
+        self.started |= region.is_some();
     }
 }
 
-impl Use {
-    /// The target's names in the table that the places are of.
-    fn names(self, table: &RouteTable) -> Names<'_> {
-        let clb = &table.clbs[self.clb.index()];
-        let listener = &clb.listeners[usize::from(self.listener)];
-        let target = &listener.targets[usize::from(self.target)];
-        (&clb.name, &listener.name, target.address, target.port)
-    }
-}
-
-impl Change<'_> {
-    /// Whether both versions have the same nodes, VIPs and targets at the same places, checked in the same way.
-    pub(crate) fn targets_alike(&self) -> bool {
-        let Change { old, new, .. } = *self;
-        let nodes = old.nodes.iter().map(|node| &node.name);
-        let regions = old.regions.iter().map(|region| &region.name);
-        let vips = old.vips.iter().map(|(address, vip)| (address, vip.clb));
-        self.in_place
-            && old.mechanisms.health == new.mechanisms.health
-            && nodes.eq(new.nodes.iter().map(|node| &node.name))
-            && regions.eq(new.regions.iter().map(|region| &region.name))
-            && vips.eq(new.vips.iter().map(|(address, vip)| (address, vip.clb)))
-            && old.clbs.len() == new.clbs.len()
-            && old.clbs.iter().zip(&new.clbs).all(|(old, new)| {
-                (&old.name, old.region) == (&new.name, new.region)
-                    && old.listeners.len() == new.listeners.len()
-                    && old.listeners.iter().zip(&new.listeners).all(checks_alike)
-            })
-    }
-}
-
-fn checks_alike((old, new): (&Arc<Listener>, &Arc<Listener>)) -> bool {
-    let are_alike = || {
-        let names = [&old.name, &new.name];
-        names[0] == names[1] && old.health == new.health && servers(old).eq(servers(new))
-    };
-    Arc::ptr_eq(old, new) || are_alike()
-}
-
-fn servers(listener: &Listener) -> impl Iterator<Item = (Address, u16, NodeId)> {
-    let targets = listener.targets.iter();
-    targets.map(|target| (target.address, target.port, target.host))
-}
-
-/// The checks that the routes ask for, in the order of their servers.
-fn wanted(change: &Change<'_>) -> BTreeMap<Server, Wanted> {
-    let mut wanted = BTreeMap::new();
+/// The checks that the routes ask for, in the order of their servers. `started`: targets that nobody had are new.
+fn wanted(
+    change: &Change<'_>,
+    vips: &BTreeMap<(ClbId, Family), Address>,
+    started: bool,
+) -> BTreeMap<Group, WantedOfServer> {
+    let mut wanted: BTreeMap<Group, WantedOfServer> = BTreeMap::new();
     let Some(region) = change.region.filter(|_| change.new.mechanisms.health) else {
         return wanted;
     };
-    let vips = vips(change.new);
-    for (clb, id) in change
-        .new
-        .clbs
-        .iter()
-        .zip(0..)
-        .map(|(clb, id)| (clb, ClbId(id)))
-    {
-        for (listener, place) in clb.listeners.iter().zip(0_u16..) {
+    let named = by_name(change.old);
+    for (id, clb) in (0..).map(ClbId).zip(&change.new.clbs) {
+        let old = named
+            .get(&*clb.name)
+            .map(|id| &*change.old.clbs[id.index()]);
+        for (place, listener) in (0..).zip(&clb.listeners) {
             let Some(asked) = listener.health.filter(|_| clb.region == region) else {
                 continue;
             };
-            for (target, at) in listener.targets.iter().zip(0_u16..) {
+            let had = bound_before(old, listener);
+            for (near, target) in (0..).zip(&listener.targets) {
                 // Without a VIP of its family a target gets no flow, and no check could come from one.
-                let Some(vip) = vips.get(&(id, target.address.family())) else {
+                if !vips.contains_key(&(id, target.address.family())) {
                     continue;
-                };
-                let server = (id, target.address, target.port, asked);
-                let used = Use::new(id, place, at);
-                let entry = wanted.entry(server).or_insert_with(|| Wanted {
+                }
+                let group = (id, target.address, target.port);
+                let wanted = wanted.entry(group).or_default().entry(asked).or_default();
+                let is_bound = had.binary_search(&(target.address, target.port)).is_ok();
+                wanted.known |= !started || is_bound;
+                wanted.uses.push(Use {
+                    listener: place,
+                    near,
                     host: target.host,
-                    vip: *vip,
-                    uses: Vec::new(),
                 });
-                entry.uses.push(used);
             }
         }
     }
     wanted
+}
+
+/// The targets that a listener had, sorted; `clb` is its load balancer as it was.
+fn bound_before(clb: Option<&Clb>, listener: &Arc<Listener>) -> Vec<(Address, u16)> {
+    let listeners = clb.into_iter().flat_map(|clb| &clb.listeners);
+    let same = listeners.filter(|before| before.name == listener.name);
+    let mut had: Vec<_> = same.flat_map(|before| places(&before.targets)).collect();
+    had.sort_unstable();
+    had
+}
+
+/// Addresses and ports of targets.
+pub(super) fn places(targets: &[Target]) -> impl Iterator<Item = (Address, u16)> {
+    targets.iter().map(|target| (target.address, target.port))
 }
 
 /// The lowest VIP of each load balancer and family.
@@ -232,51 +130,29 @@ fn vips(table: &RouteTable) -> BTreeMap<(ClbId, Family), Address> {
     vips
 }
 
-/// A target by names that hold beyond a table: load balancer, listener, address, port.
-type Names<'a> = (&'a str, &'a str, Address, u16);
+fn by_name(table: &RouteTable) -> BTreeMap<&str, ClbId> {
+    let names = table.clbs.iter().map(|clb| clb.name.as_str());
+    names.zip((0..).map(ClbId)).collect()
+}
 
-/// The targets of a table.
-fn bound(table: &RouteTable) -> BTreeSet<Names<'_>> {
-    let listeners = table
+/// The checks of a roster by the new ids of their load balancers; those of load balancers that are gone are left out.
+fn by_group(roster: Roster, change: &Change<'_>) -> BTreeMap<Group, Vec<Box<Watched>>> {
+    let named = by_name(change.new);
+    let ids: Vec<Option<ClbId>> = change
+        .old
         .clbs
         .iter()
-        .flat_map(|clb| clb.listeners.iter().map(move |listener| (clb, listener)));
-    listeners
-        .flat_map(|(clb, listener)| {
-            let names = |target: &Target| {
-                (
-                    clb.name.as_str(),
-                    listener.name.as_str(),
-                    target.address,
-                    target.port,
-                )
-            };
-            listener.targets.iter().map(names)
-        })
-        .collect()
-}
-
-/// Checks by the names of their load balancers, which hold beyond a table.
-type ByName = BTreeMap<(String, Address, u16), Vec<Watched>>;
-
-fn by_name(watched: Vec<Watched>, table: &RouteTable) -> ByName {
-    let mut by_name = ByName::new();
-    for watched in watched {
-        let name = table.clbs[watched.clb.index()].name.clone();
-        let server = (name, watched.target, watched.port);
-        by_name.entry(server).or_default().push(watched);
+        .map(|clb| named.get(&*clb.name).copied())
+        .collect();
+    let mut groups: BTreeMap<Group, Vec<Box<Watched>>> = BTreeMap::new();
+    for watched in roster.into_all() {
+        if let Some(id) = ids.get(watched.clb.index()).copied().flatten() {
+            let group = (id, watched.target, watched.port);
+            groups.entry(group).or_default().push(watched);
+        }
     }
-    by_name
-}
-
-/// The check of that server which was asked for in the same way, else in another.
-fn take_of(
-    before: &mut ByName,
-    server: &(String, Address, u16),
-    asked: HealthCheck,
-) -> Option<Watched> {
-    let checks = before.get_mut(server)?;
-    let same = checks.iter().position(|watched| watched.asked == asked);
-    let at = same.or_else(|| checks.len().checked_sub(1))?;
-    Some(checks.swap_remove(at))
+    for of_server in groups.values_mut() {
+        of_server.sort_by_key(|watched| watched.asked);
+    }
+    groups
 }

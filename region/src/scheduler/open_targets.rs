@@ -70,10 +70,15 @@ impl OpenTargets {
         }
     }
 
+    /// Whether the target at that place was found well.
+    pub(crate) fn is_open(&self, at: usize) -> bool {
+        self.open.get(at).copied().unwrap_or(false)
+    }
+
     /// Whether the target at that place, of that family, may take a new flow.
     #[inline]
     pub(crate) fn takes(&self, at: usize, family: Family) -> bool {
-        self.open.get(at).copied().unwrap_or(false) || self.is_failed_open(family)
+        self.is_open(at) || self.is_failed_open(family)
     }
 
     /// Whether any target of weight in that family may take a new flow.

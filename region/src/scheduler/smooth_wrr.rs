@@ -15,6 +15,8 @@ use super::OpenTargets;
 
 /// Credits counted at most when a sequence begins again among other targets.
 const RESTART_STEPS_MAX: u64 = 65_536;
+/// Members looked for among all others one by one, before they are sorted.
+const SEARCHES_MAX: u8 = 4;
 /// Makes neighbouring counts of picks strangers (Knuth's multiplicative hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -63,9 +65,9 @@ impl SmoothWrr {
     pub(crate) fn set_targets(&mut self, targets: &[Target], family: Family, open: &OpenTargets) {
         let mut fresh: Vec<Member> = members(targets, family, open).collect();
         let total: i64 = fresh.iter().map(|member| member.weight).sum();
+        let mut credits = Credits::of(&self.members);
         for member in &mut fresh {
-            let stays = |old: &&Member| old.address == member.address && old.port == member.port;
-            let credit = self.members.iter().find(stays).map_or(0, |old| old.credit);
+            let credit = credits.of_same(member).unwrap_or(0);
             member.credit = credit.clamp(-total, total);
         }
         self.members = fresh;
@@ -123,6 +125,60 @@ impl SmoothWrr {
         member.credit -= self.total;
         self.picked = self.picked.wrapping_add(1);
         Some(member.index)
+    }
+}
+
+/// Finds what members had, asked in about the order in which they stood.
+struct Credits<'a> {
+    members: &'a [Member],
+    /// Behind whoever was found last.
+    next: usize,
+    /// How often all were gone through for one.
+    searches: u8,
+    /// By address and port, once it pays.
+    sorted: Vec<(Address, u16, i64)>,
+}
+
+impl<'a> Credits<'a> {
+    const fn of(members: &'a [Member]) -> Credits<'a> {
+        Credits {
+            members,
+            next: 0,
+            searches: 0,
+            sorted: Vec::new(),
+        }
+    }
+
+    /// The credit of the member with that address and port.
+    fn of_same(&mut self, member: &Member) -> Option<i64> {
+        let key = |member: &Member| (member.address, member.port);
+        let next = self
+            .members
+            .get(self.next)
+            .filter(|old| key(old) == key(member));
+        if let Some(old) = next {
+            self.next += 1;
+            return Some(old.credit);
+        }
+        if self.searches < SEARCHES_MAX {
+            self.searches += 1;
+            let at = self
+                .members
+                .iter()
+                .position(|old| key(old) == key(member))?;
+            self.next = at + 1;
+            return Some(self.members[at].credit);
+        }
+        if self.sorted.is_empty() {
+            let members = self.members.iter();
+            self.sorted = members
+                .map(|old| (old.address, old.port, old.credit))
+                .collect();
+            self.sorted.sort_unstable();
+        }
+        let place = |(address, port, _): &(Address, u16, i64)| (*address, *port);
+        let found = self.sorted.binary_search_by_key(&key(member), place).ok()?;
+        Some(self.sorted[found].2)
     }
 }
 

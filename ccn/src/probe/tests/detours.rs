@@ -79,7 +79,7 @@ fn what_is_known_of_a_second_leg_holds_while_revisions_differ() {
     let mut next = probed(with_detours());
     next.revision.0 += 1;
     let pop = world.stations.get_mut(&POP).expect("a node");
-    pop.exits = pop.exits.renewed(world.now, &next, POP);
+    pop.exits.renew(world.now, &next, POP);
     pop.prober.renew(world.now, &next, &mut pop.exits);
     world.run(Duration::from_secs(2));
     assert_eq!(world.via(POP, CLB_1), None);

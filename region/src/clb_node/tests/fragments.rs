@@ -24,10 +24,11 @@ fn two_nodes() -> RouteTable {
 
 fn make_two_nodes() -> RouteTable {
     let mut table = routes();
-    table.nodes.push(Node {
+    let second = Node {
         name: SECOND_NAME.to_owned(),
         ..table.nodes[CLB_NODE.index()].clone()
-    });
+    };
+    table.nodes.push(second);
     table.regions[0].clb_nodes.push(SECOND);
     let members = [(CLB_NODE, CLB_NODE_NAME), (SECOND, SECOND_NAME)];
     table.regions[0].slots = Arc::new(SlotMap::fill(&members));

@@ -17,13 +17,9 @@ fn flows_survive_routes_with_other_numbers_for_the_same_names() {
         ..table.nodes[0].clone()
     };
     table.nodes.insert(0, newcomer);
-    table.clbs.insert(
-        0,
-        anyedge_net::route_table::Clb {
-            name: "gz-new".to_owned(),
-            ..table.clbs[1].clone()
-        },
-    );
+    let mut fresh = table.clbs[1].clone();
+    fresh.name = "gz-new".to_owned();
+    table.clbs.insert(0, fresh);
     for path in &mut table.paths {
         use anyedge_net::route_table::PathEnds;
         match &mut path.ends {

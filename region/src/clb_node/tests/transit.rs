@@ -12,14 +12,15 @@ const BACKBONE: PathId = PathId(5);
 fn routes_abroad() -> RouteTable {
     let mut table = routes();
     assert_eq!(table.paths.len(), BACKBONE.index());
-    table.paths.push(Path {
+    let backbone = Path {
         name: "backbone".to_owned(),
         ends: PathEnds::Backbone {
             regions: [RegionId(0), RegionId(1)],
         },
         rtt: Duration::from_millis(180),
         ..table.paths[0].clone()
-    });
+    };
+    table.paths.push(backbone);
     table
 }
 
