@@ -136,7 +136,7 @@ fn by_name(table: &RouteTable) -> BTreeMap<&str, ClbId> {
 }
 
 /// The checks of a roster by the new ids of their load balancers; those of load balancers that are gone are left out.
-fn by_group(roster: Roster, change: &Change<'_>) -> BTreeMap<Group, Vec<Box<Watched>>> {
+fn by_group(roster: Roster, change: &Change<'_>) -> BTreeMap<Group, Vec<Watched>> {
     let named = by_name(change.new);
     let ids: Vec<Option<ClbId>> = change
         .old
@@ -144,7 +144,7 @@ fn by_group(roster: Roster, change: &Change<'_>) -> BTreeMap<Group, Vec<Box<Watc
         .iter()
         .map(|clb| named.get(&*clb.name).copied())
         .collect();
-    let mut groups: BTreeMap<Group, Vec<Box<Watched>>> = BTreeMap::new();
+    let mut groups: BTreeMap<Group, Vec<Watched>> = BTreeMap::new();
     for watched in roster.into_all() {
         if let Some(id) = ids.get(watched.clb.index()).copied().flatten() {
             let group = (id, watched.target, watched.port);

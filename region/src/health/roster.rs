@@ -60,6 +60,7 @@ type Server = (Address, u16, ClbId, HealthCheck);
 /// All checks of a node.
 #[derive(Default)]
 pub(super) struct Roster {
+    /// Each apart, so that a list that grows moves pointers.
     by_id: Vec<Option<Box<Watched>>>,
     free: Vec<u32>,
     by_server: BTreeMap<Server, u32>,
@@ -109,20 +110,20 @@ impl Roster {
     }
 
     /// Adds a check.
-    pub(super) fn add(&mut self, watched: Box<Watched>) {
+    pub(super) fn add(&mut self, watched: Watched) {
         let id = self.free.pop().unwrap_or_else(|| {
             self.by_id.push(None);
             self.by_id.len() as u32 - 1
         });
         let (clb, target, port, asked) = watched.order();
-        self.by_id[id as usize] = Some(watched);
+        self.by_id[id as usize] = Some(Box::new(watched));
         let before = self.by_server.insert((target, port, clb, asked), id);
         debug_assert!(before.is_none(), "a server is checked in one way once");
         self.arm(id);
     }
 
     /// Takes out the checks of a server for a load balancer, in the order of how they are asked for.
-    pub(super) fn take(&mut self, (clb, target, port): Group) -> Vec<Box<Watched>> {
+    pub(super) fn take(&mut self, (clb, target, port): Group) -> Vec<Watched> {
         let known = self.by_server.range((target, port, clb, LEAST)..);
         let same = known.take_while(|((address, number, id, _), _)| {
             (*id, *address, *number) == (clb, target, port)
@@ -132,19 +133,19 @@ impl Roster {
         taken.collect()
     }
 
-    fn remove(&mut self, id: u32) -> Option<Box<Watched>> {
+    fn remove(&mut self, id: u32) -> Option<Watched> {
         let by_id = &self.by_id;
         self.timers.remove(id, |a, b| precedes(by_id, a, b));
         let watched = self.by_id[id as usize].take()?;
         self.free.push(id);
         let (clb, target, port, asked) = watched.order();
         self.by_server.remove(&(target, port, clb, asked));
-        Some(watched)
+        Some(*watched)
     }
 
     /// All checks, in no order that means anything.
-    pub(super) fn into_all(self) -> impl Iterator<Item = Box<Watched>> {
-        self.by_id.into_iter().flatten()
+    pub(super) fn into_all(self) -> impl Iterator<Item = Watched> {
+        self.by_id.into_iter().flatten().map(|watched| *watched)
     }
 
     /// All checks.

@@ -43,7 +43,7 @@ impl<S: Fn(&str) -> Rng> Successor<'_, S> {
     pub(super) fn follow(
         &self,
         (group, vip): (Group, Address),
-        mut before: Vec<Box<Watched>>,
+        mut before: Vec<Watched>,
         wanted: WantedOfServer,
         roster: &mut Roster,
         out: &mut Outbox,
@@ -65,7 +65,7 @@ impl<S: Fn(&str) -> Rng> Successor<'_, S> {
         }
         for (asked, wanted) in changed {
             let watched = self.lay((group, vip), before.pop(), (asked, wanted), out);
-            roster.add(Box::new(watched));
+            roster.add(watched);
         }
         ends
     }
@@ -74,7 +74,7 @@ impl<S: Fn(&str) -> Rng> Successor<'_, S> {
     fn lay(
         &self,
         ((clb, target, port), vip): (Group, Address),
-        old: Option<Box<Watched>>,
+        old: Option<Watched>,
         (asked, wanted): (HealthCheck, Wanted),
         out: &mut Outbox,
     ) -> Watched {
