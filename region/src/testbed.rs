@@ -19,7 +19,7 @@ use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
     Announcing, Clb, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable,
-    Scheduler, Target, Vip,
+    Scheduler, Shared, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -178,11 +178,7 @@ pub(crate) fn routes() -> RouteTable {
             ),
         ]
         .into(),
-        clbs: vec![
-            clb("gz-main", RegionId(0)).into(),
-            clb("gz-alt", RegionId(0)).into(),
-            clb("fra-main", RegionId(1)).into(),
-        ],
+        clbs: clbs(),
         vips: vips().into(),
     }
 }
@@ -255,8 +251,14 @@ fn path(name: &str, ends: PathEnds, rtt_ms: u64) -> Path {
     }
 }
 
+fn clbs() -> Vec<Shared<Clb>> {
+    let names = ["gz-main", "gz-alt", "fra-main"];
+    names.map(clb).map(Shared::from).to_vec()
+}
+
 /// tcp/80 `web` and tcp/81 `web-too` by WRR, udp/7000 `tick` by Maglev, all to port 8080 of both hosts.
-fn clb(name: &str, region: RegionId) -> Clb {
+fn clb(name: &str) -> Clb {
+    let region = RegionId(u16::from(name == "fra-main"));
     let listeners = vec![
         listener(
             "web",
