@@ -91,9 +91,13 @@ fn settings(topology: &Topology) -> [String; 6] {
         .flat_map(|clb| clb.listeners.values());
     let (checked, unchecked): (Vec<_>, Vec<_>) =
         listeners.partition(|listener| listener.health.is_some());
+    let way = match topology.defaults.routes {
+        Routes::Raft => "by the controllers".to_owned(),
+        Routes::Static => format!("at the nodes {:?} later", topology.table_delay),
+    };
     let tables = format!(
-        "tables: written {:?} after a node is lost or back, at the nodes {:?} later; a slot that moved settles for {:?}",
-        topology.publish_after, topology.table_delay, topology.slot_settle
+        "tables: written {:?} after a node is lost or back, {way}; a slot that moved settles for {:?}",
+        topology.publish_after, topology.slot_settle
     );
     let announcements = format!(
         "announcements: withdrawn after {:?} without a path, again after {:?} with one",

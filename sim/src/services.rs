@@ -6,14 +6,17 @@
 
 mod agents;
 mod controllers;
+mod credentials;
 mod operator;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyedge_topologies::Topology;
 
 use crate::control::Beginning;
 use crate::host::SimHost;
+use credentials::Credentials;
 
 #[cfg(test)]
 pub(crate) mod echo;
@@ -22,10 +25,11 @@ pub(crate) mod echo;
 /// an agent on every other node.
 pub(crate) fn control_plane(topology: &Topology, beginning: Beginning) -> Services {
     let beginning = Arc::new(beginning);
+    let credentials = Rc::new(Credentials::of(topology));
     let mut services = Services::new();
-    controllers::add(topology, &beginning, &mut services);
-    agents::add(topology, &beginning, &mut services);
-    operator::add(topology, beginning, &mut services);
+    controllers::add(topology, &beginning, &credentials, &mut services);
+    agents::add(topology, &beginning, &credentials, &mut services);
+    operator::add(topology, beginning, credentials, &mut services);
     services
 }
 

@@ -42,6 +42,7 @@ name = "api"
 
 [defaults]
 probe = false
+routes = "static"
 
 [vip.game]
 address = "203.0.113.10"

@@ -34,6 +34,7 @@ fn every_shipped_topology_runs_over_streams_and_keeps_its_service_levels_but_one
     for name in [
         "clb-node-added.toml",
         "clb-node-down.toml",
+        "controllers-down.toml",
         "global-14.toml",
         "grey-link.toml",
         "link-down.toml",
@@ -52,6 +53,23 @@ fn every_shipped_topology_runs_over_streams_and_keeps_its_service_levels_but_one
         "{:?}",
         report.drops
     );
+}
+
+/// A CLB node dies and comes back while clients' packets travel in streams; controllers find out and write both tables,
+/// with certificates on either network or without.
+#[test]
+fn controllers_write_the_tables_of_a_run_over_streams() {
+    for tls in [
+        "defaults.management.tls=false",
+        "defaults.management.tls=true",
+    ] {
+        let report = ran("clb-node-down.toml", &[STREAMS, tls]);
+        assert_eq!(missed(&report), [], "{tls}");
+        let control = report.control.expect("controllers give out its tables");
+        assert_eq!((control.controllers, control.elections), (3, 1));
+        assert_eq!((control.revisions, control.not_in_force), (2, 0), "{tls}");
+        assert!(control.stopped.is_empty(), "{control:?}");
+    }
 }
 
 #[test]

@@ -40,11 +40,11 @@ pub enum Underlay {
 /// Who gives the nodes their route tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Routes {
-    /// The file's own author, who has no machine and never fails.
-    #[default]
-    Static,
     /// The controllers.
+    #[default]
     Raft,
+    /// The file's own author, who has no machine and never fails.
+    Static,
 }
 
 /// What a network with controllers begins with.
@@ -74,6 +74,8 @@ pub struct Defaults {
     pub host_rtt: Duration,
     /// A way of the management network between two places.
     pub management: Line,
+    /// Whether controllers and those who speak with them show certificates there.
+    pub management_tls: bool,
     /// Who gives the nodes their route tables.
     pub routes: Routes,
     /// What controllers and nodes begin with, where tables are not static.
@@ -100,7 +102,8 @@ impl Default for Defaults {
                 rate_bps: 1_000_000_000,
                 ..Line::UNLIMITED
             },
-            routes: Routes::Static,
+            management_tls: false,
+            routes: Routes::Raft,
             start: Start::Warm,
             election_timeout: None,
             flows_max: 262_144,
@@ -131,6 +134,7 @@ impl Defaults {
         }
         if let Some(mut management) = reader.table("management", "management.rate = \"1Gbps\"") {
             defaults.management = Line::read(&mut management, defaults.management, line::PUBLIC);
+            defaults.management_tls = management.boolean("tls").unwrap_or(false);
             management.finish();
         }
         defaults.routes = Routes::read(&mut reader).unwrap_or_default();

@@ -42,12 +42,13 @@ const BACKBONE: [(&str, &str); 8] = [
     ("tokyo", "Japan East (Tokyo)"),
 ];
 /// Files whose figures are from the data.
-const SOURCED: [&str; 10] = [
+const SOURCED: [&str; 11] = [
     "global-14.toml",
     "two-pops.toml",
     "pop-down.toml",
     "link-down.toml",
     "clb-node-down.toml",
+    "controllers-down.toml",
     "clb-node-added.toml",
     "grey-link.toml",
     "pop-drain.toml",

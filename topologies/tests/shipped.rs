@@ -88,7 +88,20 @@ fn a_file_without_controllers_has_three_in_the_home_region() {
         expected.map(|name| (name.to_owned(), home())).to_vec()
     );
     assert_eq!(topology.election_timeout, Duration::from_secs(1));
-    assert_eq!(topology.defaults.routes, Routes::Static);
+    assert_eq!(topology.defaults.routes, Routes::Raft);
+}
+
+#[test]
+fn controllers_give_every_shipped_topology_its_routes_but_the_benchmarks() {
+    for file in shipped() {
+        let topology = Topology::load(&file).expect("a shipped file has no mistake");
+        let folder = file.parent().and_then(Path::file_name);
+        let routes = match folder.and_then(|name| name.to_str()) {
+            Some("bench") => Routes::Static,
+            _ => Routes::Raft,
+        };
+        assert_eq!(topology.defaults.routes, routes, "{}", file.display());
+    }
 }
 
 #[test]

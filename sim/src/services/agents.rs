@@ -4,6 +4,7 @@
 //! Nodes of a network that is in service begin with the table in force, as if they had followed it. A machine that
 //! starts later has nothing: its forwarder gets a table when its agent has found a controller.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyedge_ccn::agent::{Agent, Config};
@@ -13,12 +14,18 @@ use anyedge_net::host::Host as _;
 use anyedge_net::time::Instant;
 use anyedge_topologies::{OPERATOR, Topology};
 
+use super::credentials::Credentials;
 use super::{Services, controllers};
 use crate::control::Beginning;
 use crate::host::SimHost;
 
 /// An agent on each node's machine.
-pub(super) fn add(topology: &Topology, beginning: &Arc<Beginning>, services: &mut Services) {
+pub(super) fn add(
+    topology: &Topology,
+    beginning: &Arc<Beginning>,
+    credentials: &Rc<Credentials>,
+    services: &mut Services,
+) {
     let controllers = controllers::addresses(topology);
     let is_node = |name: &str| {
         name != OPERATOR
@@ -33,8 +40,11 @@ pub(super) fn add(topology: &Topology, beginning: &Arc<Beginning>, services: &mu
         }
         let config = Config::new(&node.name, controllers.clone(), ClientSecurity::Plain);
         let beginning = Arc::clone(beginning);
+        let credentials = Rc::clone(credentials);
         services.on_boot(&node.name, move |host| {
-            start(&host, config.clone(), &beginning);
+            let mut config = config.clone();
+            config.follow.security = credentials.of_node(&host);
+            start(&host, config, &beginning);
         });
     }
 }

@@ -1,24 +1,26 @@
 //! Controllers in a run: a member of the group on each controller's machine, on its simulated disk.
 //!
 //! Founders begin with the file's content as a snapshot, unless the run starts cold. A machine that comes back opens
-//! its log; one that lost its disk joins as another member. Connections between simulated machines are plain, and may all that an operator may.
+//! its log; one that lost its disk joins as another member.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyedge_ccn::api::Api;
 use anyedge_ccn::api::client::{self as api, Client};
 use anyedge_ccn::controller::{Applied, Config, Controller, OnCommit, outcome_of};
 use anyedge_ccn::keeper::{Keeper, Patience};
-use anyedge_ccn::rpc::{ClientSecurity, Limits, Role, Server, ServerSecurity};
+use anyedge_ccn::rpc::{ClientSecurity, Limits, Server, ServerSecurity};
 use anyedge_ccn::table::Table;
 use anyedge_net::host::Host as _;
 use anyedge_topologies::{AddressPair, Topology};
 use bytes::Bytes;
 
 use super::Services;
+use super::credentials::Credentials;
 use crate::control::Beginning;
 use crate::host::SimHost;
 
@@ -46,7 +48,12 @@ pub(super) fn addresses(topology: &Topology) -> Vec<SocketAddr> {
 }
 
 /// A member on each controller's machine.
-pub(super) fn add(topology: &Topology, beginning: &Arc<Beginning>, services: &mut Services) {
+pub(super) fn add(
+    topology: &Topology,
+    beginning: &Arc<Beginning>,
+    credentials: &Rc<Credentials>,
+    services: &mut Services,
+) {
     let peers: BTreeMap<u64, SocketAddr> = (1..).zip(addresses(topology)).collect();
     let founding = if beginning.is_cold {
         Bytes::new()
@@ -60,8 +67,9 @@ pub(super) fn add(topology: &Topology, beginning: &Arc<Beginning>, services: &mu
     for (number, controller) in (1..).zip(topology.controllers.values()) {
         let mut config = Config::new(number, peers.clone(), topology.election_timeout);
         config.founding = founding.clone();
+        let credentials = Rc::clone(credentials);
         services.on_boot(&controller.object(), move |host| {
-            let member = Member::on(&host, config.clone());
+            let member = Member::on(&host, config.clone(), &credentials);
             host.spawn(member.serve(host.clone(), patience));
         });
     }
@@ -72,12 +80,15 @@ pub(super) fn add(topology: &Topology, beginning: &Arc<Beginning>, services: &mu
 struct Member {
     config: Config,
     at: SocketAddr,
+    security: ServerSecurity,
+    /// How it asks for a place in the group, which only operators may give.
+    as_operator: ClientSecurity,
     /// Who it was before it lost its disk.
     was: Option<u64>,
 }
 
 impl Member {
-    fn on(host: &SimHost, mut config: Config) -> Member {
+    fn on(host: &SimHost, mut config: Config, credentials: &Credentials) -> Member {
         let number = config.id();
         let at = config.peers[&number];
         let wipes = host.with_world(|world| world.wipes(host.name()));
@@ -88,9 +99,12 @@ impl Member {
             config.peers.remove(&number);
             config.peers.insert(config.id(), at);
         }
+        config.security = credentials.of_controller(host);
         Member {
             config,
             at,
+            security: credentials.of_server(host),
+            as_operator: credentials.of_operator(host),
             was: wipes.checked_sub(1).map(after),
         }
     }
@@ -116,10 +130,10 @@ impl Member {
         let listener = listener.expect("a machine that has just started has every port free");
         let keeper = Keeper::start(&host, &controller, patience);
         let routes = Api::new(&host, controller.clone(), keeper).routes();
-        let security = ServerSecurity::Plain(Role::Operator);
-        let _server = Server::serve(&host, listener, routes, security, Limits::default());
+        let _server = Server::serve(&host, listener, routes, self.security, Limits::default());
         if let Some(was) = self.was {
-            host.spawn(join(host.clone(), others, (id, self.at), was));
+            let client = Client::named(&host, "join", others, self.as_operator);
+            host.spawn(join(host.clone(), client, (id, self.at), was));
         }
         let mut status = controller.watch_status();
         loop {
@@ -135,8 +149,7 @@ impl Member {
 }
 
 /// Asks the others for a place in the group, in place of `was`, until it has one.
-async fn join(host: SimHost, others: Vec<SocketAddr>, (id, address): (u64, SocketAddr), was: u64) {
-    let client = Client::named(&host, "join", others, ClientSecurity::Plain);
+async fn join(host: SimHost, client: Client<SimHost>, (id, address): (u64, SocketAddr), was: u64) {
     let own = api::Member {
         id,
         address: address.to_string(),

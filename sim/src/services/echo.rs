@@ -36,6 +36,7 @@ seed = 5
 
 [defaults]
 probe = false
+routes = "static"
 
 [vip.game]
 address = "203.0.113.10"

@@ -5,11 +5,11 @@
 
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use anyedge_ccn::api::client::Client;
 use anyedge_ccn::api::refusal_of;
-use anyedge_ccn::rpc::ClientSecurity;
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::Change;
 use anyedge_ccn::table::object::{Key, Kind, Target};
@@ -17,6 +17,7 @@ use anyedge_net::host::Host as _;
 use anyedge_topologies::{OPERATOR, Topology};
 use tonic::Status;
 
+use super::credentials::Credentials;
 use super::{Services, controllers};
 use crate::control::Beginning;
 use crate::host::SimHost;
@@ -26,10 +27,16 @@ use crate::steward::{Order, TargetWeight};
 const PATIENCE: Duration = Duration::from_secs(365 * 86_400);
 
 /// The operator on its machine.
-pub(super) fn add(topology: &Topology, beginning: Arc<Beginning>, services: &mut Services) {
+pub(super) fn add(
+    topology: &Topology,
+    beginning: Arc<Beginning>,
+    credentials: Rc<Credentials>,
+    services: &mut Services,
+) {
     let controllers = controllers::addresses(topology);
     services.on_boot(OPERATOR, move |host| {
-        let client = Client::new(&host, controllers.clone(), ClientSecurity::Plain);
+        let security = credentials.of_operator(&host);
+        let client = Client::new(&host, controllers.clone(), security);
         let client = client.within(PATIENCE);
         host.spawn(operate(host.clone(), client, Arc::clone(&beginning)));
     });

@@ -1,5 +1,7 @@
 //! Tests of runs whose route tables come from controllers.
 
+mod machines;
+
 use anyedge_topologies::Topology;
 
 use crate::report::{ControlReport, Report};

@@ -70,7 +70,7 @@ impl Plan {
         let count = if rng.below(3) == 0 { 5 } else { 3 };
         let loss = ["0%", "0.1%", "0.5%", "1%"][rng.below(4) as usize];
         let mut text = format!(
-            "schema = 1\nname = \"full-stack\"\nduration = \"{END}\"\nseed = {seed}\n\n[defaults]\nprobe = false\n\
+            "schema = 1\nname = \"full-stack\"\nduration = \"{END}\"\nseed = {seed}\n\n[defaults]\nprobe = false\nroutes = \"static\"\n\
              management.loss = \"{loss}\"\nmanagement.jitter = \"1ms\"\n{NETWORK}"
         );
         for (name, place) in NAMES.iter().zip(PLACES).take(count) {

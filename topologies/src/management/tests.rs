@@ -81,6 +81,7 @@ fn every_node_has_an_address_that_another_node_does_not_move() {
             "region.guangzhou.clb-3",
             "host.web-1",
             "host.web-2",
+            "operator",
         ]
     );
     let mut seen = BTreeSet::new();
