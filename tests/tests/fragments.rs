@@ -19,6 +19,9 @@ duration = "8s"
 drain = "5s"
 convergence = "1s"
 
+[defaults]
+routes = "static"
+
 [vip.game]
 address = ["203.0.113.10", "2001:db8::10"]
 clb = "main"
@@ -96,7 +99,7 @@ fn each_encapsulation() -> impl Iterator<Item = (String, String)> {
     both.map(|(encap, underlay)| {
         let defaults =
             format!("[defaults]\nccn.encap = \"{encap}\"\nccn.underlay = \"{underlay}\"\n");
-        let text = NETWORK.replacen("[vip.game]", &format!("{defaults}\n[vip.game]"), 1);
+        let text = NETWORK.replacen("[defaults]\n", &defaults, 1);
         (format!("{encap} over {underlay}"), text)
     })
 }

@@ -14,6 +14,9 @@ duration = "20s"
 drain = "80s"
 withdraw_after = "10s"
 
+[defaults]
+routes = "static"
+
 [vip.game]
 address = "203.0.113.10"
 clb = "main"

@@ -1,5 +1,6 @@
 //! Each mechanism has a story, and a switch that makes this story fail.
 //!
+//! Tables are static, so that they take long enough to nodes for what happens meanwhile to show.
 //! With everything on every story ends well. Each switch spoils its own story and those that say they rest on
 //! it, and no other. Path MTU has its stories elsewhere, with its own switches.
 
@@ -20,6 +21,7 @@ slot_settle = "4s"
 table_delay = "400ms"
 
 [defaults]
+routes = "static"
 flows_max = 4096
 
 [vip.game]

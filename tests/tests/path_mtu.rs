@@ -18,6 +18,9 @@ duration = "6s"
 drain = "40s"
 convergence = "1s"
 
+[defaults]
+routes = "static"
+
 [vip.game]
 address = ["203.0.113.10", "2001:db8::10"]
 clb = "main"
@@ -101,7 +104,7 @@ fn each_encapsulation() -> impl Iterator<Item = (String, String)> {
     both.map(|(encap, underlay)| {
         let defaults =
             format!("[defaults]\nccn.encap = \"{encap}\"\nccn.underlay = \"{underlay}\"\n");
-        let text = NETWORK.replacen("[vip.game]", &format!("{defaults}\n[vip.game]"), 1);
+        let text = NETWORK.replacen("[defaults]\n", &defaults, 1);
         (format!("{encap} over {underlay}"), text)
     })
 }

@@ -19,6 +19,7 @@ drain = "20s"
 convergence = "1s"
 
 [defaults]
+routes = "static"
 flows_max = 8192
 
 [vip.game]

@@ -15,7 +15,6 @@ name = "unbind"
 duration = "20s"
 drain = "60s"
 convergence = "1s"
-table_delay = "200ms"
 
 [defaults]
 flows_max = 4096

@@ -72,6 +72,8 @@ pub(super) struct Standing {
     found: BTreeMap<String, Membership>,
     /// The revision that the table had when it was looked at last.
     seen: Option<u64>,
+    /// CLB nodes that were absent then: that nobody reached them says nothing of what they are once they are put in.
+    absent: BTreeSet<String>,
     /// Before this time nobody can have fallen silent.
     silence_at: Instant,
     /// A change that did not come through is not made again before.
@@ -94,6 +96,7 @@ impl Standing {
             is_watching: false,
             found: BTreeMap::new(),
             seen: None,
+            absent: BTreeSet::new(),
             silence_at: now + patience.silence_max,
             retry_at: Instant::ZERO,
         }
@@ -274,9 +277,17 @@ impl Standing {
             .retain(|name, _| table.get::<ClbNode>(name).is_some());
         for node in table.all::<ClbNode>() {
             let is_lost = node.membership == Membership::Lost;
+            if node.membership == Membership::Absent {
+                self.found.remove(&node.name);
+                self.absent.insert(node.name.clone());
+                continue;
+            }
+            if self.absent.remove(&node.name) {
+                self.found.remove(&node.name);
+                self.opinions.assume(&node.name, false);
+            }
             let found = self.found.get(&node.name).copied();
             match (node.membership, found) {
-                (Membership::Absent, _) => drop(self.found.remove(&node.name)),
                 (_, Some(found)) if (found == Membership::Lost) == is_lost => {
                     self.found.remove(&node.name);
                 }
@@ -288,7 +299,7 @@ impl Standing {
                     self.found.insert(node.name.clone(), Membership::Lost);
                 }
                 (Membership::Lost, None) => self.opinions.assume(&node.name, true),
-                (Membership::In | Membership::Drained, None) => {}
+                (Membership::In | Membership::Drained | Membership::Absent, None) => {}
             }
         }
     }

@@ -207,14 +207,27 @@ fn a_drained_node_that_was_lost_is_drained_again() {
 }
 
 #[test]
-fn a_node_that_an_operator_took_out_stays_out_and_one_that_is_dead_cannot_be_put_in() {
-    let mut leader = Leader::new();
-    leader.set(CLB_1, Membership::Absent);
-    leader.hear_all(ms(0), CLB_1, false);
-    assert_eq!(leader.change(ms(0)), []);
-    assert_eq!(leader.change(ms(1_500)), []);
-    leader.set(CLB_1, Membership::In);
-    assert_eq!(leader.change(ms(1_501)), [member(CLB_1, Membership::Lost)]);
+fn a_node_that_an_operator_took_out_stays_out_and_one_that_is_put_in_has_time_to_be_seen() {
+    let put_in = || {
+        let mut leader = Leader::new();
+        leader.set(CLB_1, Membership::Absent);
+        leader.hear_all(ms(0), CLB_1, false);
+        assert_eq!(leader.change(ms(0)), []);
+        assert_eq!(leader.change(ms(1_500)), []);
+        leader.set(CLB_1, Membership::In);
+        assert_eq!(leader.change(ms(1_600)), []);
+        let wake_at = leader.standing.wake_at(ms(1_600), ms(1_600), &leader.table);
+        assert_eq!(wake_at, Some(ms(1_600)), "from then on it counts");
+        assert_eq!(leader.change(ms(1_600)), []);
+        leader
+    };
+    let mut dead = put_in();
+    dead.hear_all(ms(2_500), CLB_1, false);
+    assert_eq!(dead.change(ms(2_599)), []);
+    assert_eq!(dead.change(ms(2_600)), [member(CLB_1, Membership::Lost)]);
+    let mut seen = put_in();
+    seen.hear_all(ms(2_500), CLB_1, true);
+    assert_eq!(seen.change(ms(9_000)), []);
 }
 
 #[test]
