@@ -1,8 +1,8 @@
 //! Each mechanism has a story, and a switch that makes this story fail.
 //!
-//! Tables are static, so that they take long enough to nodes for what happens meanwhile to show.
 //! With everything on every story ends well. Each switch spoils its own story and those that say they rest on
-//! it, and no other. Path MTU has its stories elsewhere, with its own switches.
+//! it, and no other. Path MTU has its stories elsewhere, with its own switches. Tables are static, so that they take
+//! long enough to nodes for what happens meanwhile to show.
 
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;

@@ -1,7 +1,8 @@
 //! Unbinding, from end to end: a machine leaves its listeners while clients download from it.
 //!
 //! With the default both ends hear at once; with `unbind_drain` what runs may end; without `rst_on_unbind` clients
-//! find out by themselves. Each test plays the same network and changes one line of it.
+//! find out by themselves. Each test plays the same network and changes one line of it. Tables are static, so that
+//! nodes learn of it one after the other.
 
 use anyedge_net::rng::Seed;
 use anyedge_sim::report::Report;
@@ -15,8 +16,10 @@ name = "unbind"
 duration = "20s"
 drain = "60s"
 convergence = "1s"
+table_delay = "200ms"
 
 [defaults]
+routes = "static"
 flows_max = 4096
 
 [vip.game]
