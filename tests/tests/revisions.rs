@@ -1,4 +1,6 @@
 //! Nodes that hold different revisions: a POP is two behind while clients change to it in mid-flow.
+//!
+//! Its subject are forwarders, so tables are static: each is where it is at the same time in every version.
 
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
@@ -16,6 +18,7 @@ drain = "60s"
 convergence = "3s"
 
 [defaults]
+routes = "static"
 flows_max = 4096
 
 [vip.game]

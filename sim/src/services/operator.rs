@@ -2,17 +2,21 @@
 //!
 //! Every order is a write with a request id, so that repeating it does it once. While nobody can be asked the operator
 //! goes on asking, and later orders wait. What is refused stands in the report beside its fault.
+//!
+//! A CLB node that is added is put in as one that is lost: nobody has seen it yet. The keeper takes it in as soon as a
+//! majority sees it, and not before the others have ways to it.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use anyedge_ccn::api::client::Client;
 use anyedge_ccn::api::refusal_of;
+use anyedge_ccn::author::Membership;
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::Change;
-use anyedge_ccn::table::object::{Key, Kind, Target};
+use anyedge_ccn::table::object::{ClbNode, Key, Kind, Target};
 use anyedge_net::host::Host as _;
 use anyedge_topologies::{OPERATOR, Topology};
 use tonic::Status;
@@ -56,6 +60,7 @@ async fn operate(host: SimHost, client: Client<SimHost>, beginning: Arc<Beginnin
     let Some(orders) = host.with_world(|world| world.orders()) else {
         return;
     };
+    let mut unseen = absent(&beginning.table);
     let mut news = orders.reader();
     loop {
         news.next(|_| ()).await;
@@ -64,7 +69,13 @@ async fn operate(host: SimHost, client: Client<SimHost>, beginning: Arc<Beginnin
             issued.append(waiting);
             false
         });
-        for issued in issued {
+        for mut issued in issued {
+            if let Order::Member(name, membership) = &mut issued.order
+                && *membership == Membership::In
+                && unseen.remove(name)
+            {
+                *membership = Membership::Lost;
+            }
             let changes = changes_of(&issued.order, &beginning.table);
             if let Err(status) = client.apply(&changes).await {
                 let why = why_of(&status);
@@ -72,6 +83,13 @@ async fn operate(host: SimHost, client: Client<SimHost>, beginning: Arc<Beginnin
             }
         }
     }
+}
+
+/// CLB nodes that are not there yet.
+fn absent(table: &Table) -> BTreeSet<String> {
+    let nodes = table.all::<ClbNode>();
+    let absent = nodes.filter(|node| node.membership == Membership::Absent);
+    absent.map(|node| node.name.clone()).collect()
 }
 
 fn why_of(status: &Status) -> String {
