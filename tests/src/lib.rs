@@ -1,8 +1,9 @@
 //! What the end-to-end tests share: the built command, the measured data, hostile captures, the promises of
-//! every host, of gRPC over it and of the API, groups of controllers in one process or as processes, a large table and
+//! every host, of gRPC and BGP over it and of the API, groups of controllers in one process or as processes, a large table and
 //! a node that has it, traces that both worlds play, and how a story is played.
 
 pub mod api;
+pub mod bgp;
 pub mod binary;
 pub mod busy_node;
 pub mod captures;
