@@ -3,6 +3,7 @@
 //! a node that has it, traces that both worlds play, and how a story is played.
 
 pub mod api;
+pub mod bfd;
 pub mod bgp;
 pub mod binary;
 pub mod busy_node;

@@ -5,6 +5,7 @@ mod hostile;
 mod life;
 mod restarts;
 
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
 use anyedge_net::rng::Seed;
