@@ -36,13 +36,15 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
 /// A state that a session came to, when, and why.
 pub type Change = (Instant, State, Diagnostic);
 
-struct Speaker {
+/// The sessions of a machine that run beside the case: here one.
+pub struct Speaker {
     changes: Arc<Mutex<Vec<Change>>>,
     killed: AbortHandle,
 }
 
 impl Speaker {
-    fn start<H: Host>(host: &H, local: SocketAddr, remote: SocketAddr) -> Speaker {
+    /// Starts it on `host`.
+    pub fn start<H: Host>(host: &H, local: SocketAddr, remote: SocketAddr) -> Speaker {
         let changes = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&changes);
         let own = host.clone();
@@ -65,12 +67,18 @@ impl Speaker {
         Speaker { changes, killed }
     }
 
-    fn changes(&self) -> Vec<Change> {
+    /// Ends it without a word.
+    pub fn kill(&self) {
+        self.killed.abort();
+    }
+
+    /// All states that its session came to.
+    pub fn changes(&self) -> Vec<Change> {
         self.changes.lock().expect("no observer panics").clone()
     }
 
-    /// When it came to `state` last, which it is to be in.
-    async fn until<H: Host>(&self, host: &H, state: State) -> Result<Change, String> {
+    /// Waits until it is in `state`, and tells since when.
+    pub async fn until<H: Host>(&self, host: &H, state: State) -> Result<Change, String> {
         let end = host.now() + PATIENCE;
         loop {
             match self.changes().last() {
@@ -102,7 +110,7 @@ async fn a_killed_neighbour_is_missed_within_the_detection_time<H: Host>(pair: P
         .sleep_until(pair.a.now() + Duration::from_millis(500))
         .await;
     let killed_at = pair.a.now();
-    b.killed.abort();
+    b.kill();
     let (at, _, why) = a.until(&pair.a, State::Down).await?;
     // One packet may be on its way; a busy machine wakes us late.
     let took = at.since(killed_at);

@@ -283,6 +283,7 @@ async fn speakers_that_connect_at_once_keep_one_connection<H: Host>(pair: Pair<H
     let speaker = |end: u16, host: &H, remote, listener| {
         let config = Config {
             passive: false,
+            hold_seconds: 3,
             ..config(end)
         };
         let local = [pair.a_address, pair.b_address][usize::from(end)];
@@ -301,7 +302,7 @@ async fn speakers_that_connect_at_once_keep_one_connection<H: Host>(pair: Pair<H
     a.learns(&pair.a, &VIPS[..1]).await?;
     // Longer than the hold time: what stayed is whole.
     pair.a
-        .sleep_until(pair.a.now() + Duration::from_secs(11))
+        .sleep_until(pair.a.now() + Duration::from_secs(4))
         .await;
     for end in [&a, &b] {
         let state = end.look(|seen| seen.state);

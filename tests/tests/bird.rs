@@ -1,22 +1,25 @@
-//! Our BGP speaker against a real router: BIRD 2, in a namespace that the test makes.
+//! Our BGP speaker and our BFD against a real router: BIRD 2, one hop away in namespaces that the test makes.
 //!
 //! Needs root and `bird`; skipped loudly without.
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyedge_live::dataplane::clock::MonotonicClock;
 use anyedge_live::host::LiveHost;
-use anyedge_live::netlink::Netlink;
+use anyedge_live::netlink::{Netlink, WireEnd};
 use anyedge_live::netns::{self, Namespace};
 use anyedge_net::host::Host as _;
 use anyedge_net::rng::Seed;
+use anyedge_pop::bfd::{self, Diagnostic};
 use anyedge_pop::bgp::speaker::{Orders, Peer};
 use anyedge_pop::bgp::{Config, State};
-use anyedge_tests::bgp::{Speaker, VIPS, announce, config};
+use anyedge_tests::bfd::Speaker as Bfd;
+use anyedge_tests::bgp::{Seen, Speaker, VIPS, announce, config};
 use anyedge_tests::two_machines::Scratch;
 use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Handle;
@@ -30,51 +33,73 @@ const ROUTER: &str = r#"
 log stderr all;
 router id 192.0.2.2;
 protocol device { }
-protocol direct { ipv4; ipv6; interface "lo"; }
+protocol direct { ipv4; ipv6; interface "eth0"; }
+protocol bfd {
+    interface "eth0" { min rx interval 50 ms; min tx interval 50 ms; multiplier 3; };
+}
 protocol static { ipv4; route 203.0.113.0/24 blackhole; }
 protocol static { ipv6; route 2001:db8:99::/48 blackhole; }
 filter own { if source = RTS_STATIC then accept; reject; }
 protocol bgp edge {
     local 10.9.0.2 as 65002;
     neighbor 10.9.0.1 as 65001;
-    multihop;
+    direct;
+    bfd yes;
     passive yes;
     hold time 9;
+    error wait time 1, 2;
     ipv4 { import all; export filter own; };
     ipv6 { import all; export filter own; next hop address fd00:9::2; };
 }
 "#;
 
-/// The router, and the namespace that it stands in; both go with it.
-struct Router {
+/// The router and the POP beside it, each in a namespace; all of it goes with this.
+struct Ground {
     child: Option<Child>,
     folder: Scratch,
-    namespace: Namespace,
+    /// The POP's, then the router's.
+    namespaces: [Namespace; 2],
 }
 
-impl Router {
-    fn set_up() -> Result<Router> {
-        let name = format!("anyedge-bird-{}", std::process::id());
-        let namespace = Namespace::create(&name)?;
-        let router = Router {
+impl Ground {
+    fn set_up() -> Result<Ground> {
+        let number = std::process::id();
+        let name = |end| format!("anyedge-bird-{number}-{end}");
+        let pop = Namespace::create(&name("pop"))?;
+        let router = Namespace::create(&name("router"));
+        if router.is_err() {
+            netns::delete(pop.name())?;
+        }
+        let ground = Ground {
             child: None,
             folder: Scratch::new(),
-            namespace,
+            namespaces: [pop, router?],
         };
-        fs::create_dir_all(router.folder.path())?;
-        fs::write(router.folder.path().join("bird.conf"), ROUTER)?;
-        router.namespace.run(|| {
-            let netlink = Netlink::open()?;
-            netlink.set_up("lo")?;
-            for address in ["10.9.0.1/24", "10.9.0.2/24", "fd00:9::1/64", "fd00:9::2/64"] {
-                netlink.add_address("lo", address.parse().expect("a prefix"))?;
-            }
-            Ok(())
-        })?;
-        Ok(router)
+        fs::create_dir_all(ground.folder.path())?;
+        fs::write(ground.folder.path().join("bird.conf"), ROUTER)?;
+        let ends = ground.namespaces.each_ref().map(|namespace| WireEnd {
+            namespace,
+            interface: "eth0",
+        });
+        Netlink::open()?.add_wire(ends[0], ends[1], 1_500)?;
+        for (number, namespace) in (1..).zip(&ground.namespaces) {
+            namespace.run(|| {
+                let netlink = Netlink::open()?;
+                netlink.set_up("lo")?;
+                netlink.set_up("eth0")?;
+                for address in [
+                    format!("10.9.0.{number}/24"),
+                    format!("fd00:9::{number}/64"),
+                ] {
+                    netlink.add_address("eth0", address.parse().expect("a prefix"))?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(ground)
     }
 
-    /// Starts it, in the namespace of the calling thread.
+    /// Starts the router.
     fn start(&mut self) -> Result<()> {
         let mut command = Command::new("bird");
         command
@@ -82,7 +107,8 @@ impl Router {
             .current_dir(self.folder.path())
             .stderr(fs::File::create(self.folder.path().join("bird.log"))?)
             .stdout(Stdio::null());
-        self.child = Some(command.spawn().context("bird does not start")?);
+        let spawned = self.namespaces[1].run(|| Ok(command.spawn()?));
+        self.child = Some(spawned.context("bird does not start")?);
         Ok(())
     }
 
@@ -99,11 +125,13 @@ impl Router {
     }
 }
 
-impl Drop for Router {
+impl Drop for Ground {
     fn drop(&mut self) {
         // Best effort: the error that made the test end matters more.
         let _ = self.kill();
-        let _ = netns::delete(self.namespace.name());
+        for namespace in &self.namespaces {
+            let _ = netns::delete(namespace.name());
+        }
     }
 }
 
@@ -124,7 +152,7 @@ fn shows(folder: &Path, what: &str) -> String {
 /// Waits until what the router shows is as it should be.
 async fn until(
     host: &LiveHost,
-    router: &Router,
+    router: &Ground,
     show: &str,
     holds: impl Fn(&str) -> bool,
 ) -> Result<()> {
@@ -142,14 +170,14 @@ async fn until(
 
 #[test]
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn a_real_router_hears_of_vips_and_of_their_end() {
+fn a_real_router_hears_of_vips_and_misses_a_pop_at_once() {
     let has_bird = Command::new("bird").arg("--version").output().is_ok();
     if !nix::unistd::geteuid().is_root() || !has_bird {
         eprintln!("SKIPPED: a real router needs root, network namespaces and bird");
         return;
     }
-    let mut router = Router::set_up().expect("a namespace can be made");
-    let namespace = Namespace::open(router.namespace.name()).expect("it is there");
+    let mut router = Ground::set_up().expect("namespaces can be made");
+    let namespace = Namespace::open(router.namespaces[0].name()).expect("it is there");
     let outcome = namespace.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -162,7 +190,7 @@ fn a_real_router_hears_of_vips_and_of_their_end() {
     }
 }
 
-async fn story(router: &mut Router) -> Result<()> {
+async fn story(router: &mut Ground) -> Result<()> {
     router.start()?;
     let clock = MonotonicClock::start();
     let host = LiveHost::new("pop.test", clock, Seed(7), Handle::current());
@@ -201,15 +229,7 @@ async fn story(router: &mut Router) -> Result<()> {
     router.shows("reload in edge");
     until(&host, router, routes, |shown| shown.contains(VIPS[0])).await?;
 
-    // A router that dies and comes back hears all of it again.
-    router.kill()?;
-    let is_down = |seen: &anyedge_tests::bgp::Seen| {
-        seen.state != Some(State::Established) && seen.routes.is_empty()
-    };
-    let down = speaker.until(&host, "down", is_down).await;
-    down.map_err(anyhow::Error::msg)?;
-    router.start()?;
-    until(&host, router, routes, |shown| shown.contains(VIPS[0])).await?;
+    missed_at_once(&host, router, &speaker).await?;
 
     speaker.order(Orders::default()).await;
     until(&host, router, routes, |shown| !shown.contains(VIPS[0])).await?;
@@ -218,4 +238,49 @@ async fn story(router: &mut Router) -> Result<()> {
         shown.contains("Administrative shutdown")
     })
     .await
+}
+
+/// The POP falls silent, then the router dies: BFD tells either of the other.
+async fn missed_at_once(host: &LiveHost, router: &mut Ground, speaker: &Speaker) -> Result<()> {
+    let routes = "show route all protocol edge";
+    // The POP's BFD ends and nothing else: the router gives up the routes long before the hold time of 9 s.
+    let [ours, theirs]: [SocketAddr; 2] = [1, 2].map(|end| ([10, 9, 0, end], bfd::PORT).into());
+    let watching = Bfd::start(host, ours, theirs);
+    until(host, router, "show bfd sessions", |shown| {
+        shown.contains("Up")
+    })
+    .await?;
+    watching
+        .until(host, bfd::State::Up)
+        .await
+        .map_err(anyhow::Error::msg)?;
+    host.sleep_until(host.now() + Duration::from_secs(1)).await;
+    let killed_at = host.now();
+    watching.kill();
+    until(host, router, routes, |shown| !shown.contains(VIPS[0])).await?;
+    let took = host.now().since(killed_at);
+    ensure!(took < Duration::from_secs(2), "missed after {took:?}");
+
+    // It comes back, and then the router dies.
+    let watching = Bfd::start(host, ours, theirs);
+    until(host, router, routes, |shown| shown.contains(VIPS[0])).await?;
+    watching
+        .until(host, bfd::State::Up)
+        .await
+        .map_err(anyhow::Error::msg)?;
+    host.sleep_until(host.now() + Duration::from_secs(1)).await;
+    let killed_at = host.now();
+    router.kill()?;
+    let (at, _, why) = watching
+        .until(host, bfd::State::Down)
+        .await
+        .map_err(anyhow::Error::msg)?;
+    let took = at.since(killed_at);
+    ensure!(why == Diagnostic::TIME_EXPIRED, "{why:?}");
+    ensure!(took < Duration::from_secs(1), "missed after {took:?}");
+    let is_down = |seen: &Seen| seen.state != Some(State::Established) && seen.routes.is_empty();
+    let down = speaker.until(host, "down", is_down).await;
+    down.map_err(anyhow::Error::msg)?;
+    router.start()?;
+    until(host, router, routes, |shown| shown.contains(VIPS[0])).await
 }

@@ -3,6 +3,7 @@
 //! Only datagrams of a neighbour's address with TTL 255 are believed (RFC 5881 §5). A neighbour's packets find its
 //! session by the address, which on a single hop is as good as the discriminator that the session then checks.
 
+use core::convert::Infallible;
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
@@ -46,7 +47,7 @@ pub async fn run<H: Host>(
     local: SocketAddr,
     neighbours: &[Neighbour],
     mut observe: impl FnMut(Instant, IpAddr, &Event) + Send,
-) -> io::Result<()> {
+) -> io::Result<Infallible> {
     assert!(neighbours.len() <= NEIGHBOURS_MAX, "too many neighbours");
     let listening = host.udp_bind(local)?;
     let mut links = Vec::new();
@@ -65,7 +66,7 @@ pub async fn run<H: Host>(
         links,
         timer: None,
     };
-    poll_fn(|context| driver.poll(context, &mut observe)).await
+    Ok(poll_fn(|context| driver.poll(context, &mut observe)).await)
 }
 
 fn bind_source<H: Host>(host: &H, address: IpAddr, rng: &mut Rng) -> io::Result<H::Udp> {
@@ -101,12 +102,14 @@ impl<H: Host> Driver<H> {
         &mut self,
         context: &mut Context<'_>,
         observe: &mut (impl FnMut(Instant, IpAddr, &Event) + Send),
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<Infallible> {
         loop {
             // A longer datagram is none of ours, and its length would say so.
             let mut datagram = [0; 64];
-            while let Poll::Ready(outcome) = self.listening.poll_recv(context, &mut datagram) {
-                let (length, meta) = outcome?;
+            // After an error it is asked again when the timer wakes us, within a second.
+            while let Poll::Ready(Ok((length, meta))) =
+                self.listening.poll_recv(context, &mut datagram)
+            {
                 self.take(datagram.get(..length).unwrap_or_default(), meta);
             }
             let now = self.host.now();

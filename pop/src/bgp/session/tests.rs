@@ -1,5 +1,6 @@
 //! Two sessions joined without a network, and one against a peer that does what no peer should.
 
+mod agreement;
 mod collisions;
 mod hostile;
 mod life;
@@ -8,7 +9,7 @@ mod restarts;
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
-use anyedge_net::rng::Seed;
+use anyedge_net::rng::{Rng, Seed};
 
 use super::*;
 

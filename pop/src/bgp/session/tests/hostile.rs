@@ -1,7 +1,5 @@
 //! Bytes that no speaker should send: each ends in its own NOTIFICATION, and none in a panic.
 
-use anyedge_net::rng::Rng;
-
 use super::*;
 
 /// A session that listens and has a connection, with the NOTIFICATION that ends it taken out.
