@@ -18,7 +18,7 @@ use anyedge_net::rng::Seed;
 use anyedge_pop::bfd::{self, Diagnostic};
 use anyedge_pop::bgp::speaker::{Orders, Peer};
 use anyedge_pop::bgp::{Config, State};
-use anyedge_tests::bfd::Speaker as Bfd;
+use anyedge_tests::bfd::{PATIENT, Speaker as Bfd};
 use anyedge_tests::bgp::{Seen, Speaker, VIPS, announce, config};
 use anyedge_tests::two_machines::Scratch;
 use anyhow::{Context as _, Result, ensure};
@@ -35,7 +35,7 @@ router id 192.0.2.2;
 protocol device { }
 protocol direct { ipv4; ipv6; interface "eth0"; }
 protocol bfd {
-    interface "eth0" { min rx interval 50 ms; min tx interval 50 ms; multiplier 3; };
+    interface "eth0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 5; };
 }
 protocol static { ipv4; route 203.0.113.0/24 blackhole; }
 protocol static { ipv6; route 2001:db8:99::/48 blackhole; }
@@ -245,7 +245,7 @@ async fn missed_at_once(host: &LiveHost, router: &mut Ground, speaker: &Speaker)
     let routes = "show route all protocol edge";
     // The POP's BFD ends and nothing else: the router gives up the routes long before the hold time of 9 s.
     let [ours, theirs]: [SocketAddr; 2] = [1, 2].map(|end| ([10, 9, 0, end], bfd::PORT).into());
-    let watching = Bfd::start(host, ours, theirs);
+    let watching = Bfd::start(host, ours, theirs, PATIENT);
     until(host, router, "show bfd sessions", |shown| {
         shown.contains("Up")
     })
@@ -262,7 +262,7 @@ async fn missed_at_once(host: &LiveHost, router: &mut Ground, speaker: &Speaker)
     ensure!(took < Duration::from_secs(2), "missed after {took:?}");
 
     // It comes back, and then the router dies.
-    let watching = Bfd::start(host, ours, theirs);
+    let watching = Bfd::start(host, ours, theirs, PATIENT);
     until(host, router, routes, |shown| shown.contains(VIPS[0])).await?;
     watching
         .until(host, bfd::State::Up)
@@ -277,7 +277,7 @@ async fn missed_at_once(host: &LiveHost, router: &mut Ground, speaker: &Speaker)
         .map_err(anyhow::Error::msg)?;
     let took = at.since(killed_at);
     ensure!(why == Diagnostic::TIME_EXPIRED, "{why:?}");
-    ensure!(took < Duration::from_secs(1), "missed after {took:?}");
+    ensure!(took < Duration::from_secs(2), "missed after {took:?}");
     let is_down = |seen: &Seen| seen.state != Some(State::Established) && seen.routes.is_empty();
     let down = speaker.until(host, "down", is_down).await;
     down.map_err(anyhow::Error::msg)?;
