@@ -223,7 +223,8 @@ const STORIES: [Story; 14] = [
         told_with: Mechanisms::ALL,
         ends_well: |seen| seen.ticks_failed * 100 <= seen.ticks_sent * 7,
         turn_off: |on| on.grey = false,
-        rests_on: &[],
+        // There is no other way than the detour.
+        rests_on: &["a detour over another region is taken before the POP withdraws"],
     },
     Story {
         name: "a link that gets slow is left for one that is now faster",

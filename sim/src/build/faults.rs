@@ -193,6 +193,15 @@ fn about(
             moves_owners: true,
             ..About::default()
         },
+        // What was ordered is not found out by checks.
+        Struck::Host { .. }
+            if matches!(
+                fault.verb,
+                FaultVerb::Drain | FaultVerb::Weight(_) | FaultVerb::Unbind
+            ) =>
+        {
+            About::default()
+        }
         Struck::Host { node, targets, .. } => About {
             nodes: vec![*node],
             targets: targets.iter().map(|target| target.target.0).collect(),
