@@ -7,7 +7,9 @@
 //! Invariant, asserted after every batch: the conservation law, and no slot out but those the forwarder holds.
 
 pub mod clock;
+pub mod inbox;
 pub mod mouth;
+pub mod onlooker;
 pub mod peers;
 pub mod streams;
 pub mod totals;
@@ -33,7 +35,9 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use self::clock::Clock;
+use self::inbox::Inbox;
 use self::mouth::{Mouth, Side};
+use self::onlooker::Onlooker;
 use self::peers::Peers;
 use self::streams::Streams;
 use self::totals::Totals;
@@ -43,8 +47,8 @@ use crate::tun::Tun;
 const SLOTS_MAX: usize = 4_096;
 /// Packets taken from one source before the others get their turn.
 const BURST_MAX: usize = 8 * BATCH_MAX;
-/// A TUN device, the receiving socket of each family, and what comes out of streams.
-const SOURCES_MAX: usize = 4;
+/// Tables, a TUN device, the receiving socket of each family, and what comes out of streams.
+const SOURCES_MAX: usize = 5;
 /// How often a thread that waits looks whether it shall stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
@@ -74,11 +78,14 @@ pub struct Dataplane<F, C> {
     batch: Vec<Packet>,
     outgoing: Vec<Packet>,
     totals: Arc<Totals>,
+    inbox: Inbox,
+    onlooker: Option<Box<dyn Onlooker>>,
 }
 
 /// A device that a packet can be read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
+    Inbox,
     Tun,
     Mouth(Side),
     Streams,
@@ -113,6 +120,8 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             batch: Vec::with_capacity(BATCH_MAX),
             outgoing: Vec::with_capacity(BATCH_MAX),
             totals: Arc::new(Totals::default()),
+            inbox: Inbox::new()?,
+            onlooker: None,
         };
         dataplane.apply(table, own)?;
         Ok(dataplane)
@@ -129,9 +138,22 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         self.peers.renew(Arc::clone(&table), own);
         let now = self.clock.now();
         self.ledger
-            .apply(&mut self.forwarder, now, table, &mut self.out);
+            .apply(&mut self.forwarder, now, Arc::clone(&table), &mut self.out);
+        if let Some(onlooker) = &mut self.onlooker {
+            onlooker.in_force(&table, own);
+        }
         self.drain()?;
         followed
+    }
+
+    /// Where other threads leave tables that this node shall act upon.
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
+    /// From here on `onlooker` is told what becomes of the forwarder.
+    pub fn watched_by(&mut self, onlooker: Box<dyn Onlooker>) {
+        self.onlooker = Some(onlooker);
     }
 
     /// The running totals, readable from any thread.
@@ -202,6 +224,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
 
     /// The sources that have something.
     fn wait_for_arrivals(&self, wait: Duration) -> Result<[Option<Source>; SOURCES_MAX]> {
+        let inbox = std::iter::once((Source::Inbox, self.inbox.bell()));
         let tun = self.ground.tun.iter().map(|tun| (Source::Tun, tun.as_fd()));
         let sides = self
             .ground
@@ -210,7 +233,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             .map(|(side, fd)| (Source::Mouth(side), fd));
         let streams = self.ground.streams.iter();
         let streams = streams.map(|streams| (Source::Streams, streams.bell()));
-        let mut sources = tun.chain(sides).chain(streams);
+        let mut sources = inbox.chain(tun).chain(sides).chain(streams);
         let watched: [_; SOURCES_MAX] = std::array::from_fn(|_| sources.next());
         let (_, any) =
             watched[0].expect("a data plane has a device, or it would not have been made");
@@ -234,6 +257,10 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
 
     /// Reads one source until it is empty or has had its turn.
     fn take_from(&mut self, source: Source) -> Result<usize> {
+        if source == Source::Inbox {
+            self.take_table();
+            return Ok(0);
+        }
         let mut taken = 0;
         if source == Source::Streams
             && let Some(streams) = &mut self.ground.streams
@@ -258,6 +285,17 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(taken)
     }
 
+    /// Puts the table in force that waits, if one does.
+    fn take_table(&mut self) {
+        if let Some((table, own)) = self.inbox.take() {
+            let revision = table.revision.0;
+            if let Err(error) = self.apply(table, own) {
+                // What failed fails again where it matters; the table is in force.
+                tracing::error!(event = "TableTrouble", revision, "{error:#}");
+            }
+        }
+    }
+
     /// Reads one packet; `false` when none waits.
     fn read_into_batch(&mut self, source: Source) -> Result<bool> {
         // Ordinary packets go into ordinary slots, whatever is left of one behind them.
@@ -271,6 +309,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             return Ok(false);
         };
         let read = match source {
+            Source::Inbox => Ok(None),
             Source::Tun => self.read_tun(&mut packet),
             Source::Mouth(side) => self.read_mouth(side, &mut packet),
             Source::Streams => Ok(self.read_streams(&mut packet)),
@@ -352,7 +391,10 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             self.out.pool_mut().take_back(packet);
         }
         for event in self.out.events_mut().drain(..) {
-            tracing::debug!(%event);
+            match &mut self.onlooker {
+                Some(onlooker) => onlooker.saw(&event),
+                None => tracing::debug!(%event),
+            }
         }
         let (loaned, held) = (self.out.pool().loaned(), self.forwarder.held());
         assert_eq!(
