@@ -76,10 +76,9 @@ async fn run(folder: &Scratch) {
         tls: tls.clone(),
         server: server.to_owned(),
     };
-    let controllers =
-        controllers::Group::start(&host, folder.path(), &files, security, sync_delay).await;
-    let etcd = etcd::Group::start(&host, folder.path(), &files, security, sync_delay).await;
-    if etcd.is_none() {
+    let own = controllers::start(&host, folder.path(), &files, security, sync_delay).await;
+    let other = etcd::start(&host, folder.path(), &files, security, sync_delay).await;
+    if other.is_none() {
         println!("NOT COMPARED: there is no etcd on this machine (Debian: etcd-server)");
     }
     let mut told: [Vec<Round>; 2] = Default::default();
@@ -87,17 +86,20 @@ async fn run(folder: &Scratch) {
     for round in 0..rounds {
         appends.push(append::median(
             folder.path(),
-            controllers.write_bytes(),
+            controllers::write_bytes(),
             sync_delay,
         ));
-        told[0].push(controllers.load(&host, round, CLIENTS, length).await);
-        if let Some(etcd) = &etcd {
-            told[1].push(etcd.load(&host, round, CLIENTS, length).await);
+        let write =
+            move |channel, client, number| controllers::write(channel, round, client, number);
+        told[0].push(own.load(&host, length, write).await);
+        if let Some(other) = &other {
+            let write = move |channel, client, number| etcd::write(channel, round, client, number);
+            told[1].push(other.load(&host, length, write).await);
         }
     }
     println!(
         "{CLIENTS} clients, {rounds} rounds of {length:?} each; a write is {} bytes",
-        controllers.write_bytes()
+        controllers::write_bytes()
     );
     appends.sort_unstable();
     let append = appends[appends.len() / 2];

@@ -30,57 +30,25 @@ use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
 use tonic::{Code, Status};
 
-use crate::conformance::{Case, Finding, Pair};
+use crate::conformance::{Case, Finding, Pair, case_list};
+use crate::ground::ground;
 
 /// Followers wait this long for a leader, or up to twice as long.
 const ELECTION: Duration = Duration::from_millis(150);
 const BACKLOG: usize = 64;
 
-const NETWORK: &str = r#"
+const DEFAULTS: &str = "\
 schema = 1
-name = "api"
+name = \"api\"
 
 [defaults]
 probe = false
-routes = "static"
-
-[vip.game]
-address = "203.0.113.10"
-publish = ["tokyo", "osaka"]
-clb = "main"
-
-[pop.tokyo]
-[pop.osaka]
-[region.guangzhou]
-clb_nodes = 2
-[link.tokyo-guangzhou]
-between = ["pop.tokyo", "region.guangzhou"]
-rtt = "52ms"
-[link.osaka-guangzhou]
-between = ["pop.osaka", "region.guangzhou"]
-rtt = "55ms"
-
-[clb.main]
-region = "guangzhou"
-listener.web = { port = "tcp/80", scheduler = "wrr", targets = "web" }
-
-[targets.web]
-port = 8080
-servers = [{ ip = "10.0.0.11" }, { ip = "10.0.0.12" }]
-"#;
-
-macro_rules! cases {
-    ($($file:ident: $($name:ident),+;)+) => {
-        vec![$($(Case {
-            name: stringify!($name),
-            run: |pair| Box::pin($file::$name(pair)),
-        },)+)+]
-    };
-}
+routes = \"static\"
+";
 
 /// Every case, in the order of the files.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
-    cases! {
+    case_list! {
         methods:
             load_balancers_come_change_and_go,
             targets_are_done_in_batches,
@@ -114,7 +82,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
 
 /// Those with a member on each machine, where a machine reaches itself.
 pub fn cases_of_two<H: Host>() -> Vec<Case<H>> {
-    cases! {
+    case_list! {
         writes:
             a_repeated_request_applies_once_also_through_another_leader;
         reads:
@@ -208,7 +176,8 @@ fn client<H: Host>(pair: &Pair<H>, servers: &[SocketAddr]) -> Client<H> {
 
 /// The network's objects.
 fn network() -> Vec<Change> {
-    let topology = Topology::parse("api.toml", NETWORK).expect("the network makes sense");
+    let text = format!("{DEFAULTS}{}", ground(["52ms", "55ms"], 2, 2));
+    let topology = Topology::parse("api.toml", &text).expect("the network makes sense");
     let author = anyedge_topologies::author(&topology, HashKey::new([7; 16]));
     let mut author = author.expect("the network makes sense");
     let published = author.publish(Instant::ZERO);

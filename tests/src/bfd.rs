@@ -10,7 +10,7 @@ use anyedge_pop::bfd::speaker::{Neighbour, run};
 use anyedge_pop::bfd::{Config, Diagnostic, Event, Packet, State, TTL};
 use futures_util::future::{AbortHandle, abortable};
 
-use crate::conformance::{Case, Finding, Pair};
+use crate::conformance::{Case, Finding, Pair, case_list};
 
 /// How long anything may take, by the world's clock.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,15 +27,9 @@ pub const PATIENT: Config = Config {
 
 /// Every case.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
-    vec![
-        Case {
-            name: "a_killed_neighbour_is_missed_within_the_detection_time",
-            run: |pair| Box::pin(a_killed_neighbour_is_missed_within_the_detection_time(pair)),
-        },
-        Case {
-            name: "packets_from_afar_are_not_believed",
-            run: |pair| Box::pin(packets_from_afar_are_not_believed(pair)),
-        },
+    case_list![
+        a_killed_neighbour_is_missed_within_the_detection_time,
+        packets_from_afar_are_not_believed
     ]
 }
 

@@ -14,25 +14,16 @@ use anyedge_pop::bgp::{Code, Config, Event, GRACEFUL_SHUTDOWN, IpNet, Offer, Ses
 use futures_util::future::{AbortHandle, abortable};
 use tokio::sync::mpsc;
 
-use crate::conformance::{Case, Finding, Pair};
+use crate::conformance::{Case, Finding, Pair, case_list};
 
 /// How long anything may take, by the world's clock.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// What is announced in these cases.
 pub const VIPS: [&str; 2] = ["198.51.100.1/32", "2001:db8:1::1/128"];
 
-macro_rules! cases {
-    ($($name:ident),+) => {
-        vec![$(Case {
-            name: stringify!($name),
-            run: |pair| Box::pin($name(pair)),
-        },)+]
-    };
-}
-
 /// Every case.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
-    cases![
+    case_list![
         routes_come_drain_and_go,
         a_killed_speaker_takes_its_routes_and_brings_them_back,
         a_speaker_that_stops_says_so,

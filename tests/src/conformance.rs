@@ -51,18 +51,26 @@ pub struct Case<H> {
     pub run: fn(Pair<H>) -> Run,
 }
 
-macro_rules! cases {
+/// Cases by the modules that they are in, in their order; or of one's own module.
+macro_rules! case_list {
     ($($file:ident: $($name:ident),+;)+) => {
-        vec![$($(Case {
+        vec![$($($crate::conformance::Case {
             name: stringify!($name),
             run: |pair| Box::pin($file::$name(pair)),
         },)+)+]
     };
+    ($($name:ident),+) => {
+        vec![$($crate::conformance::Case {
+            name: stringify!($name),
+            run: |pair| Box::pin($name(pair)),
+        },)+]
+    };
 }
+pub(crate) use case_list;
 
 /// Every case, in the order of the files.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
-    cases! {
+    case_list! {
         streams:
             bytes_arrive_intact_both_ways,
             a_closed_half_still_reads,

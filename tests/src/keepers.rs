@@ -27,45 +27,15 @@ use anyedge_sim::services::Services;
 use anyedge_topologies::Topology;
 use tonic::service::Routes;
 
+use crate::ground::ground;
+
 /// How long a majority has to last.
 pub const CONFIRM: Duration = Duration::from_millis(500);
 /// Followers wait this long for a leader, or up to twice as long.
 const ELECTION: Duration = Duration::from_millis(400);
 const PORT: u16 = 7_000;
 
-const NETWORK: &str = r#"
-schema = 1
-name = "keepers"
-seed = 5
-
-[defaults]
-probe = false
-routes = "static"
-
-[vip.game]
-address = "203.0.113.10"
-publish = ["tokyo", "osaka"]
-clb = "main"
-
-[pop.tokyo]
-[pop.osaka]
-[region.guangzhou]
-clb_nodes = 3
-[link.tokyo-guangzhou]
-between = ["pop.tokyo", "region.guangzhou"]
-rtt = "52ms"
-[link.osaka-guangzhou]
-between = ["pop.osaka", "region.guangzhou"]
-rtt = "55ms"
-
-[clb.main]
-region = "guangzhou"
-listener.web = { port = "tcp/80", scheduler = "wrr", targets = "web" }
-
-[targets.web]
-port = 8080
-servers = [{ ip = "10.0.0.11" }]
-
+const CONTROLLERS: &str = r#"
 [controller.a]
 at = "tokyo"
 [controller.b]
@@ -154,10 +124,10 @@ type Members = Arc<Mutex<BTreeMap<u64, Member>>>;
 /// # Panics
 /// When the network cannot be built.
 pub fn play(seed: u64, duration: &str, faults: &str, sights: &[Sight]) -> Outcome {
-    let text = format!("{NETWORK}\n{faults}").replacen(
-        "seed = 5",
-        &format!("seed = 5\nduration = \"{duration}\""),
-        1,
+    let text = format!(
+        "schema = 1\nname = \"keepers\"\nseed = 5\nduration = \"{duration}\"\n\
+         [defaults]\nprobe = false\nroutes = \"static\"\n{}{CONTROLLERS}{faults}",
+        ground(["52ms", "55ms"], 3, 1)
     );
     let parsed = Topology::parse("keepers.toml", &text);
     let topology = parsed.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));

@@ -70,10 +70,7 @@ impl Dev {
     /// # Panics
     /// When it does not.
     pub fn says(&self, args: &[&str]) -> String {
-        let output = self.ctl(args);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
-        String::from_utf8(output.stdout).expect("it is text")
+        text_of(args, self.ctl(args))
     }
 
     /// The same as JSON.
@@ -81,8 +78,7 @@ impl Dev {
     /// # Panics
     /// When it is none.
     pub fn json(&self, args: &[&str]) -> Value {
-        let text = self.says(&[args, &["--json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+        json_of(args, |args| self.says(args))
     }
 
     /// The exit code and what stderr says.
@@ -154,6 +150,19 @@ impl Drop for Dev {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a command that must succeed has printed.
+fn text_of(args: &[&str], output: Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+/// What a command says with `--json`.
+fn json_of(args: &[&str], says: impl Fn(&[&str]) -> String) -> Value {
+    let text = says(&[args, &["--json"]].concat());
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
 }
 
 /// Sends a signal to a process.
@@ -250,10 +259,7 @@ impl Controllers {
     /// # Panics
     /// When it does not.
     pub fn says(&self, args: &[&str]) -> String {
-        let output = self.ctl(args);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
-        String::from_utf8(output.stdout).expect("it is text")
+        text_of(args, self.ctl(args))
     }
 
     /// The same as JSON.
@@ -261,8 +267,7 @@ impl Controllers {
     /// # Panics
     /// When it is none.
     pub fn json(&self, args: &[&str]) -> Value {
-        let text = self.says(&[args, &["--json"]].concat());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+        json_of(args, |args| self.says(args))
     }
 
     /// Where they are.

@@ -23,23 +23,14 @@ use anyedge_proto::health::{HealthCheckRequest, HealthCheckResponse};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
-use crate::conformance::{Case, Finding, Pair};
+use crate::conformance::{Case, Finding, Pair, case_list};
 
 pub use calls::{Security, everything_at_once, survives_a_partition};
 pub use links::{PacedFlow, paced_flow};
 
-macro_rules! cases {
-    ($($file:ident: $($name:ident),+;)+) => {
-        vec![$($(Case {
-            name: stringify!($name),
-            run: |pair| Box::pin($file::$name(pair)),
-        },)+)+]
-    };
-}
-
 /// Every case, in the order of the files.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
-    cases! {
+    case_list! {
         calls:
             every_kind_of_call_is_answered,
             sixty_four_calls_share_a_connection,

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use anyedge_live::dataplane::clock::MonotonicClock;
 use anyedge_live::host::LiveHost;
+use anyedge_net::host::Host;
 use anyedge_net::rng::Seed;
 use anyedge_sim::host::SimHost;
 use anyedge_sim::pair::{HOST_A, HOST_B, NOWHERE, Wire, run_pair};
 use socket2::{Domain, Socket, Type};
 use tokio::runtime::Handle;
 
-use crate::conformance::{Finding, Pair, Run};
+use crate::conformance::{Case, Finding, Pair, Run};
 
 const SEED: Seed = Seed(7);
 /// The simulated wire's round trip.
@@ -44,6 +45,22 @@ pub fn bounded(case: impl FnOnce() -> Finding + Send + 'static) -> Finding {
         Err(mpsc::RecvTimeoutError::Timeout) => Err("hangs".to_owned()),
         Err(mpsc::RecvTimeoutError::Disconnected) => Err("panics".to_owned()),
     }
+}
+
+/// Has each of `cases` run in `world`.
+///
+/// # Panics
+/// With all that was found.
+pub fn all_hold<H: Host>(
+    cases: Vec<Case<H>>,
+    world: impl Fn(fn(Pair<H>) -> Run) -> Finding + Copy + Send + 'static,
+) {
+    let broken = cases.into_iter().filter_map(|case| {
+        let finding = bounded(move || world(case.run));
+        finding.err().map(|what| format!("{}: {what}", case.name))
+    });
+    let broken: Vec<String> = broken.collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 /// What `run` finds in the simulator, over IPv4 (`family` 0) or IPv6 (1).

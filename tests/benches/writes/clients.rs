@@ -2,12 +2,15 @@
 
 use core::fmt;
 use core::future::Future;
+use core::net::SocketAddr;
 use core::time::Duration;
 
+use anyedge_ccn::rpc::{Channel, ClientSecurity, Limits};
 use anyedge_live::host::LiveHost;
 use anyedge_net::host::Host as _;
 
-use crate::processes::cpu_seconds;
+use crate::CLIENTS;
+use crate::processes::{Running, cpu_seconds};
 
 /// What came of one round.
 #[derive(Clone, Debug)]
@@ -52,54 +55,63 @@ impl Round {
     }
 }
 
-/// Has every one of `clients` write for `length`; `write` is given a client and the number of the write.
-pub(crate) async fn load<C, F>(
-    host: &LiveHost,
-    clients: Vec<C>,
-    length: Duration,
-    members: &[u32],
-    write: impl Fn(C, u64) -> F + Copy + Send + 'static,
-) -> Round
-where
-    C: Clone + Send + 'static,
-    F: Future<Output = ()> + Send,
-{
-    // Connections are made before.
-    for client in &clients {
-        write(client.clone(), 0).await;
-    }
-    let before = cpu_seconds(members);
-    let began = host.now();
-    let one = |client: C| {
-        let host = host.clone();
-        async move {
-            let mut took = Vec::new();
-            let mut at = began;
-            while at < began + length {
-                write(client.clone(), took.len() as u64 + 1).await;
-                let now = host.now();
-                took.push(now.since(at));
-                at = now;
-            }
-            took
+/// A group that is written to.
+pub(crate) struct Group {
+    pub(crate) running: Running,
+    pub(crate) leader: SocketAddr,
+    pub(crate) security: ClientSecurity,
+}
+
+impl Group {
+    /// Has every client write for `length`, each on a connection to the leader; `write` is given that, which client it
+    /// is, and the number of the write.
+    pub(crate) async fn load<F>(
+        &self,
+        host: &LiveHost,
+        length: Duration,
+        write: impl Fn(Channel<LiveHost>, usize, u64) -> F + Copy + Send + 'static,
+    ) -> Round
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let members = self.running.ids();
+        let channel = |_| Channel::new(host, self.leader, self.security.clone(), Limits::default());
+        let channels: Vec<_> = (0..CLIENTS).map(channel).collect();
+        // Connections are made before.
+        for (client, channel) in channels.iter().enumerate() {
+            write(channel.clone(), client, 0).await;
         }
-    };
-    let tasks: Vec<_> = clients
-        .into_iter()
-        .map(|client| tokio::spawn(one(client)))
-        .collect();
-    let mut took = Vec::new();
-    for task in tasks {
-        took.extend(task.await.expect("a client's writes succeed"));
-    }
-    let lasted = host.now().since(began).as_secs_f64();
-    took.sort_unstable();
-    let at = |part: usize| took[(took.len() * part / 100).min(took.len() - 1)];
-    let cpu = (cpu_seconds(members) - before) / took.len() as f64;
-    Round {
-        a_second: took.len() as f64 / lasted,
-        p50: at(50),
-        p99: at(99),
-        cpu: Duration::from_secs_f64(cpu),
+        let before = cpu_seconds(&members);
+        let began = host.now();
+        let one = |(client, channel): (usize, Channel<LiveHost>)| {
+            let host = host.clone();
+            async move {
+                let mut took = Vec::new();
+                let mut at = began;
+                while at < began + length {
+                    write(channel.clone(), client, took.len() as u64 + 1).await;
+                    let now = host.now();
+                    took.push(now.since(at));
+                    at = now;
+                }
+                took
+            }
+        };
+        let clients = channels.into_iter().enumerate();
+        let tasks: Vec<_> = clients.map(|client| tokio::spawn(one(client))).collect();
+        let mut took = Vec::new();
+        for task in tasks {
+            took.extend(task.await.expect("a client's writes succeed"));
+        }
+        let lasted = host.now().since(began).as_secs_f64();
+        let cpu = (cpu_seconds(&members) - before) / took.len() as f64;
+        took.sort_unstable();
+        let at = |part: usize| took[(took.len() * part / 100).min(took.len() - 1)];
+        Round {
+            a_second: took.len() as f64 / lasted,
+            p50: at(50),
+            p99: at(99),
+            cpu: Duration::from_secs_f64(cpu),
+        }
     }
 }

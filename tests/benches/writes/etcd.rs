@@ -14,7 +14,7 @@ use prost::Message;
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
-use crate::clients::{self, Round};
+use crate::clients::Group;
 use crate::controllers::{change, request_id, target};
 use crate::processes::{Files, LOCAL, MEMBERS, Running, ports};
 
@@ -52,104 +52,72 @@ struct StatusReply {
     leader: u64,
 }
 
-pub(crate) struct Group {
-    running: Running,
-    leader: SocketAddr,
-    security: ClientSecurity,
-}
-
-impl Group {
-    /// None when the machine has no etcd.
-    pub(crate) async fn start(
-        host: &LiveHost,
-        folder: &Path,
-        files: &Files,
-        security: impl Fn(&str) -> ClientSecurity,
-        sync_delay: u64,
-    ) -> Option<Group> {
-        Command::new("etcd").arg("--version").output().ok()?;
-        let (clients, peers) = (ports::<MEMBERS>(), ports::<MEMBERS>());
-        let cluster: Vec<String> = peers
-            .iter()
-            .map(|port| format!("m{port}=https://{LOCAL}:{port}"))
-            .collect();
-        let member = |(client, peer): (&u16, &u16)| {
-            let mut command = Command::new("etcd");
-            command
-                .args([
-                    "--name",
-                    &format!("m{peer}"),
-                    "--logger",
-                    "zap",
-                    "--log-level",
-                    "error",
-                ])
-                .args([
-                    "--initial-cluster",
-                    &cluster.join(","),
-                    "--initial-cluster-state",
-                    "new",
-                ])
-                .args([
-                    "--listen-client-urls",
-                    &format!("https://127.0.0.1:{client}"),
-                ])
-                .args([
-                    "--advertise-client-urls",
-                    &format!("https://{LOCAL}:{client}"),
-                ])
-                .args(["--listen-peer-urls", &format!("https://127.0.0.1:{peer}")])
-                .args([
-                    "--initial-advertise-peer-urls",
-                    &format!("https://{LOCAL}:{peer}"),
-                ])
-                .args(["--client-cert-auth", "--peer-client-cert-auth"])
-                .arg("--data-dir")
-                .arg(folder.join(format!("etcd-{peer}")));
-            for prefix in ["--", "--peer-"] {
-                for (name, file) in ["cert-file", "key-file", "trusted-ca-file"]
-                    .iter()
-                    .zip(&files.local)
-                {
-                    command.arg(format!("{prefix}{name}")).arg(file);
-                }
+/// Starts them; none when the machine has no etcd.
+pub(crate) async fn start(
+    host: &LiveHost,
+    folder: &Path,
+    files: &Files,
+    security: impl Fn(&str) -> ClientSecurity,
+    sync_delay: u64,
+) -> Option<Group> {
+    Command::new("etcd").arg("--version").output().ok()?;
+    let (clients, peers) = (ports::<MEMBERS>(), ports::<MEMBERS>());
+    let cluster: Vec<String> = peers
+        .iter()
+        .map(|port| format!("m{port}=https://{LOCAL}:{port}"))
+        .collect();
+    let member = |(client, peer): (&u16, &u16)| {
+        let mut command = Command::new("etcd");
+        command
+            .args([
+                "--name",
+                &format!("m{peer}"),
+                "--logger",
+                "zap",
+                "--log-level",
+                "error",
+            ])
+            .args([
+                "--initial-cluster",
+                &cluster.join(","),
+                "--initial-cluster-state",
+                "new",
+            ])
+            .args([
+                "--listen-client-urls",
+                &format!("https://127.0.0.1:{client}"),
+            ])
+            .args([
+                "--advertise-client-urls",
+                &format!("https://{LOCAL}:{client}"),
+            ])
+            .args(["--listen-peer-urls", &format!("https://127.0.0.1:{peer}")])
+            .args([
+                "--initial-advertise-peer-urls",
+                &format!("https://{LOCAL}:{peer}"),
+            ])
+            .args(["--client-cert-auth", "--peer-client-cert-auth"])
+            .arg("--data-dir")
+            .arg(folder.join(format!("etcd-{peer}")));
+        for prefix in ["--", "--peer-"] {
+            for (name, file) in ["cert-file", "key-file", "trusted-ca-file"]
+                .iter()
+                .zip(&files.local)
+            {
+                command.arg(format!("{prefix}{name}")).arg(file);
             }
-            command
-        };
-        let running = Running::start(clients.iter().zip(&peers).map(member), sync_delay);
-        let security = security(LOCAL);
-        let addresses = clients.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let leader = leader(host, &addresses, &security).await;
-        Some(Group {
-            running,
-            leader: leader.expect("a group that works"),
-            security,
-        })
-    }
-
-    pub(crate) async fn load(
-        &self,
-        host: &LiveHost,
-        round: u64,
-        count: usize,
-        length: Duration,
-    ) -> Round {
-        let client = |number| {
-            (
-                Channel::new(host, self.leader, self.security.clone(), Limits::default()),
-                number,
-            )
-        };
-        let all = (0..count).map(client).collect();
-        clients::load(
-            host,
-            all,
-            length,
-            &self.running.ids(),
-            move |(client, own), number| write(client, round, own, number),
-        )
-        .await
-    }
+        }
+        command
+    };
+    let running = Running::start(clients.iter().zip(&peers).map(member), sync_delay);
+    let security = security(LOCAL);
+    let addresses = clients.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let leader = leader(host, &addresses, &security).await;
+    Some(Group {
+        running,
+        leader: leader.expect("a group that works"),
+        security,
+    })
 }
 
 /// Who leads, once somebody does.
@@ -179,7 +147,8 @@ async fn leader(
     None
 }
 
-async fn write(channel: Channel<LiveHost>, round: u64, own: usize, number: u64) {
+/// One write of a client.
+pub(crate) async fn write(channel: Channel<LiveHost>, round: u64, own: usize, number: u64) {
     let change = pb::Change::from(&change(own, number)).encode_to_vec();
     let put = Put {
         key: target(own).into_bytes(),

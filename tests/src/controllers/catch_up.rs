@@ -15,6 +15,7 @@ use anyedge_sim::services::Services;
 use anyedge_topologies::Topology;
 
 use super::{ELECTION, Group};
+use crate::ground::ground;
 
 /// Members of the group; the last is down for a while.
 const IDS: [u64; 3] = [1, 2, 3];
@@ -27,34 +28,8 @@ const MISSED: usize = 40;
 const COMMAND_BYTES: usize = 16 << 10;
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Three controllers, 8 ms from each other and back, and a place for who writes.
-const NETWORK: &str = r#"
-schema = 1
-name = "catch-up"
-duration = "80s"
-[defaults]
-probe = false
-routes = "static"
-management.loss = "LOSS"
-[vip.game]
-address = "203.0.113.10"
-publish = ["tokyo", "osaka"]
-clb = "main"
-[pop.tokyo]
-[pop.osaka]
-[region.guangzhou]
-[link.tokyo-guangzhou]
-between = ["pop.tokyo", "region.guangzhou"]
-rtt = "8ms"
-[link.osaka-guangzhou]
-between = ["pop.osaka", "region.guangzhou"]
-rtt = "8ms"
-[clb.main]
-region = "guangzhou"
-listener.web = { port = "tcp/80", scheduler = "wrr", targets = "web" }
-[targets.web]
-port = 8080
-servers = [{ ip = "10.0.0.11" }]
+/// Three controllers of which one is away for a while.
+const CONTROLLERS: &str = r#"
 [controller.1]
 at = "tokyo"
 [controller.2]
@@ -70,7 +45,11 @@ down = "controller.3"
 /// From the return of the member to when it has all that was acknowledged, in the run of that seed, where ways lose
 /// `loss` of their segments and connections have the limits that `set` leaves. `None`: it does not come to it.
 pub fn time_to_catch_up(seed: Seed, loss: &str, set: fn(&mut Limits)) -> Option<Duration> {
-    let text = NETWORK.replace("LOSS", loss);
+    let text = format!(
+        "schema = 1\nname = \"catch-up\"\nduration = \"80s\"\n\
+         [defaults]\nprobe = false\nroutes = \"static\"\nmanagement.loss = \"{loss}\"\n{}{CONTROLLERS}",
+        ground(["8ms", "8ms"], 1, 1)
+    );
     let parsed = Topology::parse("catch-up.toml", &text);
     let topology = parsed.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     let name = |id: u64| format!("controller.{id}");

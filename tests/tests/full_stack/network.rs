@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyedge_net::rng::{Rng, Seed};
+use anyedge_tests::ground::ground;
 use anyedge_topologies::Topology;
 
 /// The first fault strikes no earlier.
@@ -21,32 +22,6 @@ const END: &str = "15s";
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const PLACES: [&str; 5] = ["tokyo", "guangzhou", "osaka", "guangzhou", "tokyo"];
-
-const NETWORK: &str = r#"
-[vip.game]
-address = "203.0.113.10"
-publish = ["tokyo", "osaka"]
-clb = "main"
-
-[pop.tokyo]
-[pop.osaka]
-[region.guangzhou]
-clb_nodes = 2
-[link.tokyo-guangzhou]
-between = ["pop.tokyo", "region.guangzhou"]
-rtt = "8ms"
-[link.osaka-guangzhou]
-between = ["pop.osaka", "region.guangzhou"]
-rtt = "5ms"
-
-[clb.main]
-region = "guangzhou"
-listener.web = { port = "tcp/80", scheduler = "wrr", targets = "web" }
-
-[targets.web]
-port = 8080
-servers = [{ ip = "10.0.0.11" }]
-"#;
 
 /// What a seed plays.
 pub(crate) struct Plan {
@@ -71,7 +46,8 @@ impl Plan {
         let loss = ["0%", "0.1%", "0.5%", "1%"][rng.below(4) as usize];
         let mut text = format!(
             "schema = 1\nname = \"full-stack\"\nduration = \"{END}\"\nseed = {seed}\n\n[defaults]\nprobe = false\nroutes = \"static\"\n\
-             management.loss = \"{loss}\"\nmanagement.jitter = \"1ms\"\n{NETWORK}"
+             management.loss = \"{loss}\"\nmanagement.jitter = \"1ms\"\n{}",
+            ground(["8ms", "5ms"], 2, 1)
         );
         for (name, place) in NAMES.iter().zip(PLACES).take(count) {
             let line = write!(text, "[controller.{name}]\nat = \"{place}\"\n");
