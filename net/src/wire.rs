@@ -7,6 +7,7 @@
 //! Invariant: for `Ok(parsed)`, `parsed.l4_offset + parsed.l4_len == parsed.total_len <= bytes.len()`.
 //! References: RFC 791, RFC 8200, RFC 9293 §3.1, RFC 768, RFC 792, RFC 4443, RFC 6946 (atomic fragments).
 
+pub mod bfd;
 pub mod ecn;
 pub mod fragment;
 pub mod gre;

@@ -4,11 +4,10 @@
 //! a machine over a [`Host`](anyedge_net::host::Host). BGP sessions end with BFD Down when theirs does (RFC 5882), long
 //! before a hold time. Echo, demand mode of our own and authentication are not there.
 
-pub mod packet;
 pub mod session;
 pub mod speaker;
 
-pub use packet::{Diagnostic, Packet, State};
+pub use anyedge_net::wire::bfd::{Diagnostic, Packet, State};
 pub use session::{Config, Event, Session};
 
 /// Where control packets go (RFC 5881 §4).

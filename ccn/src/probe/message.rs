@@ -9,65 +9,16 @@
 //! Invariant: what [`parse`] accepts passes the checks of RFC 5880 §6.8.6 that need no session.
 
 use anyedge_net::checksum;
+use anyedge_net::wire::bfd::{self, Malformed, Packet};
+pub use anyedge_net::wire::bfd::{Diagnostic, State};
 
 /// A probe in bytes, behind its GRE header.
-pub const LEN: usize = CONTROL_LEN + 50;
+pub const LEN: usize = bfd::LEN + 50;
 
-/// The BFD control packet in it.
-const CONTROL_LEN: usize = 24;
 /// Where the checksum is.
 const CHECKSUM_AT: usize = LEN - 2;
 /// The sender has heard no probe, or not for long.
 pub const NOT_HELD: u32 = u32::MAX;
-const VERSION: u8 = 1;
-const AUTHENTICATED: u8 = 0x04;
-const MULTIPOINT: u8 = 0x01;
-
-/// A session's state (RFC 5880 §4.1).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum State {
-    /// Held down by an operator. We never are; a peer may say so.
-    AdminDown,
-    /// The other end is not heard.
-    Down,
-    /// The other end is heard, but does not yet hear us.
-    Init,
-    /// Both hear each other.
-    Up,
-}
-
-/// Why a session was last left down (RFC 5880 §4.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Diagnostic {
-    /// It never was.
-    None,
-    /// The other end was silent for the detection time.
-    DetectionTimeExpired,
-    /// The other end said that it is down.
-    NeighborSignaledDown,
-    /// A reason that we never give.
-    Other(u8),
-}
-
-impl Diagnostic {
-    const fn code(self) -> u8 {
-        match self {
-            Diagnostic::None => 0,
-            Diagnostic::DetectionTimeExpired => 1,
-            Diagnostic::NeighborSignaledDown => 3,
-            Diagnostic::Other(code) => code & 0x1f,
-        }
-    }
-
-    const fn of_code(code: u8) -> Diagnostic {
-        match code {
-            0 => Diagnostic::None,
-            1 => Diagnostic::DetectionTimeExpired,
-            3 => Diagnostic::NeighborSignaledDown,
-            code => Diagnostic::Other(code),
-        }
-    }
-}
 
 /// A probe, understood.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,16 +63,8 @@ pub enum ProbeError {
     Truncated,
     /// Changed on the way.
     BadChecksum,
-    /// A version of BFD other than 1.
-    BadVersion,
-    /// A length other than 24, or authentication that we do not speak.
-    BadLength,
-    /// A point-to-multipoint session.
-    Multipoint,
-    /// A detection multiplier of 0.
-    ZeroMultiplier,
-    /// The sender's discriminator is 0, or the receiver's is 0 in a state that has heard it.
-    ZeroDiscriminator,
+    /// No BFD control packet is in front.
+    Control(Malformed),
     /// An interval of 0.
     ZeroInterval,
 }
@@ -135,33 +78,18 @@ pub fn parse(bytes: &[u8]) -> Result<Message, ProbeError> {
     if checksum::internet(bytes) != 0 {
         return Err(ProbeError::BadChecksum);
     }
-    let [first, second, multiplier, length] = [bytes[0], bytes[1], bytes[2], bytes[3]];
-    if first >> 5 != VERSION {
-        return Err(ProbeError::BadVersion);
+    let control = Packet::parse(&bytes[..bfd::LEN]).map_err(ProbeError::Control)?;
+    if control.desired_min_tx_us == 0 || control.required_min_rx_us == 0 {
+        return Err(ProbeError::ZeroInterval);
     }
-    if usize::from(length) != CONTROL_LEN || second & AUTHENTICATED != 0 {
-        return Err(ProbeError::BadLength);
-    }
-    if multiplier == 0 {
-        return Err(ProbeError::ZeroMultiplier);
-    }
-    if second & MULTIPOINT != 0 {
-        return Err(ProbeError::Multipoint);
-    }
-    let state = match second >> 6 {
-        0 => State::AdminDown,
-        1 => State::Down,
-        2 => State::Init,
-        _ => State::Up,
-    };
-    let message = Message {
-        diagnostic: Diagnostic::of_code(first & 0x1f),
-        state,
-        multiplier,
-        my_discriminator: u32_at(bytes, 4),
-        your_discriminator: u32_at(bytes, 8),
-        desired_min_tx_us: u32_at(bytes, 12),
-        required_min_rx_us: u32_at(bytes, 16),
+    Ok(Message {
+        diagnostic: control.diagnostic,
+        state: control.state,
+        multiplier: control.detect_multiplier,
+        my_discriminator: control.my_discriminator,
+        your_discriminator: control.your_discriminator,
+        desired_min_tx_us: control.desired_min_tx_us,
+        required_min_rx_us: control.required_min_rx_us,
         sequence: u32_at(bytes, 24),
         heard_highest: u32_at(bytes, 28),
         heard: u64::from(u32_at(bytes, 32)) << 32 | u64::from(u32_at(bytes, 36)),
@@ -172,43 +100,28 @@ pub fn parse(bytes: &[u8]) -> Result<Message, ProbeError> {
         sent_us: u32_at(bytes, 60),
         echo_us: u32_at(bytes, 64),
         held_us: u32_at(bytes, 68),
-    };
-    let unheard = message.your_discriminator == 0 && matches!(state, State::Init | State::Up);
-    if message.my_discriminator == 0 || unheard {
-        return Err(ProbeError::ZeroDiscriminator);
-    }
-    if message.desired_min_tx_us == 0 || message.required_min_rx_us == 0 {
-        return Err(ProbeError::ZeroInterval);
-    }
-    Ok(message)
+    })
 }
 
 impl Message {
     /// The probe's bytes.
     pub fn write(&self) -> [u8; LEN] {
-        let mut out = [0; LEN];
-        let state = match self.state {
-            State::AdminDown => 0,
-            State::Down => 1,
-            State::Init => 2,
-            State::Up => 3,
+        let control = Packet {
+            diagnostic: self.diagnostic,
+            state: self.state,
+            poll: false,
+            last: false,
+            demand: false,
+            detect_multiplier: self.multiplier,
+            my_discriminator: self.my_discriminator,
+            your_discriminator: self.your_discriminator,
+            desired_min_tx_us: self.desired_min_tx_us,
+            required_min_rx_us: self.required_min_rx_us,
         };
-        out[0] = VERSION << 5 | self.diagnostic.code();
-        out[1] = state << 6;
-        out[2] = self.multiplier;
-        out[3] = CONTROL_LEN as u8;
-        let words = [
-            self.my_discriminator,
-            self.your_discriminator,
-            self.desired_min_tx_us,
-            self.required_min_rx_us,
-            0, // no echo function
-            self.sequence,
-            self.heard_highest,
-        ];
-        for (word, chunk) in words.iter().zip(out[4..].chunks_exact_mut(4)) {
-            chunk.copy_from_slice(&word.to_be_bytes());
-        }
+        let mut out = [0; LEN];
+        out[..bfd::LEN].copy_from_slice(&control.write());
+        out[24..28].copy_from_slice(&self.sequence.to_be_bytes());
+        out[28..32].copy_from_slice(&self.heard_highest.to_be_bytes());
         out[32..40].copy_from_slice(&self.heard.to_be_bytes());
         out[40..44].copy_from_slice(&self.revision.to_be_bytes());
         out[44..60].copy_from_slice(&self.reaches.to_be_bytes());
@@ -233,7 +146,7 @@ mod tests {
     use super::*;
 
     const MESSAGE: Message = Message {
-        diagnostic: Diagnostic::DetectionTimeExpired,
+        diagnostic: Diagnostic::TIME_EXPIRED,
         state: State::Init,
         multiplier: 3,
         my_discriminator: 0x0102_0304,
@@ -281,15 +194,15 @@ mod tests {
     #[test]
     fn what_rfc_5880_discards_is_refused_with_its_reason() {
         let cases: [(usize, u8, ProbeError); 10] = [
-            (0, 0x01, ProbeError::BadVersion),
-            (0, 0x41, ProbeError::BadVersion),
-            (1, 0x84, ProbeError::BadLength),
-            (1, 0x81, ProbeError::Multipoint),
-            (2, 0, ProbeError::ZeroMultiplier),
-            (3, 23, ProbeError::BadLength),
-            (3, 25, ProbeError::BadLength),
-            (7, 0, ProbeError::ZeroDiscriminator),
-            (11, 0, ProbeError::ZeroDiscriminator),
+            (0, 0x01, ProbeError::Control(Malformed::BadVersion)),
+            (0, 0x41, ProbeError::Control(Malformed::BadVersion)),
+            (1, 0x84, ProbeError::Control(Malformed::BadLength)),
+            (1, 0x81, ProbeError::Control(Malformed::Multipoint)),
+            (2, 0, ProbeError::Control(Malformed::ZeroMultiplier)),
+            (3, 23, ProbeError::Control(Malformed::BadLength)),
+            (3, 25, ProbeError::Control(Malformed::BadLength)),
+            (7, 0, ProbeError::Control(Malformed::ZeroDiscriminator)),
+            (11, 0, ProbeError::Control(Malformed::ZeroDiscriminator)),
             (15, 0, ProbeError::ZeroInterval),
         ];
         let small = Message {

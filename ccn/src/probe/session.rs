@@ -95,7 +95,7 @@ impl Session {
             is_measured: false,
             round_trip: RoundTrip::declared(rtt),
             state: State::Down,
-            diagnostic: Diagnostic::None,
+            diagnostic: Diagnostic::NONE,
             my_discriminator,
             your_discriminator: 0,
             peer_interval: Duration::ZERO,
@@ -160,9 +160,9 @@ impl Session {
         self.peer_interval = micros(message.desired_min_tx_us);
         self.peer_min_rx = micros(message.required_min_rx_us);
         self.peer_multiplier = message.multiplier;
-        let state = transition(self.state, message.state);
+        let state = self.state.after(message.state);
         if self.state != State::Down && state == State::Down {
-            self.diagnostic = Diagnostic::NeighborSignaledDown;
+            self.diagnostic = Diagnostic::NEIGHBOR_SIGNALED_DOWN;
         }
         let was_down = self.state == State::Down;
         self.enter(now, state);
@@ -195,7 +195,7 @@ impl Session {
             self.silent_at = None;
             self.your_discriminator = 0;
             if matches!(self.state, State::Init | State::Up) {
-                self.diagnostic = Diagnostic::DetectionTimeExpired;
+                self.diagnostic = Diagnostic::TIME_EXPIRED;
                 self.enter(now, State::Down);
             }
         }
@@ -282,21 +282,6 @@ impl Session {
         let is_calm = lost <= 1 || lost_ppm * 2 <= most_ppm;
         self.calm = if is_calm { self.calm + 1 } else { 0 };
         self.grey = self.calm < CALM_MIN;
-    }
-}
-
-/// The state after a probe of a peer in state `received` (RFC 5880 §6.8.6).
-fn transition(local: State, received: State) -> State {
-    match (local, received) {
-        (State::AdminDown, _) => State::AdminDown,
-        (State::Down | State::Init | State::Up, State::AdminDown) => State::Down,
-        (State::Down, State::Down) => State::Init,
-        (State::Down, State::Init) => State::Up,
-        (State::Down, State::Up) => State::Down,
-        (State::Init, State::Down) => State::Init,
-        (State::Init, State::Init | State::Up) => State::Up,
-        (State::Up, State::Down) => State::Down,
-        (State::Up, State::Init | State::Up) => State::Up,
     }
 }
 

@@ -28,7 +28,7 @@ use core::time::Duration;
 use anyedge_net::rng::Rng;
 use anyedge_net::time::{Deadline, Instant};
 
-use super::packet::{Diagnostic, Packet, State};
+use super::{Diagnostic, Packet, State};
 
 /// How slow packets are while a session is not Up (§6.8.3).
 const SLOW_US: u32 = 1_000_000;
@@ -206,28 +206,16 @@ impl Session {
             self.polling = false;
             self.settle();
         }
-        if let Some((to, diagnostic)) = self.next(packet.state) {
+        let to = self.state.after(packet.state);
+        if to != self.state {
+            let diagnostic = match to {
+                State::Down => Diagnostic::NEIGHBOR_SIGNALED_DOWN,
+                State::AdminDown | State::Init | State::Up => Diagnostic::NONE,
+            };
             self.go(now, to, diagnostic);
         }
         self.answer_owed |= packet.poll && self.state != State::AdminDown;
         self.reschedule(now);
-    }
-
-    /// What a state of the neighbour makes of ours (§6.2, §6.8.6).
-    const fn next(&self, heard: State) -> Option<(State, Diagnostic)> {
-        let signaled = Diagnostic::NEIGHBOR_SIGNALED_DOWN;
-        match (self.state, heard) {
-            (State::AdminDown, _) => None,
-            (State::Down, State::Down) => Some((State::Init, Diagnostic::NONE)),
-            (State::Down, State::Init) => Some((State::Up, Diagnostic::NONE)),
-            (State::Down, State::Up | State::AdminDown) => None,
-            (State::Init, State::Init | State::Up) => Some((State::Up, Diagnostic::NONE)),
-            (State::Init, State::Down) => None,
-            (State::Up, State::Init | State::Up) => None,
-            (State::Init, State::AdminDown) | (State::Up, State::Down | State::AdminDown) => {
-                Some((State::Down, signaled))
-            }
-        }
     }
 
     /// Finds that the neighbour is silent.

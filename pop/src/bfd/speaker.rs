@@ -150,7 +150,7 @@ impl<H: Host> Driver<H> {
     fn take(&mut self, datagram: &[u8], meta: DatagramMeta) {
         let mut links = self.links.iter_mut();
         let link = links.find(|link| link.remote.ip() == meta.peer.ip());
-        if let (TTL, Some(link), Some(packet)) = (meta.ttl, link, Packet::read(datagram)) {
+        if let (TTL, Some(link), Ok(packet)) = (meta.ttl, link, Packet::parse(datagram)) {
             link.session.handle_packet(self.host.now(), &packet);
         }
     }

@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// A probe that says these times, and nothing else of note.
 fn message((sent_us, echo_us, held_us): (u32, u32, u32)) -> Message {
     Message {
-        diagnostic: Diagnostic::None,
+        diagnostic: Diagnostic::NONE,
         state: State::Up,
         multiplier: 3,
         my_discriminator: 1,

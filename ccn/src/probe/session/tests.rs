@@ -23,7 +23,7 @@ fn fresh(probing: Probing) -> Session {
 /// What a peer with those times sends, having heard all of us.
 fn said(state: State, sequence: u32, session: &Session) -> Message {
     Message {
-        diagnostic: Diagnostic::None,
+        diagnostic: Diagnostic::NONE,
         state,
         multiplier: 3,
         my_discriminator: 99,
@@ -66,18 +66,17 @@ fn states_change_as_rfc_5880_section_6_8_6_says() {
     ];
     for (local, after) in table {
         for (received, after) in [AdminDown, Down, Init, Up].into_iter().zip(after) {
-            assert_eq!(
-                transition(local, received),
-                after,
-                "{local:?} hears {received:?}"
-            );
+            assert_eq!(local.after(received), after, "{local:?} hears {received:?}");
             let mut session = fresh(PROBING);
             session.state = local;
             hears(&mut session, START, received, 1);
             assert_eq!(session.state, after, "{local:?} hears {received:?}");
             let is_signaled = local > State::Down && after == State::Down;
             let diagnostic = session.message(START).diagnostic;
-            assert_eq!(diagnostic == Diagnostic::NeighborSignaledDown, is_signaled);
+            assert_eq!(
+                diagnostic == Diagnostic::NEIGHBOR_SIGNALED_DOWN,
+                is_signaled
+            );
             assert_eq!(
                 session.send_at == START,
                 local != after,
@@ -143,7 +142,7 @@ fn silence_is_noticed_at_the_detection_time_to_the_nanosecond() {
             (State::Down, Standing::Down)
         );
         let told = session.message(START);
-        assert_eq!(told.diagnostic, Diagnostic::DetectionTimeExpired);
+        assert_eq!(told.diagnostic, Diagnostic::TIME_EXPIRED);
         assert_eq!(
             told.your_discriminator, 0,
             "RFC 5880 §6.8.1: forgotten with silence"
