@@ -165,24 +165,21 @@ impl<H: Host, M: StateMachine> Engine<H, M> {
         .await
     }
 
-    /// Takes `first` and what else is there. Questions share a message to each member; after anything else the
-    /// replica's work is done before it is told more.
+    /// Takes `first` and what else is there. The replica's work is done between any two inputs but questions, which
+    /// share a message to each member.
     fn take_all(&mut self, first: Input) -> Result<(), String> {
         let mut first = Some(first);
-        let mut is_done = true;
+        let mut was_question = true;
         for _ in 0..TOGETHER_MAX {
             let Some(input) = first.take().or_else(|| self.inputs.try_recv().ok()) else {
                 break;
             };
             let is_question = matches!(input, Input::Question(_));
-            if !is_question && !is_done {
+            if !(was_question && is_question) {
                 self.work()?;
             }
+            was_question = is_question;
             self.take(input);
-            if !is_question {
-                self.work()?;
-            }
-            is_done = !is_question;
         }
         Ok(())
     }
