@@ -39,9 +39,9 @@ pub use ways::DETOUR_NODES_MAX;
 /// The port towards a peer and what fits through it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exit {
-    /// A tunnel port.
+    /// A tunnel port, or that of the region's own network for a host without a vSwitch.
     pub port: PortId,
-    /// Who takes the packet out of that tunnel: the node itself, or on a detour a node on the way.
+    /// Who takes the packet out of a tunnel: the node itself, or on a detour a node on the way.
     pub peer: NodeId,
     /// Largest inner packet, in bytes; on a detour the least along it.
     pub inner_mtu: u16,

@@ -59,10 +59,19 @@ pub struct Prober {
 struct Watched {
     name: LinkName,
     session: Session,
+    /// Its link is no tunnel: nothing is sent, and silence says nothing.
+    is_mute: bool,
     told_up: Option<bool>,
     told_grey: bool,
     /// Whom the peer said that it reaches, and by which revision's numbers.
     reaches: Option<(u32, u128)>,
+}
+
+impl Watched {
+    /// When its session is to be looked at, if ever.
+    fn due_at(&self) -> Option<Instant> {
+        (!self.is_mute).then(|| self.session.due_at())
+    }
 }
 
 /// Whether a packet from a tunnel says that it is a probe.
@@ -101,7 +110,7 @@ impl Prober {
             }
         }
         for index in 0..exits.links().len() {
-            let watched = self.sessions.get(index);
+            let watched = self.sessions.get(index).filter(|known| !known.is_mute);
             let standing = watched.map_or(Standing::Up, |watched| watched.session.standing());
             let reaches = watched.and_then(|watched| self.reaches(watched));
             exits.set_standing(index, standing, reaches);
@@ -127,12 +136,15 @@ impl Prober {
             return;
         };
         for link in exits.links() {
-            let watched = before.remove(&link.name).unwrap_or_else(|| {
+            let known = before.remove(&link.name);
+            let known = known.filter(|known| known.is_mute == link.is_plain);
+            let watched = known.unwrap_or_else(|| {
                 let purpose = format!("probe {} {}", link.name.path, link.name.peer);
                 let rng = self.seed.stream(&self.own_name, &purpose);
                 Watched {
                     name: link.name.clone(),
                     session: Session::begin(now, rng, probing, link.declared()),
+                    is_mute: link.is_plain,
                     told_up: None,
                     told_grey: false,
                     reaches: None,
@@ -151,8 +163,8 @@ impl Prober {
         if let Ok(index) = heard {
             self.settle(now, index, exits, out);
             exits.refresh(now);
-            let due = self.sessions[index].session.due_at();
-            self.wake_at = Some(self.wake_at.map_or(due, |at| at.min(due)));
+            let due = self.sessions[index].due_at();
+            self.wake_at = self.wake_at.into_iter().chain(due).min();
         }
     }
 
@@ -160,7 +172,7 @@ impl Prober {
     pub fn handle_timeout(&mut self, now: Instant, exits: &mut Exits, out: &mut Outbox) {
         if self.wake_at.is_some_and(|at| at <= now) {
             for index in 0..self.sessions.len() {
-                if self.sessions[index].session.due_at() <= now {
+                if self.sessions[index].due_at().is_some_and(|at| at <= now) {
                     self.sessions[index].session.on_time(now);
                     self.settle(now, index, exits, out);
                 }
@@ -188,7 +200,7 @@ impl Prober {
         let path = packet.meta.port.path().ok_or(DropReason::WrongPort)?;
         let index = exits.link(path, packet.meta.peer);
         let index = index.ok_or(DropReason::UnknownPeer)?;
-        let watched = self.sessions.get_mut(index);
+        let watched = self.sessions.get_mut(index).filter(|known| !known.is_mute);
         let watched = watched.ok_or(DropReason::UnknownPeer)?;
         if !watched.session.on_message(now, &message) {
             return Err(DropReason::Malformed);
@@ -245,8 +257,7 @@ impl Prober {
     }
 
     fn plan(&mut self) {
-        let due = self.sessions.iter().map(|watched| watched.session.due_at());
-        self.wake_at = due.min();
+        self.wake_at = self.sessions.iter().filter_map(Watched::due_at).min();
     }
 }
 

@@ -8,9 +8,13 @@
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::Family;
+use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
+use anyedge_net::port::PortId;
 use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::{self, Parsed, ecn, rewrite};
+
+use crate::exits::Exit;
 
 /// A packet that came out of a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +65,25 @@ pub fn encapsulate(packet: &mut Packet, parsed: &Parsed, key: GreKey) -> Result<
         .ok_or(DropReason::NoHeadroom)?;
     gre::write(header, protocol, key);
     Ok(ecn::encapsulate(parsed.tos))
+}
+
+/// Sends `packet`, which `parsed` describes, by `exit`: behind a GRE header with `key`, or as it is where no tunnel
+/// leads. `entropy` is a hash of its flow.
+#[inline]
+pub fn send(
+    mut packet: Packet,
+    parsed: &Parsed,
+    key: GreKey,
+    (exit, entropy): (Exit, u16),
+    out: &mut Outbox,
+) {
+    if exit.port == PortId::VPC {
+        return out.transmit(packet, PortId::VPC);
+    }
+    match encapsulate(&mut packet, parsed, key) {
+        Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
+        Err(reason) => out.drop_packet(packet, reason),
+    }
 }
 
 /// The version of IP that a GRE protocol type announces.

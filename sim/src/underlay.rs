@@ -76,7 +76,7 @@ pub(crate) fn wrap(
     let udp_len = match encap {
         Encap::Gre => 0,
         Encap::GreUdp => udp::HEADER_LEN,
-        Encap::Grpc => return None,
+        Encap::Grpc | Encap::Plain => return None,
     };
     let inner_len = packet.len();
     let (tos, entropy) = (packet.meta.tos, packet.meta.entropy);

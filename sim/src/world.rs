@@ -16,6 +16,7 @@ mod outside;
 mod routers;
 mod steering;
 mod streamed;
+mod vpc;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub(crate) use fate::Power;
 pub(crate) use host_entry::{Attachment, HostEntry};
 pub(crate) use outside::{Recorded, Recorder};
 use steering::matters_to_others;
+pub(crate) use vpc::{Vpc, is_plain};
 
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
 const PACKETS_MAX: usize = 2_000_000;
@@ -115,6 +117,7 @@ pub(crate) struct World {
     touched: Vec<HostId>,
     pub(crate) table: Arc<RouteTable>,
     pub(crate) neighbours: Neighbours,
+    pub(crate) vpc: Vpc,
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
     pub(crate) ends: Vec<LinkEnd>,
@@ -167,6 +170,7 @@ impl World {
             host_timers: Vec::new(),
             touched: Vec::new(),
             neighbours: Neighbours::of(&table),
+            vpc: Vpc::default(),
             table,
             nodes: Vec::new(),
             links: Vec::new(),
@@ -368,8 +372,10 @@ impl World {
 
     /// A packet came out of a tunnel's link: the port takes off the outer headers.
     fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
-        if self.table.paths[path.index()].encap == Encap::Grpc {
-            return self.segment(path, packet);
+        match self.table.paths[path.index()].encap {
+            Encap::Grpc => return self.segment(path, packet),
+            Encap::Plain => return self.vpc_packet(at, path, packet),
+            Encap::Gre | Encap::GreUdp => {}
         }
         let Some(outer) = underlay::unwrap(packet.bytes(), self.table.paths[path.index()].encap)
         else {
@@ -506,7 +512,8 @@ impl World {
                 Some(host) => self.host_packet(host, packet),
                 None => self.lose(packet, DropReason::NoRoute),
             },
-            Some(PortKind::Local | PortKind::Vpc) | None => self.lose(packet, DropReason::NoRoute),
+            Some(PortKind::Vpc) => self.send_to_vpc(index, packet),
+            Some(PortKind::Local) | None => self.lose(packet, DropReason::NoRoute),
         }
     }
 
@@ -568,10 +575,13 @@ impl World {
                         None => self.lose(packet, DropReason::NoRoute),
                     }
                 }
-                Attachment::Backend(node) => {
-                    packet.meta = Meta::plain(PortId::BACKEND);
-                    self.node_packet(node, packet);
-                }
+                Attachment::Backend(node) => match self.way_without_vswitch(node) {
+                    Some(link) => self.send_on(link, packet),
+                    None => {
+                        packet.meta = Meta::plain(PortId::BACKEND);
+                        self.node_packet(node, packet);
+                    }
+                },
                 Attachment::Managed => self.send_managed(host, packet),
                 Attachment::Stream(node, path) => self.send_segment(node, path, packet),
             }

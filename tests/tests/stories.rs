@@ -54,6 +54,25 @@ fn every_encapsulation_over_both_underlays_serves_everybody_alike() {
     }
 }
 
+/// Without tunnels inside of the region the same flows get the same answers: they reach hosts that have no vSwitch,
+/// and these send what they answer to the region's one CLB node.
+#[test]
+fn hosts_without_a_vswitch_answer_by_plain_routing() {
+    let tunnelled = play(&two_pops(), &calm(5));
+    let clb = "[clb.gz-main]";
+    let text = two_pops().replace(clb, &format!("{clb}\nreturn = \"route\""));
+    let plain = play(&text, &calm(5));
+    assert_eq!(plain.clients.len(), tunnelled.clients.len());
+    for (client, other) in plain.clients.iter().zip(&tunnelled.clients) {
+        assert!(client.service.requests.failed.is_empty(), "{client:?}");
+        let apart = (p50(&plain, &client.name) - p50(&tunnelled, &other.name)).abs();
+        assert!(apart < 0.3, "{} is {apart} ms apart", client.name);
+    }
+    // CLB nodes probe POPs alone, and check targets as ever.
+    assert!(plain.drops["Probe"] < tunnelled.drops["Probe"]);
+    assert_eq!(plain.drops["HealthCheck"], tunnelled.drops["HealthCheck"]);
+}
+
 #[test]
 fn a_lost_pop_costs_packets_until_the_internet_notices_and_its_clients_enter_elsewhere() {
     // The last answers over the direct path come 2 s after the load: still before the fault.

@@ -1,7 +1,7 @@
 //! A backend's host: one machine of a region, with its link and its vSwitch.
 //!
 //! Hosts follow from the targets; `[host.NAME]` only changes the link of one. A host belongs to the region
-//! of the CLB whose listener uses it.
+//! of the CLB whose listener uses it, and has a vSwitch unless that says `return = "route"`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::addresses::{AddressPair, Space};
 use crate::book::Book;
+use crate::clb::ReturnBy;
 use crate::defaults::Defaults;
 use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
@@ -35,6 +36,8 @@ pub struct Host {
     pub rtt: Duration,
     /// Its link to the region.
     pub line: Line,
+    /// How its answers find their CLB node.
+    pub return_by: ReturnBy,
 }
 
 /// All hosts that the targets need, with what `[host.*]` says of them. Regions are filled in by the check.
@@ -60,6 +63,7 @@ pub(crate) fn read(
             management: AddressPair::default(),
             rtt: defaults.host_rtt,
             line: defaults.host,
+            return_by: ReturnBy::Vswitch,
         });
         for ip in server.address.iter() {
             let owner = owners.entry(ip).or_insert_with(|| server.host.clone());

@@ -18,7 +18,7 @@ use anyedge_net::flow::{Family, HashKey};
 use anyedge_net::wire::outer;
 
 use crate::addresses::AddressPair;
-use crate::clb::{Clb, Listener, Protocol, Scheduler};
+use crate::clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 use crate::defaults::{Defaults, Encap, Underlay};
 use crate::host::Host;
 use crate::line::Line;
@@ -122,7 +122,10 @@ fn fabric_path(host: &Host, defaults: &Defaults) -> PathPlan {
     PathPlan {
         ends: EndsPlan::Fabric { host: name.clone() },
         name,
-        encap: inside(defaults.encap),
+        encap: match host.return_by {
+            ReturnBy::Vswitch => inside(defaults.encap),
+            ReturnBy::Route => outer::Encap::Plain,
+        },
         underlay: family(defaults.underlay),
         mtu: mtu(&host.line),
         rtt: host.rtt,

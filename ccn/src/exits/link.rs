@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use anyedge_net::id::{NodeId, PathId, RegionId};
 use anyedge_net::route_table::{Node, NodeKind, RouteTable};
+use anyedge_net::wire::outer::Encap;
 
 use crate::probe::Standing;
 
@@ -34,6 +35,8 @@ pub struct Link {
     pub(super) rtt: Duration,
     /// Largest inner packet that the table says it carries, in bytes.
     pub inner_mtu: u16,
+    /// No tunnel: nobody at its far end answers probes, and it is up unless a service says otherwise.
+    pub is_plain: bool,
     /// It is to be emptied.
     pub(super) is_draining: bool,
     /// Where the peer is, for a CLB node.
@@ -105,6 +108,7 @@ pub(super) fn links(table: &RouteTable, own: NodeId) -> Vec<Link> {
                 declared: path.rtt,
                 rtt: path.rtt,
                 inner_mtu: path.inner_mtu(),
+                is_plain: path.encap == Encap::Plain,
                 is_draining: path.draining,
                 region: match kind(peer) {
                     Some(NodeKind::ClbNode(region)) => Some(region),

@@ -173,7 +173,11 @@ fn way(table: &RouteTable, index: usize, link: &Link, to: NodeId) -> Way {
         name: (link.name.clone(), name.unwrap_or_default()),
         link: index,
         exit: Exit {
-            port: PortId::tunnel(link.path),
+            port: if link.is_plain {
+                PortId::VPC
+            } else {
+                PortId::tunnel(link.path)
+            },
             peer: link.peer,
             inner_mtu: link.inner_mtu,
         },

@@ -45,7 +45,7 @@ impl Peers {
             let port = PortId::tunnel(id);
             for peer in table.peers_over(path, own) {
                 own_port.get_or_insert(port);
-                if path.encap == Encap::Grpc {
+                if matches!(path.encap, Encap::Grpc | Encap::Plain) {
                     continue;
                 }
                 let source = underlay_of(&table, path.underlay, peer);
@@ -84,7 +84,7 @@ impl Peers {
     /// Where a packet to `peer` by `port` goes; `None` when either is not in the table, or the path is a stream.
     pub fn destination(&self, port: PortId, peer: NodeId) -> Option<SocketAddr> {
         let path = self.table.paths.get(port.path()?.index())?;
-        if path.encap == Encap::Grpc {
+        if matches!(path.encap, Encap::Grpc | Encap::Plain) {
             return None;
         }
         let node = self.table.nodes.get(peer.index())?;

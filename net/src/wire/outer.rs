@@ -27,6 +27,8 @@ pub enum Encap {
     GreUdp,
     /// GRE with key in the messages of a gRPC stream.
     Grpc,
+    /// No tunnel: bare IP on a region's own network, to hosts without a vSwitch.
+    Plain,
 }
 
 /// Largest inner packet in a tunnel over a link that takes packets of `mtu` bytes.
@@ -34,6 +36,7 @@ pub const fn inner_mtu(encap: Encap, underlay: Family, mtu: u16) -> u16 {
     match encap {
         Encap::Gre | Encap::GreUdp => mtu.saturating_sub(overhead(encap, underlay) as u16),
         Encap::Grpc => STREAM_INNER_MTU,
+        Encap::Plain => mtu,
     }
 }
 
@@ -45,6 +48,7 @@ pub const fn overhead(encap: Encap, underlay: Family) -> usize {
         Encap::Gre => 0,
         Encap::GreUdp => udp::HEADER_LEN,
         Encap::Grpc => STREAM_LEN,
+        Encap::Plain => return 0,
     };
     ip::header_len(underlay) + between + gre::HEADER_LEN
 }

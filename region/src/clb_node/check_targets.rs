@@ -106,10 +106,8 @@ impl ClbNode {
         };
         packet.bytes_mut().copy_from_slice(bytes);
         let entropy = (flow.hash(&self.routes.hash_key) >> 48) as u16;
-        match tunnel::encapsulate(&mut packet, &parsed, GreKey::new(clb.0, false, *slot)) {
-            Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
-            Err(reason) => out.drop_packet(packet, reason),
-        }
+        let key = GreKey::new(clb.0, false, *slot);
+        tunnel::send(packet, &parsed, key, (exit, entropy), out);
         Fate::Sent
     }
 }

@@ -281,11 +281,14 @@ impl ClbNode {
     }
 
     fn is_from_target(&self, packet: &Packet) -> bool {
-        packet.meta.port.kind() == Some(PortKind::Tunnel)
-            && matches!(
+        match packet.meta.port.kind() {
+            Some(PortKind::Vpc) => true,
+            Some(PortKind::Tunnel) => matches!(
                 peer::kind_of(&self.routes, packet.meta.peer),
                 Some(NodeKind::Host(_))
-            )
+            ),
+            Some(PortKind::Local | PortKind::Public | PortKind::Backend) | None => false,
+        }
     }
 }
 
@@ -300,12 +303,9 @@ pub(crate) fn quoted_flow(bytes: &[u8], parsed: &Parsed) -> Result<FlowKey, Drop
         .ok_or(DropReason::NoFlow)
 }
 
-fn send(mut packet: Packet, parsed: &Parsed, next: NextHop, out: &mut Outbox) {
+fn send(packet: Packet, parsed: &Parsed, next: NextHop, out: &mut Outbox) {
     let Some((_, exit)) = next.tunnel else {
         return out.transmit(packet, PortId::PUBLIC);
     };
-    match tunnel::encapsulate(&mut packet, parsed, next.key) {
-        Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, next.entropy, tos),
-        Err(reason) => out.drop_packet(packet, reason),
-    }
+    tunnel::send(packet, parsed, next.key, (exit, next.entropy), out);
 }

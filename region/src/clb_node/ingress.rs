@@ -33,15 +33,12 @@ impl ClbNode {
         out: &mut Outbox,
     ) {
         let entropy = (staged.hash >> 48) as u16;
-        let wrapped = match self.flow_of(now, &staged, entrance, out) {
-            Ok((id, exit)) => self
-                .translate_in(&mut staged, id, entrance)
-                .map(|tos| (exit, tos)),
-            Err(reason) => Err(reason),
-        };
-        match wrapped {
-            Ok((exit, tos)) => {
-                out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos)
+        match self.flow_of(now, &staged, entrance, out) {
+            Ok((id, exit)) => {
+                self.translate_in(&mut staged, id, entrance);
+                let Staged { packet, parsed, .. } = staged;
+                let key = GreKey::new(entrance.clb.0, false, entrance.slot);
+                tunnel::send(packet, &parsed, key, (exit, entropy), out);
             }
             Err(reason) => self.end_clients(now, staged, entrance, reason, out),
         }
@@ -161,14 +158,9 @@ impl ClbNode {
         }
     }
 
-    /// Rewrites a client's packet for its target and wraps it; gives the outer TOS.
+    /// Rewrites a client's packet for its target.
     #[inline]
-    fn translate_in(
-        &self,
-        staged: &mut Staged,
-        id: u32,
-        entrance: Entrance,
-    ) -> Result<u8, DropReason> {
+    fn translate_in(&self, staged: &mut Staged, id: u32, entrance: Entrance) {
         let Staged { packet, parsed, .. } = staged;
         let flow = self.connections.flow(id);
         let bytes = packet.bytes_mut();
@@ -179,8 +171,6 @@ impl ClbNode {
             tcp::clamp_mss(bytes, parsed, mss_max);
         }
         rewrite::set_destination(bytes, parsed, flow.target, flow.target_port);
-        let key = GreKey::new(entrance.clb.0, false, entrance.slot);
-        tunnel::encapsulate(packet, parsed, key)
     }
 
     /// The way to a target's host for a packet of `len` bytes.

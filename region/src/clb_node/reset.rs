@@ -72,10 +72,7 @@ impl ClbNode {
         };
         let key = GreKey::new(entrance.clb.0, false, entrance.slot);
         let entropy = (staged.hash >> 48) as u16;
-        match tunnel::encapsulate(&mut packet, &parsed, key) {
-            Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
-            Err(reason) => out.drop_packet(packet, reason),
-        }
+        tunnel::send(packet, &parsed, key, (exit, entropy), out);
     }
 
     /// Answers a target's segment of no flow with a RST in the client's name; does nothing for UDP, for a RST,
@@ -110,9 +107,7 @@ impl ClbNode {
         };
         packet.bytes_mut().copy_from_slice(bytes);
         let entropy = (staged.hash >> 48) as u16;
-        match tunnel::encapsulate(&mut packet, &parsed, key.with_hop(false)) {
-            Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
-            Err(reason) => out.drop_packet(packet, reason),
-        }
+        let key = key.with_hop(false);
+        tunnel::send(packet, &parsed, key, (exit, entropy), out);
     }
 }

@@ -103,7 +103,8 @@ impl ClbNode {
         match packet.meta.port.kind() {
             Some(PortKind::Tunnel) => {}
             Some(PortKind::Public) => return self.stage_public(packet),
-            Some(PortKind::Local | PortKind::Vpc | PortKind::Backend) | None => {
+            Some(PortKind::Vpc) => return self.stage_vpc(packet),
+            Some(PortKind::Local | PortKind::Backend) | None => {
                 return Err(DropReason::WrongPort);
             }
         }
@@ -194,6 +195,21 @@ impl ClbNode {
             parsed,
             hash,
             way,
+            hop: false,
+            asker: NodeId::UNKNOWN,
+        })
+    }
+
+    /// What the region's own network routes here: the answer of a target without a vSwitch. It has no key, so
+    /// that only its flow says whose it is.
+    fn stage_vpc(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
+        let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        packet.truncate(parsed.total_len);
+        self.check_forwardable(&parsed)?;
+        Ok(Stage {
+            hash: parsed.flow.hash(&self.routes.hash_key),
+            parsed,
+            way: Way::ToClient(GreKey::new(0, false, 0)),
             hop: false,
             asker: NodeId::UNKNOWN,
         })

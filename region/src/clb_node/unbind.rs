@@ -217,13 +217,7 @@ impl ClbNode {
             flow.reply_key()
         };
         let entropy = (hashed.hash(&self.routes.hash_key) >> 48) as u16;
-        match tunnel::encapsulate(
-            &mut packet,
-            &parsed,
-            GreKey::new(flow.clb.0, false, flow.slot),
-        ) {
-            Ok(tos) => out.transmit_tunnel(packet, exit.port, exit.peer, entropy, tos),
-            Err(reason) => out.drop_packet(packet, reason),
-        }
+        let gre_key = GreKey::new(flow.clb.0, false, flow.slot);
+        tunnel::send(packet, &parsed, gre_key, (exit, entropy), out);
     }
 }

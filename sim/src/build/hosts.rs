@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::id::{NodeId, PathId};
+use anyedge_net::route_table::{Path, PathEnds, RouteTable};
 use anyedge_topologies::{Client, Kind, Line, Load, Topology};
 
 use super::Sites;
@@ -17,7 +18,7 @@ use super::ranks::Ranks;
 use crate::executor::HostId;
 use crate::internet::{PopulationId, PublicPath, SiteId};
 use crate::stack::{HostConfig, HostStack};
-use crate::world::{Attachment, HostEntry, LinkEnd, World};
+use crate::world::{Attachment, HostEntry, LinkEnd, World, is_plain};
 
 /// Twins live in the shared address space (RFC 6598), one block per region.
 const TWINS_V4: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 0);
@@ -95,6 +96,12 @@ pub(crate) fn home(topology: &Topology, load: &Load) -> String {
     topology.home_region(&load.vip).name.clone()
 }
 
+/// The path of a host without a vSwitch.
+fn own_plain_path(table: &RouteTable, host: NodeId) -> Option<(PathId, &Path)> {
+    let mut plain = table.paths().filter(|(_, path)| is_plain(path));
+    plain.find(|(_, path)| matches!(path.ends, PathEnds::Fabric { host: own, .. } if own == host))
+}
+
 pub(super) fn add_backends(
     topology: &Topology,
     table: &RouteTable,
@@ -117,6 +124,12 @@ pub(super) fn add_backends(
             world,
         );
         world.nodes[node.index()].backend = Some(id);
+        if let Some((path, _)) = own_plain_path(table, node)
+            && let Some(homeward) = world.nodes[node.index()].tunnel(path)
+        {
+            let addresses = host.addresses.iter().map(|address| (*address).into());
+            world.vpc.add(node, path, homeward, addresses);
+        }
         let servers = topology
             .targets
             .values()

@@ -135,6 +135,35 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
             host.region = region;
         }
     }
+    returns(book, topology);
+}
+
+/// Gives every host its way of return: one with a vSwitch answers through it alone.
+fn returns(book: &Book<'_>, topology: &mut Topology) {
+    let mut by_host: BTreeMap<String, (ReturnBy, String)> = BTreeMap::new();
+    for (clb, listener) in listeners(topology) {
+        let targets = topology.targets.get(&listener.targets);
+        for server in targets.into_iter().flat_map(|targets| &targets.servers) {
+            let known = by_host
+                .entry(server.host.clone())
+                .or_insert_with(|| (clb.return_by, clb.name.clone()));
+            if known.0 != clb.return_by {
+                let reason = format!(
+                    "`return`: host.{} is a target of clb.{} too, which returns otherwise",
+                    server.host, known.1
+                );
+                let hint = "the same `return` for both, or other hosts";
+                let object = Kind::Clb.object(&clb.name);
+                book.report(&object, "", Wrong::new(reason, hint));
+                return;
+            }
+        }
+    }
+    for host in topology.hosts.values_mut() {
+        if let Some((return_by, _)) = by_host.remove(&host.name) {
+            host.return_by = return_by;
+        }
+    }
 }
 
 /// Whether a mistake was found before, so that what looks unused may only be misspelt.

@@ -177,6 +177,7 @@ impl From<&Path> for pb::Path {
                 Encap::Gre => pb::Encap::Gre,
                 Encap::GreUdp => pb::Encap::GreUdp,
                 Encap::Grpc => pb::Encap::Grpc,
+                Encap::Plain => pb::Encap::Plain,
             }
             .into(),
             underlay_v6: path.underlay == Family::V6,
@@ -211,6 +212,7 @@ impl TryFrom<&pb::Path> for Path {
                 pb::Encap::Gre => Encap::Gre,
                 pb::Encap::GreUdp => Encap::GreUdp,
                 pb::Encap::Grpc => Encap::Grpc,
+                pb::Encap::Plain => Encap::Plain,
                 pb::Encap::Unspecified => {
                     return Err(Reason::Missing.because("an encapsulation"));
                 }

@@ -28,6 +28,7 @@ fn tunnelled(packet: &[u8], encap: Encap, underlay: Family) -> Vec<u8> {
             udp_packet(&flow, &inner)
         }
         Encap::Grpc => unreachable!("a stream has no outer packets"),
+        Encap::Plain => unreachable!("there is no tunnel"),
     }
 }
 
@@ -40,6 +41,8 @@ fn inner_mtus_of_a_1500_byte_link_are_the_documented_ones() {
     assert_eq!(inner_mtu(Encap::GreUdp, Family::V6), 1_444);
     assert_eq!(inner_mtu(Encap::Grpc, Family::V6), 1_500);
     assert_eq!(overhead(Encap::Grpc, Family::V4), 90);
+    assert_eq!(inner_mtu(Encap::Plain, Family::V6), 1_500);
+    assert_eq!(overhead(Encap::Plain, Family::V4), 0);
 }
 
 #[test]

@@ -63,13 +63,15 @@ fn the_key_names_a_load_balancer_of_this_region_and_the_destination_is_its_vip()
 fn packets_come_by_tunnels_and_the_public_port_alone() {
     let mut node = node();
     let syn = segment(web_flow(1), tcp::SYN);
-    for port in [PortId::LOCAL, PortId::VPC, PortId::BACKEND, PortId(9)] {
+    for port in [PortId::LOCAL, PortId::BACKEND, PortId(9)] {
         assert_eq!(
             node.bare(port, &syn).only_drop(),
             DropReason::WrongPort,
             "{port:?}"
         );
     }
+    let none_asked_for = node.bare(PortId::VPC, &syn);
+    assert_eq!(none_asked_for.only_drop(), DropReason::NoFlow);
 }
 
 #[test]
