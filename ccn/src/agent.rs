@@ -141,6 +141,16 @@ impl AgentHandle {
         self.0.0.with(|news| news.ignored)
     }
 
+    /// Whether the controller that leads took the last report.
+    pub fn is_heard(&self) -> bool {
+        self.0.0.with(|news| news.is_heard)
+    }
+
+    /// Reports that controllers took.
+    pub fn taken(&self) -> u64 {
+        self.0.0.with(|news| news.taken)
+    }
+
     fn change(&self, change: impl FnOnce(&mut News) -> bool) {
         self.0.0.change(change);
     }

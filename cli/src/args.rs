@@ -1,13 +1,17 @@
 //! The command line: what can be asked, with examples.
 
 mod control;
+mod machines;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyedge_topologies::units;
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use machines::{BundleArgs, DoctorArgs, ExportCommand};
 
 pub(crate) use control::{
     ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand, MembersCommand, SecurityArgs,
@@ -48,8 +52,14 @@ pub(crate) enum Command {
     Controller(ControllerArgs),
     /// Runs a topology with real packets in network namespaces on this machine
     Lab(LabArgs),
-    /// Runs one node of a topology (what `lab up` starts in each namespace)
-    #[command(hide = true)]
+    /// Looks for what would keep a node from working on this machine, and says what to type against it
+    Doctor(DoctorArgs),
+    /// Writes what each machine of a topology needs: configuration, certificates, units
+    Bundle(BundleArgs),
+    /// Writes a topology for other tools
+    #[command(subcommand)]
+    Export(ExportCommand),
+    /// Runs one node of a topology: a POP, a CLB node or a vSwitch, on this machine's network
     Node(NodeArgs),
 }
 
@@ -128,6 +138,9 @@ Examples (as root):
   anyedge lab up topologies/two-pops.toml
   anyedge lab exec client.osaka curl -s http://203.0.113.10/
   anyedge lab status
+  anyedge ctl --lab lab target set gz-main/web/10.0.0.12:8080 --weight 0
+  anyedge lab fault crash pop.tokyo --for 10s
+  anyedge lab capture pop.tokyo --out tokyo.pcapng --for 5s
   anyedge lab down
 
 Each node is a process of this program in a namespace of its own, named as in the file.")]
@@ -168,6 +181,31 @@ pub(crate) enum LabCommand {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+    /// Has a fault befall a process of the lab, for a while
+    Fault {
+        /// The lab's name
+        #[arg(long, default_value = "lab", global = true)]
+        name: String,
+        #[command(subcommand)]
+        fault: FaultCommand,
+    },
+    /// Writes what is on the wires of a node to a pcapng file, both ends of each
+    Capture {
+        /// The lab's name
+        #[arg(long, default_value = "lab")]
+        name: String,
+        /// A node (pop.tokyo) or one of its interfaces (pop.tokyo:ccn0)
+        of: String,
+        /// The file
+        #[arg(long, default_value = "lab.pcapng", value_name = "FILE")]
+        out: PathBuf,
+        /// For how long
+        #[arg(long = "for", value_parser = duration, default_value = "10s", value_name = "TIME")]
+        time: Duration,
+        /// At most so many packets
+        #[arg(long, default_value_t = 1_000_000, value_name = "N")]
+        packets: u64,
+    },
     /// Stops every node and removes everything that `up` made
     Down {
         /// The lab's name
@@ -176,23 +214,84 @@ pub(crate) enum LabCommand {
     },
 }
 
+/// `anyedge lab fault`
+#[derive(Subcommand, Debug)]
+pub(crate) enum FaultCommand {
+    /// Kills a process, and starts it again afterwards
+    Crash {
+        /// pop.tokyo, region.guangzhou.clb-1, controller.a, backend.web-1, ..
+        process: String,
+        /// For how long it is away
+        #[arg(long = "for", value_parser = duration, default_value = "10s", value_name = "TIME")]
+        time: Duration,
+    },
+    /// Stops a process without ending it, and has it go on afterwards
+    Hang {
+        /// As for a crash
+        process: String,
+        /// For how long
+        #[arg(long = "for", value_parser = duration, default_value = "10s", value_name = "TIME")]
+        time: Duration,
+    },
+    /// Starts whatever has ended, and has go on whatever was stopped
+    Clear,
+}
+
 /// `anyedge node`
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples (as root, or with CAP_NET_ADMIN and CAP_NET_RAW):
+  anyedge node --topology two-pops.toml --name pop.tokyo
+                                     its table is what the file says; SIGHUP reads the file again
+  anyedge node --topology two-pops.toml --name pop.tokyo --data /var/lib/anyedge \\
+      --controllers 10.0.0.1:7300,10.0.0.2:7300,10.0.0.3:7300 --identity pop.tokyo.identity.json
+                                     its table comes from the controllers; SIGHUP reads the certificate again
+  anyedge node --topology two-pops.toml --name backend.web-1
+                                     a demo backend on that host
+
+Ends at SIGTERM and SIGINT within a second. `anyedge bundle FILE` writes all that each host needs.")]
 pub(crate) struct NodeArgs {
     /// The topology file
     #[arg(long)]
     pub(crate) topology: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// The node, as in the file
+    /// The node, as in the file: pop.tokyo, region.guangzhou.clb-1, host.web-1, or backend.web-1
     #[arg(long)]
     pub(crate) name: String,
-    /// The file with its certificate, where a path of its own is a gRPC stream
-    #[arg(long)]
+    /// Follows these controllers, whichever answers [default: the file's own table]
+    #[arg(long, value_name = "ADDRESS:PORT,..", value_delimiter = ',')]
+    pub(crate) controllers: Vec<String>,
+    /// The file with its certificate, for controllers and for paths that show one
+    #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
-    /// Where to say that the node is ready
-    #[arg(long)]
+    /// Keeps the last table here, to begin with after a restart
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The table that the controllers were founded with, to begin with before it has heard them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) founding: Option<PathBuf>,
+    /// A socket on which it says that it is ready, and how it stands
+    #[arg(long, value_name = "SOCKET")]
     pub(crate) ready: Option<PathBuf>,
+    /// Answers a Prometheus server here: on loopback or the management network, for whoever reaches it may read
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Runs as this user, who takes along no more than CAP_NET_ADMIN and CAP_NET_RAW
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// How log lines are written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

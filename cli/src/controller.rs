@@ -22,6 +22,8 @@ pub(crate) fn run(args: ControllerArgs) -> Exit {
         joins: args.join,
         security,
         election_timeout: args.election_timeout,
+        founding: args.founding,
+        ready: args.ready,
         ends_with_stdin: args.ends_with_stdin,
     };
     match controller::run(args) {

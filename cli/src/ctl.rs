@@ -16,7 +16,9 @@ mod targets;
 pub(crate) mod trouble;
 mod watch;
 
+use anyedge_live::controller::Security;
 use anyedge_live::foreground::Foreground;
+use anyedge_live::lab;
 
 use crate::args::{CtlArgs, CtlCommand};
 use crate::exit::Exit;
@@ -27,17 +29,34 @@ use trouble::Trouble;
 
 /// Runs one command.
 pub(crate) fn run(args: &CtlArgs) -> Exit {
-    match talk(args) {
+    let Some(lab) = &args.lab else {
+        let place = Place::find(&args.server, &args.security);
+        return answer(args, place.and_then(|place| talk(args, &place)));
+    };
+    let outcome = lab::within_reach(lab, |reach| {
+        let place = Place {
+            servers: reach.servers,
+            security: Security::Tls(reach.certificates),
+        };
+        answer(args, talk(args, &place))
+    });
+    outcome.unwrap_or_else(|error| {
+        let trouble = Trouble::refused(format_args!("{error:#}"), "anyedge lab status");
+        trouble.show(args.json)
+    })
+}
+
+fn answer(args: &CtlArgs, outcome: Result<(), Trouble>) -> Exit {
+    match outcome {
         Ok(()) => Exit::Kept,
         Err(trouble) => trouble.show(args.json),
     }
 }
 
-fn talk(args: &CtlArgs) -> Result<(), Trouble> {
-    let place = Place::find(&args.server, &args.security)?;
+fn talk(args: &CtlArgs, place: &Place) -> Result<(), Trouble> {
     let foreground = Foreground::new("ctl");
     let foreground = foreground.map_err(|error| Trouble::failed(format_args!("{error:#}")))?;
-    let session = Session::new(foreground.host(), &place, args.timeout)?;
+    let session = Session::new(foreground.host(), place, args.timeout)?;
     foreground.run(command(&session, args))
 }
 

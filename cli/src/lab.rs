@@ -1,17 +1,19 @@
-//! `anyedge lab` and `anyedge node`: the same file with real packets, in namespaces on this machine.
+//! `anyedge lab`: the same file with real packets, in namespaces on this machine.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use anyedge_live::lab;
+use anyedge_live::lab::capture::{self, CapturePlan};
+use anyedge_live::lab::fault::{self, Fault};
 use anyedge_live::lab::refused::Refused;
 use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
-use anyedge_live::{lab, node};
 use anyedge_topologies::Topology;
 use anyhow::Error;
 use comfy_table::{Table, presets};
 
-use crate::args::{LabArgs, LabCommand, NodeArgs};
+use crate::args::{FaultCommand, LabArgs, LabCommand};
 use crate::exit::Exit;
 use crate::mistakes;
 
@@ -29,23 +31,24 @@ pub(crate) fn run(args: LabArgs) -> Exit {
             command,
         } => exec(&name, &node, &command),
         LabCommand::Down { name } => down(&name),
+        LabCommand::Fault { name, fault } => strike(&name, &fault),
+        LabCommand::Capture {
+            name,
+            of,
+            out,
+            time,
+            packets,
+        } => {
+            let plan = CapturePlan {
+                of: &of,
+                out: &out,
+                time,
+                packets_max: packets,
+            };
+            let captured = name.parse().and_then(|lab| capture::capture(&lab, &plan));
+            told(captured.map(|count| format!("{}: {count} packets", out.display())))
+        }
     }
-}
-
-/// Runs one node until it is ended.
-pub(crate) fn node(args: &NodeArgs) -> Exit {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
-    let args = node::NodeArgs {
-        topology: args.topology.clone(),
-        overrides: args.overrides.set.clone(),
-        name: args.name.clone(),
-        identity: args.identity.clone(),
-        ready: args.ready.clone(),
-    };
-    node::run(&args).map_or_else(|error| failed(&error), |()| Exit::Kept)
 }
 
 fn up(file: &Path, overrides: &[String], name: &str) -> Exit {
@@ -97,6 +100,38 @@ fn exec(name: &str, node: &str, command: &[OsString]) -> Exit {
     }
 }
 
+fn strike(name: &str, command: &FaultCommand) -> Exit {
+    let outcome = name.parse().and_then(|lab| match command {
+        FaultCommand::Crash { process, time } => {
+            let struck = fault::strike(&lab, Fault::Crash, process, *time);
+            struck.map(|()| format!("{process} was away for {time:?} and was started again"))
+        }
+        FaultCommand::Hang { process, time } => {
+            let struck = fault::strike(&lab, Fault::Hang, process, *time);
+            struck.map(|()| format!("{process} hung for {time:?} and goes on"))
+        }
+        FaultCommand::Clear => {
+            let started = fault::clear(&lab)?;
+            Ok(match started.len() {
+                0 => "nothing had ended".to_owned(),
+                _ => format!("started again: {}", started.join(", ")),
+            })
+        }
+    });
+    told(outcome)
+}
+
+/// One line of what was done, or the error.
+fn told(outcome: Result<String, Error>) -> Exit {
+    match outcome {
+        Ok(line) => {
+            print(&format!("{line}\n"));
+            Exit::Kept
+        }
+        Err(error) => failed(&error),
+    }
+}
+
 fn down(name: &str) -> Exit {
     match lab::down(name) {
         Ok(removed) if removed.is_nothing() => {
@@ -134,6 +169,12 @@ fn show(status: &LabStatus) {
         }
     }
     print(&format!("{table}\n"));
+    if !status.controllers.is_empty() {
+        let (lab, at) = (&status.lab, status.controllers.join(" "));
+        print(&format!(
+            "\ncontrollers {at}; anyedge ctl --lab {lab} targets\n"
+        ));
+    }
 }
 
 fn presence(node: &NodeStatus) -> &str {

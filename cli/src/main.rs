@@ -10,7 +10,9 @@ mod ctl;
 mod dev;
 mod exit;
 mod lab;
+mod machines;
 mod mistakes;
+mod node;
 mod simulate;
 mod tables;
 
@@ -43,7 +45,10 @@ fn main() -> ExitCode {
         Command::Ctl(args) => ctl::run(&args),
         Command::Controller(args) => controller::run(args),
         Command::Lab(args) => lab::run(args),
-        Command::Node(args) => lab::node(&args),
+        Command::Doctor(args) => machines::doctor(&args),
+        Command::Bundle(args) => machines::bundle(&args),
+        Command::Export(command) => machines::export(&command),
+        Command::Node(args) => node::run(&args),
     });
     // The panic's own message has been printed by the hook.
     outcome.unwrap_or(Exit::Internal).into()

@@ -13,12 +13,13 @@ use anyedge_topologies::{Kind, Topology};
 use anyedge_traffic::backend::{BackendConfig, Seen, What, serve};
 use anyhow::{Context, Result, bail};
 
+use crate::control::Answer;
 use crate::dataplane::clock::MonotonicClock;
 use crate::host::LiveHost;
-use crate::node::{NodeArgs, serve_control};
+use crate::node::{Desk, End, NodeArgs};
 
-/// Serves as the backends of `host` until the process is ended.
-pub fn run(topology: &Topology, host: &str, args: &NodeArgs) -> Result<()> {
+/// Serves as the backends of `host` until the process is asked to end.
+pub(crate) fn run(topology: &Topology, host: &str, args: &NodeArgs, mut desk: Desk) -> Result<()> {
     let addresses = addresses_of(topology, host);
     if addresses.is_empty() {
         bail!(
@@ -44,16 +45,20 @@ pub fn run(topology: &Topology, host: &str, args: &NodeArgs) -> Result<()> {
         Arc::new(log_request),
     )
     .with_context(|| format!("cannot listen on {addresses:?}"))?;
-    serve_control(
-        args,
-        || false,
-        || {
-            let stats = stats.snapshot();
-            let (http, exchanges, ticks) =
-                (stats.http_requests(), stats.exchanges(), stats.ticks());
-            format!("{http} HTTP requests, {exchanges} exchanges, {ticks} ticks")
-        },
-    )
+    desk.open(args.ready.as_deref())?;
+    let answer = || {
+        let stats = stats.snapshot();
+        let (http, exchanges, ticks) = (stats.http_requests(), stats.exchanges(), stats.ticks());
+        Answer {
+            name: args.name.clone(),
+            pid: std::process::id(),
+            summary: format!("{http} HTTP requests, {exchanges} exchanges, {ticks} ticks"),
+        }
+    };
+    // It has no files to read again.
+    while desk.serve(|| false, answer)? == End::Reload {}
+    runtime.shutdown_background();
+    Ok(())
 }
 
 /// Where the servers of a host listen.

@@ -2,17 +2,24 @@
 //!
 //! Sockets with a path are not bound to a network namespace, so `lab up` and `lab status` ask every node from outside.
 //! The socket is bound only once the node can take packets; who gets a line back knows that the node is ready. The
-//! line is written by the node's main thread, which ends the process when its data plane ends.
+//! line is written by the node's main thread, which ends the process when its data plane ends. Only root and the node's
+//! own user get one: others may not open the socket, and who opened it by whatever way is looked at (SO_PEERCRED).
 
+use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
-use std::os::fd::AsFd;
 
 /// How long either side waits for the other.
 const EXCHANGE_MAX: Duration = Duration::from_millis(500);
@@ -42,7 +49,7 @@ pub struct ControlSocket {
 impl ControlSocket {
     /// Binds the socket: from here on the node counts as ready. A socket left by a dead process is replaced.
     pub fn bind(path: &Path) -> Result<Self> {
-        match std::fs::remove_file(path) {
+        match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("cannot replace {}", path.display()));
             }
@@ -50,6 +57,8 @@ impl ControlSocket {
         }
         let listener =
             UnixListener::bind(path).with_context(|| format!("cannot bind {}", path.display()))?;
+        fs::set_permissions(path, Permissions::from_mode(0o600))
+            .with_context(|| format!("cannot close {} to others", path.display()))?;
         listener
             .set_nonblocking(true)
             .context("cannot make the control socket non-blocking")?;
@@ -59,15 +68,17 @@ impl ControlSocket {
         })
     }
 
-    /// Waits for at most `wait` and answers one caller, if there is one. A caller that goes away is no error.
-    pub fn answer_one(&self, wait: Duration, answer: impl FnOnce() -> Answer) -> Result<()> {
-        let timeout = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        let mut waiting = [PollFd::new(self.listener.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut waiting, timeout) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return Err(error).context("cannot wait on the control socket"),
+    /// Waits for a caller, for as long as it takes.
+    pub fn await_caller(&self) -> Result<()> {
+        let mut waiting = [PollFd::new(self.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut waiting, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error).context("cannot wait on the control socket"),
         }
+    }
+
+    /// Answers the caller that waits, if one does. A caller that goes away is no error, and neither is a stranger.
+    pub fn answer_waiting(&self, answer: impl FnOnce() -> Answer) -> Result<()> {
         let mut caller = match self.listener.accept() {
             Ok((caller, _)) => caller,
             Err(error)
@@ -77,6 +88,11 @@ impl ControlSocket {
             }
             Err(error) => return Err(error).context("cannot accept on the control socket"),
         };
+        let who = getsockopt(&caller, PeerCredentials).context("cannot see who calls")?;
+        if who.uid() != 0 && who.uid() != geteuid().as_raw() {
+            tracing::debug!(event = "StrangerRefused", uid = who.uid());
+            return Ok(());
+        }
         caller
             .set_nonblocking(false)
             .context("cannot make a control connection blocking")?;
@@ -91,10 +107,16 @@ impl ControlSocket {
     }
 }
 
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         // Nobody is left to tell; the lab's `down` removes the folder anyway.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -129,23 +151,25 @@ mod tests {
         let socket = ControlSocket::bind(&path).expect("bind in the temporary folder");
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| ask(&path));
-            socket
-                .answer_one(Duration::from_secs(5), || said.clone())
-                .expect("one caller");
+            let mut waiting = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            poll(&mut waiting, PollTimeout::from(5_000_u16)).expect("somebody calls");
+            let answered = socket.answer_waiting(|| said.clone());
+            answered.expect("one caller");
             assert_eq!(asked.join().expect("asked"), Some(said));
         });
+        let mode = fs::metadata(&path).expect("it is there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600, "nobody else may call");
         drop(socket);
         assert_eq!(ask(&path), None);
         assert!(!path.exists());
     }
 
     #[test]
-    fn a_node_without_callers_goes_on_after_its_wait() {
+    fn a_node_without_callers_answers_nobody() {
         let path = socket_path("idle");
         let socket = ControlSocket::bind(&path).expect("bind in the temporary folder");
         let never = || -> Answer { unreachable!("nobody asked") };
-        socket
-            .answer_one(Duration::from_millis(1), never)
-            .expect("an idle wait is no error");
+        let idle = socket.answer_waiting(never);
+        idle.expect("that nobody calls is no error");
     }
 }

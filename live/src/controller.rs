@@ -10,17 +10,21 @@ mod member_file;
 mod service;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyedge_ccn::controller::{Config, StartError, remembered_by};
-use anyedge_ccn::raft::StoreError;
+use anyedge_ccn::controller::{Config, Controller, StartError, remembered_by};
+use anyedge_ccn::raft::{Role, StoreError};
 use anyedge_ccn::rpc::Latest;
+use anyedge_ccn::table::Table;
 use anyedge_net::host::Host as _;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use futures_util::future::{Either, select};
 
+use crate::control::{Answer, ControlSocket};
 use crate::foreground::{Foreground, asked_to_end};
 use crate::host::LiveHost;
 use crate::lab::refused::{Refused, refuse};
@@ -51,6 +55,10 @@ pub struct ControllerArgs {
     pub security: Security,
     /// Followers wait so long to twice that for a leader.
     pub election_timeout: Duration,
+    /// The table that all founders begin with, as a snapshot.
+    pub founding: Option<PathBuf>,
+    /// The control socket on which it says how it stands.
+    pub ready: Option<PathBuf>,
     /// It also ends when its standard input does.
     pub ends_with_stdin: bool,
 }
@@ -104,6 +112,9 @@ async fn serve(host: LiveHost, args: ControllerArgs, mut member: MemberFile) -> 
     let mut config = Config::new(args.id, args.peers.clone(), args.election_timeout);
     config.is_founder = !args.joins;
     config.security = security.client;
+    if let Some(file) = &args.founding {
+        config.founding = founding(file)?;
+    }
     config.heard.clone_from(&member.heard);
     if member.is_new() && !args.joins {
         member.write()?;
@@ -127,6 +138,9 @@ async fn serve(host: LiveHost, args: ControllerArgs, mut member: MemberFile) -> 
     events.say(&format!("listens on {}", args.listen));
     host.spawn(events.tell(service.controller.watch_status()));
     host.spawn(tell_strangers(host.clone(), service.watch_strangers()));
+    if let Some(socket) = &args.ready {
+        answer_on(socket, &service.controller)?;
+    }
     if args.ends_with_stdin {
         end_with_stdin(&stopped);
     }
@@ -151,6 +165,48 @@ async fn serve(host: LiveHost, args: ControllerArgs, mut member: MemberFile) -> 
     let over = host.sleep_until(host.now() + END_MAX);
     let end = service.end(&host);
     select(std::pin::pin!(end), std::pin::pin!(over)).await;
+    Ok(())
+}
+
+/// The snapshot in `file`, which must be a table.
+fn founding(file: &Path) -> Result<Bytes> {
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if let Err(error) = Table::restore(&bytes) {
+        refuse!("--founding {}: {error}", file.display());
+    }
+    Ok(bytes.into())
+}
+
+/// Says how the member stands, to whoever may ask, as long as the process lives.
+fn answer_on(socket: &Path, controller: &Controller<Table>) -> Result<()> {
+    let socket = ControlSocket::bind(socket)?;
+    let controller = controller.clone();
+    let answer = move || {
+        let status = controller.status();
+        let term = status.term;
+        Answer {
+            name: format!("controller.{}", status.id),
+            pid: std::process::id(),
+            summary: match (status.role, &status.leader) {
+                (Role::Leader, _) => format!("leads term {term}, {} applied", status.applied),
+                (_, Some(leader)) => format!("follows {} in term {term}", leader.id),
+                _ => format!("hears no leader in term {term}"),
+            },
+        }
+    };
+    let thread = std::thread::Builder::new().name("control".to_owned());
+    let spawned = thread.spawn(move || {
+        loop {
+            if let Err(error) = socket
+                .await_caller()
+                .and_then(|()| socket.answer_waiting(&answer))
+            {
+                tracing::warn!(event = "ControlTrouble", "{error:#}");
+                return;
+            }
+        }
+    });
+    drop(spawned.context("cannot start the thread of callers")?);
     Ok(())
 }
 

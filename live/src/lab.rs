@@ -8,7 +8,9 @@
 
 pub mod blueprint;
 pub mod build;
+pub mod capture;
 pub mod exec;
+pub mod fault;
 pub mod identities;
 pub mod name;
 pub mod plan;
@@ -20,6 +22,7 @@ pub mod teardown;
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,13 +30,14 @@ use anyedge_topologies::Topology;
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use self::blueprint::Blueprint;
+use self::blueprint::{Blueprint, GroupPlan};
 use self::name::LabName;
 use self::refused::refuse;
 use self::state::{LabState, ProcessState};
 use self::status::LabStatus;
 use self::teardown::Removed;
 use crate::control;
+use crate::controller::CertificateFiles;
 
 /// How long the nodes of a lab may take to answer, once they were started.
 pub const ANSWER_MAX: Duration = Duration::from_secs(4);
@@ -91,6 +95,35 @@ pub fn status(name: &str) -> Result<LabStatus> {
 /// Runs a command in a node's namespace and returns its exit code.
 pub fn exec(name: &str, node: &str, argv: &[OsString]) -> Result<i32> {
     exec::exec(&name.parse()?, node, argv)
+}
+
+/// What [`within_reach`] finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Where the controllers listen.
+    pub servers: Vec<SocketAddr>,
+    /// An operator's certificate.
+    pub certificates: CertificateFiles,
+}
+
+/// Does `work` where the lab's controllers can be reached: on a thread in its management network, of which all threads
+/// that it starts are too.
+pub fn within_reach<T: Send>(name: &str, work: impl FnOnce(Reach) -> T + Send) -> Result<T> {
+    let lab: LabName = name.parse()?;
+    let namespace = exec::open_node(&lab, plan::management::NET)?;
+    let files = GroupPlan::files(&state::folder_of(&lab));
+    let servers = fs::read_to_string(&files.servers)
+        .with_context(|| format!("cannot read {}", files.servers.display()))?;
+    let servers = servers.lines().filter_map(|line| line.parse().ok());
+    let reach = Reach {
+        servers: servers.collect(),
+        certificates: CertificateFiles {
+            certificate: files.operator,
+            key: files.operator_key,
+            authority: files.authority,
+        },
+    };
+    namespace.run(|| Ok(work(reach)))
 }
 
 /// Takes a lab down again that was not finished.

@@ -11,11 +11,16 @@
 //! - [`netns`], [`netlink`], [`prefix`], [`tun`]: the ground that the lab stands on.
 //! - [`packet_socket`]: the wire of one device, to send on and to watch.
 //! - [`control`]: how a node process says that it answers.
+//! - [`bundle`], [`containerlab`], [`yaml`]: a topology for machines of their own.
+//! - [`doctor`]: what of a machine would keep a node from working.
 
 pub mod backend;
+pub mod bundle;
+pub mod containerlab;
 pub mod control;
 pub mod controller;
 pub mod dataplane;
+pub mod doctor;
 mod entropy;
 pub mod foreground;
 pub mod host;
@@ -26,3 +31,4 @@ pub mod node;
 pub mod packet_socket;
 pub mod prefix;
 pub mod tun;
+pub mod yaml;

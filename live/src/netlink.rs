@@ -189,6 +189,13 @@ impl Netlink {
         added.with_context(|| format!("cannot add the {route}"))
     }
 
+    /// Removes a static route.
+    pub fn remove_route(&self, route: &Route) -> Result<()> {
+        let message = route_message(route).with_context(|| format!("cannot remove the {route}"))?;
+        let removed = self.ask(self.handle.route().del(message).execute());
+        removed.with_context(|| format!("cannot remove the {route}"))
+    }
+
     fn ask(&self, request: impl Future<Output = Result<(), rtnetlink::Error>>) -> Result<()> {
         let bounded = async { tokio::time::timeout(REPLY_MAX, request).await };
         match self.runtime.block_on(bounded) {

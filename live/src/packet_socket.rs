@@ -6,7 +6,7 @@
 
 use std::io::{ErrorKind, Read, Result as IoResult};
 use std::mem::size_of;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyhow::{Context, Result};
 use nix::libc;
@@ -56,6 +56,12 @@ impl PacketSocket {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Whole labs, end to end: real clients fetch from real backends through POP, CLB node and vSwitch, also when one of
 //! these is killed.
 //!
-//! The lab's nodes are processes of the same binary, here of this test itself: called with `node` it is a node, called
-//! otherwise it runs its cases (hence no test harness). Needs root, curl and /dev/net/tun; skipped loudly without.
+//! The lab's nodes are processes of the same binary, here of this test itself: called with `node` it is a node, with
+//! `controller` a controller, called otherwise it runs its cases (hence no test harness). Needs root, curl and /dev/net/tun; skipped loudly without.
 
 #[path = "served_lab/fetches.rs"]
 mod fetches;
@@ -14,7 +14,9 @@ mod survives;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use anyedge_live::controller::{self, CertificateFiles, ControllerArgs, Security};
 use anyedge_live::node::{self, NodeArgs};
+use anyedge_topologies::units;
 
 #[expect(
     clippy::print_stderr,
@@ -22,12 +24,19 @@ use anyedge_live::node::{self, NodeArgs};
 )]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|word| word == "node") {
-        let Err(error) = node::run(&node_args(&arguments)) else {
-            return ExitCode::FAILURE;
+    let outcome = match arguments.first().map(String::as_str) {
+        Some("node") => Some(node::run(&node_args(&arguments))),
+        Some("controller") => Some(controller::run(controller_args(&arguments))),
+        _ => None,
+    };
+    if let Some(outcome) = outcome {
+        return match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
         };
-        eprintln!("{error:#}");
-        return ExitCode::FAILURE;
     }
     if !arguments.is_empty() && arguments.iter().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
@@ -63,17 +72,59 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The values of a flag.
+fn values<'a>(arguments: &'a [String], flag: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = arguments.windows(2).filter(move |pair| pair[0] == flag);
+    pairs.map(|pair| pair[1].clone())
+}
+
+fn value(arguments: &[String], flag: &str) -> String {
+    let first = values(arguments, flag).next();
+    first.expect("the lab passes it always")
+}
+
 fn node_args(arguments: &[String]) -> NodeArgs {
-    let values = |flag: &'static str| {
-        let pairs = arguments.windows(2).filter(move |pair| pair[0] == flag);
-        pairs.map(|pair| pair[1].clone())
-    };
-    let value = |flag| values(flag).next().expect("the lab passes it always");
+    let file = |flag| values(arguments, flag).next().map(Into::into);
+    let addresses = values(arguments, "--controllers")
+        .next()
+        .unwrap_or_default();
+    let addresses = addresses.split(',').filter_map(|at| at.parse().ok());
     NodeArgs {
-        topology: value("--topology").into(),
-        overrides: values("--set").collect(),
-        identity: values("--identity").next().map(Into::into),
-        name: value("--name"),
-        ready: Some(value("--ready").into()),
+        topology: value(arguments, "--topology").into(),
+        overrides: values(arguments, "--set").collect(),
+        identity: file("--identity"),
+        name: value(arguments, "--name"),
+        ready: file("--ready"),
+        controllers: addresses.collect(),
+        founding: file("--founding"),
+        data: file("--data"),
+        metrics: None,
+        user: None,
+    }
+}
+
+fn controller_args(arguments: &[String]) -> ControllerArgs {
+    let file = |flag: &str| value(arguments, flag).into();
+    let peers = value(arguments, "--peers");
+    let peers = peers.split(',').filter_map(|peer| {
+        let (id, address) = peer.split_once('=')?;
+        Some((id.parse().ok()?, address.parse().ok()?))
+    });
+    let timeout = value(arguments, "--election-timeout");
+    ControllerArgs {
+        id: value(arguments, "--id").parse().expect("a number"),
+        data: file("--data"),
+        listen: value(arguments, "--listen").parse().expect("an address"),
+        peers: peers.collect(),
+        joins: false,
+        security: Security::Tls(CertificateFiles {
+            certificate: file("--cert"),
+            key: file("--key"),
+            authority: file("--ca"),
+        }),
+        election_timeout: units::duration_above_zero(&timeout).expect("a time"),
+        founding: Some(file("--founding")),
+        ready: Some(file("--ready")),
+        ends_with_stdin: false,
     }
 }

@@ -31,6 +31,10 @@ pub(super) struct News {
     pub(super) is_news: bool,
     pub(super) has_ended: bool,
     pub(super) ignored: u64,
+    /// Reports that a controller took.
+    pub(super) taken: u64,
+    /// The last report was taken, and the next may be.
+    pub(super) is_heard: bool,
 }
 
 /// What one report tells.

@@ -51,6 +51,7 @@ impl<H: Host> Reporter<H> {
         while let Some(controller) = controllers.get(at) {
             let controller = hinted.unwrap_or(*controller);
             let (taken, status) = self.session(controller).await;
+            self.change(|news| news.is_heard = false);
             hinted = leader_of(&status);
             hints = if taken > 0 { 0 } else { hints + 1 };
             if hinted.is_some() && hints <= HINTS_MAX {
@@ -88,7 +89,10 @@ impl<H: Host> Reporter<H> {
                     number = 0;
                     continue;
                 }
-                Ok(_) => (taken, number) = (taken + 1, number + 1),
+                Ok(_) => {
+                    (taken, number) = (taken + 1, number + 1);
+                    self.change(|news| (news.taken, news.is_heard) = (news.taken + 1, true));
+                }
                 Err(status) => return (taken, status),
             }
             self.wait().await;

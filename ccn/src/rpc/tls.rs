@@ -10,7 +10,7 @@ use core::fmt;
 use core::future::Future;
 use core::time::Duration;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyedge_net::host::Host;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -34,9 +34,16 @@ const PROTOCOL: &[u8] = b"h2";
 /// One end's certificate and whom it trusts, ready for both roles. Cloning shares it.
 #[derive(Clone)]
 pub struct Tls {
+    /// What clones share: a renewed certificate is that of all of them.
+    shown: Arc<Mutex<Shown>>,
+    secrets: Secrets,
+}
+
+/// What handshakes from here on show and ask for.
+#[derive(Clone)]
+struct Shown {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
-    secrets: Secrets,
 }
 
 impl fmt::Debug for Tls {
@@ -55,6 +62,66 @@ impl Tls {
     /// When certificate and key do not fit each other, or are none.
     pub fn new<H: Host>(host: &H, identity: &Identity) -> Result<Tls, rustls::Error> {
         let secrets = Secrets::of(host);
+        let shown = Shown::new(host, identity, &secrets)?;
+        let shown = Arc::new(Mutex::new(shown));
+        Ok(Tls { shown, secrets })
+    }
+
+    /// Takes another certificate, for this one and all its clones; connections that stand go on with the old one.
+    ///
+    /// # Errors
+    /// As for [`Tls::new`]; then nothing changes.
+    pub fn renew<H: Host>(&self, host: &H, identity: &Identity) -> Result<(), rustls::Error> {
+        let shown = Shown::new(host, identity, &self.secrets)?;
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        Ok(())
+    }
+
+    fn shown(&self) -> Shown {
+        let shown = self.shown.lock();
+        shown.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens TLS on `stream` towards the server that is called `server`.
+    pub(super) async fn connect<S>(&self, server: &str, stream: S) -> io::Result<Protected<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(server.to_owned())
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let connector = TlsConnector::from(self.shown().client);
+        let connect = self.secrets.scope(|| connector.connect(name, stream));
+        let stream = Scoped::new(connect, self.secrets.clone()).await?;
+        Ok(Scoped::new(stream.into(), self.secrets.clone()))
+    }
+
+    /// Answers TLS on `stream`; who the client is.
+    pub(super) async fn accept<S>(&self, stream: S) -> io::Result<(Protected<S>, String, Role)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let acceptor = TlsAcceptor::from(self.shown().server);
+        let accept = self.secrets.scope(|| acceptor.accept(stream));
+        let stream = Scoped::new(accept, self.secrets.clone()).await?;
+        let shown: Option<&CertificateDer<'_>> = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .and_then(<[_]>::first);
+        let (name, role) = shown
+            .and_then(read_peer)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        let stream = Scoped::new(stream.into(), self.secrets.clone());
+        Ok((stream, name, role))
+    }
+}
+
+impl Shown {
+    fn new<H: Host>(
+        host: &H,
+        identity: &Identity,
+        secrets: &Secrets,
+    ) -> Result<Shown, rustls::Error> {
         let (provider, time): (CryptoProvider, Arc<dyn TimeProvider>) = if secrets.are_seeded() {
             (seeded::provider(), Arc::new(HostTime(host.clone())))
         } else {
@@ -85,44 +152,10 @@ impl Tls {
         server.alpn_protocols = vec![PROTOCOL.to_vec()];
         server.send_tls13_tickets = 0;
         server.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Tls {
+        Ok(Shown {
             client: Arc::new(client),
             server: Arc::new(server),
-            secrets,
         })
-    }
-
-    /// Opens TLS on `stream` towards the server that is called `server`.
-    pub(super) async fn connect<S>(&self, server: &str, stream: S) -> io::Result<Protected<S>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let name = ServerName::try_from(server.to_owned())
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let connector = TlsConnector::from(Arc::clone(&self.client));
-        let connect = self.secrets.scope(|| connector.connect(name, stream));
-        let stream = Scoped::new(connect, self.secrets.clone()).await?;
-        Ok(Scoped::new(stream.into(), self.secrets.clone()))
-    }
-
-    /// Answers TLS on `stream`; who the client is.
-    pub(super) async fn accept<S>(&self, stream: S) -> io::Result<(Protected<S>, String, Role)>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.server));
-        let accept = self.secrets.scope(|| acceptor.accept(stream));
-        let stream = Scoped::new(accept, self.secrets.clone()).await?;
-        let shown: Option<&CertificateDer<'_>> = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .and_then(<[_]>::first);
-        let (name, role) = shown
-            .and_then(read_peer)
-            .ok_or(io::ErrorKind::InvalidData)?;
-        let stream = Scoped::new(stream.into(), self.secrets.clone());
-        Ok((stream, name, role))
     }
 }
 

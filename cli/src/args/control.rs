@@ -43,6 +43,12 @@ pub(crate) struct ControllerArgs {
     /// Followers wait so long, or up to twice as long, for a leader; ten round trips between members at least
     #[arg(long, value_parser = duration, default_value = "1s", value_name = "TIME")]
     pub(crate) election_timeout: Duration,
+    /// The table that all first members begin with, as a snapshot: `anyedge bundle` and `anyedge lab` write one
+    #[arg(long, value_name = "FILE", conflicts_with = "join")]
+    pub(crate) founding: Option<PathBuf>,
+    /// A socket on which it says how it stands
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) ready: Option<PathBuf>,
     /// Also ends when standard input does
     #[arg(long, hide = true)]
     pub(crate) ends_with_stdin: bool,
@@ -115,6 +121,7 @@ Examples:
   anyedge ctl drain pop.tokyo
   anyedge ctl get listener gz-main/web --json
   anyedge ctl watch
+  anyedge ctl --lab lab target set gz-main/web/10.0.0.12:8080 --weight 0     in a lab that `anyedge lab up` made
 
 Asks --server, else ANYEDGE_SERVER, else what .anyedge of the current folder names. Certificates: --cert, --key and
 --ca, else ANYEDGE_CERT, ANYEDGE_KEY and ANYEDGE_CA, else those of .anyedge, else none.
@@ -128,6 +135,9 @@ pub(crate) struct CtlArgs {
         value_delimiter = ','
     )]
     pub(crate) server: Vec<String>,
+    /// The controllers of a lab on this machine (root)
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "server")]
+    pub(crate) lab: Option<String>,
     #[command(flatten)]
     pub(crate) security: SecurityArgs,
     /// How long to try

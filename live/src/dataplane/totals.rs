@@ -56,6 +56,17 @@ impl Totals {
         self.refused[reason as usize].load(Ordering::Relaxed)
     }
 
+    /// Packets received, made here, transmitted and delivered to the own host.
+    pub fn flow(&self) -> [u64; 4] {
+        let all = [
+            &self.received,
+            &self.originated,
+            &self.transmitted,
+            &self.delivered,
+        ];
+        all.map(|counter| counter.load(Ordering::Relaxed))
+    }
+
     pub(super) fn count_drop(&self, reason: DropReason) {
         self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
     }

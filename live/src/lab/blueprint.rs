@@ -4,7 +4,8 @@
 //! then makes exactly what stands here. [`Blueprint::check`] refuses everything that the kernel would refuse half-way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -25,6 +26,8 @@ pub struct Blueprint {
     pub lab: LabName,
     /// Nodes that need a certificate, and where each finds it.
     pub identities: Vec<(String, PathBuf)>,
+    /// The controllers' common ground, if there are any.
+    pub group: Option<GroupPlan>,
     /// The topology file it was made from, for people to see.
     pub topology: PathBuf,
     /// One namespace per node.
@@ -33,6 +36,51 @@ pub struct Blueprint {
     pub wires: Vec<WirePlan>,
     /// What runs in them, started in this order.
     pub processes: Vec<ProcessPlan>,
+}
+
+/// What controllers are founded with, and how they are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupPlan {
+    /// Where they listen.
+    pub servers: Vec<SocketAddr>,
+    /// The table that they begin with, as a snapshot.
+    pub founding: Vec<u8>,
+    /// Where [`GroupFiles`] go.
+    pub folder: PathBuf,
+}
+
+/// The files of a group of controllers: the names that `anyedge ctl` knows, and those of the controllers' own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupFiles {
+    /// Where the controllers are, one a line.
+    pub servers: PathBuf,
+    /// The authority's certificate.
+    pub authority: PathBuf,
+    /// The controllers' certificate.
+    pub controller: PathBuf,
+    /// The key to it.
+    pub controller_key: PathBuf,
+    /// An operator's certificate.
+    pub operator: PathBuf,
+    /// The key to it.
+    pub operator_key: PathBuf,
+    /// The table that they are founded with.
+    pub founding: PathBuf,
+}
+
+impl GroupPlan {
+    /// The files in `folder`.
+    pub fn files(folder: &Path) -> GroupFiles {
+        GroupFiles {
+            servers: folder.join("servers"),
+            authority: folder.join("ca.pem"),
+            controller: folder.join("controller.pem"),
+            controller_key: folder.join("controller.key"),
+            operator: folder.join("client.pem"),
+            operator_key: folder.join("client.key"),
+            founding: folder.join("founding.table"),
+        }
+    }
 }
 
 /// One node's namespace.
@@ -241,6 +289,7 @@ mod tests {
         Blueprint {
             lab: "demo".parse().expect("a lab's name"),
             identities: Vec::new(),
+            group: None,
             topology: PathBuf::from("two-pops.toml"),
             namespaces: vec![namespace("pop.a"), namespace("client.b")],
             wires: vec![WirePlan {

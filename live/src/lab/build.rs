@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::blueprint::{Blueprint, NamespacePlan, WirePlan};
 use super::identities;
 use super::process;
-use super::state::{LabState, NodeState, ProcessState, log_of};
+use super::state::{LabState, NodeState, ProcessState, WireState, log_of};
 use crate::netlink::{Netlink, WireEnd, set_sysctl};
 use crate::netns::Namespace;
 
@@ -54,10 +54,21 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
             processes: Vec::new(),
         });
     }
-    identities::issue(&blueprint.identities)?;
+    state.wires = blueprint.wires.iter().map(remembered).collect();
+    identities::issue(&blueprint.identities, blueprint.group.as_ref())?;
     start_processes(blueprint, &namespaces, &mut state)?;
     state.write()?;
     Ok(state)
+}
+
+fn remembered(wire: &WirePlan) -> WireState {
+    let end = |index: usize| {
+        let end = &wire.ends[index];
+        (end.node.clone(), end.interface.clone())
+    };
+    WireState {
+        ends: [end(0), end(1)],
+    }
 }
 
 fn make_namespaces(blueprint: &Blueprint) -> Result<BTreeMap<&str, Namespace>> {
@@ -166,6 +177,8 @@ fn start_processes(
             process,
             log,
             control: plan.control.clone(),
+            program: plan.program.clone(),
+            arguments: plan.arguments.clone(),
         };
         let node = state.nodes.iter_mut().find(|node| node.node == plan.node);
         node.expect("the blueprint was checked: processes live in nodes")

@@ -5,6 +5,7 @@
 //! request to terminate on to it.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
@@ -14,8 +15,10 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::blueprint::GroupPlan;
 use super::name::LabName;
 use super::refused::refuse;
+use super::state::folder_of;
 use super::teardown::namespaces_of;
 use crate::netns::Namespace;
 
@@ -33,12 +36,28 @@ pub fn exec(lab: &LabName, node: &str, argv: &[OsString]) -> Result<i32> {
         runtime.block_on(async {
             let child = Command::new(program)
                 .args(arguments)
+                .envs(ways_to_controllers(lab))
                 .spawn()
                 .with_context(|| format!("cannot run {} in `{node}`", program.to_string_lossy()))?;
             outlive(child).await
         })
     })?;
     Ok(exit_code(status))
+}
+
+/// What `anyedge ctl` goes by in a lab with controllers.
+fn ways_to_controllers(lab: &LabName) -> Vec<(&'static str, OsString)> {
+    let files = GroupPlan::files(&folder_of(lab));
+    let Ok(servers) = fs::read_to_string(&files.servers) else {
+        return Vec::new();
+    };
+    let servers: Vec<&str> = servers.lines().collect();
+    vec![
+        ("ANYEDGE_SERVER", servers.join(",").into()),
+        ("ANYEDGE_CERT", files.operator.into()),
+        ("ANYEDGE_KEY", files.operator_key.into()),
+        ("ANYEDGE_CA", files.authority.into()),
+    ]
 }
 
 /// Opens a node's namespace; the error names the nodes there are.

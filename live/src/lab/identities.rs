@@ -1,4 +1,5 @@
-//! Certificates of a lab's nodes, for tunnels that are gRPC streams.
+//! Certificates of a lab: those of its nodes, which show them to controllers and where tunnels are streams, of its
+//! controllers, and of an operator.
 //!
 //! The authority that issues them exists while the lab is built and is nobody's afterwards. Each node reads its own file,
 //! which only its owner may read; the lab's folder goes when the lab is taken down, and they with it.
@@ -13,16 +14,18 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
+use super::blueprint::GroupPlan;
+use crate::controller::SERVER_NAME;
 use crate::dataplane::clock::MonotonicClock;
 use crate::entropy;
 use crate::host::LiveHost;
 
-/// Issues a certificate to each node, by name, and writes it to its file.
+/// Issues a certificate to each node, by name, and writes it to its file; and what a group of controllers has.
 ///
 /// # Errors
 /// When a file is there already or cannot be written.
-pub fn issue(nodes: &[(String, PathBuf)]) -> Result<()> {
-    if nodes.is_empty() {
+pub fn issue(nodes: &[(String, PathBuf)], group: Option<&GroupPlan>) -> Result<()> {
+    if nodes.is_empty() && group.is_none() {
         return Ok(());
     }
     let runtime = Builder::new_current_thread()
@@ -45,13 +48,37 @@ pub fn issue(nodes: &[(String, PathBuf)]) -> Result<()> {
             "key": issued.key,
             "authority": issued.authority,
         });
-        let mut options = OpenOptions::new();
-        let opened = options.write(true).create_new(true).mode(0o600).open(file);
-        opened
-            .and_then(|mut open| open.write_all(text.to_string().as_bytes()))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        write(file, text.to_string().as_bytes())?;
     }
-    Ok(())
+    group.map_or(Ok(()), |group| equip(group, &mut authority))
+}
+
+/// Writes what controllers, and those who ask them, find in the group's folder.
+fn equip(group: &GroupPlan, authority: &mut Authority) -> Result<()> {
+    let files = GroupPlan::files(&group.folder);
+    let mut issue = |name: &str, role| {
+        let issued = authority.issue(name, role);
+        issued.with_context(|| format!("cannot issue a certificate to {name}"))
+    };
+    let controller = issue(SERVER_NAME, Role::Node)?;
+    let operator = issue("operator", Role::Operator)?;
+    write(&files.authority, controller.authority.as_bytes())?;
+    write(&files.controller, controller.certificate.as_bytes())?;
+    write(&files.controller_key, controller.key.as_bytes())?;
+    write(&files.operator, operator.certificate.as_bytes())?;
+    write(&files.operator_key, operator.key.as_bytes())?;
+    write(&files.founding, &group.founding)?;
+    let servers = group.servers.iter().map(|at| format!("{at}\n"));
+    write(&files.servers, servers.collect::<String>().as_bytes())
+}
+
+/// Writes a file that only its owner may read.
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create_new(true).mode(0o600).open(file);
+    opened
+        .and_then(|mut open| open.write_all(bytes))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// The certificate of a node, from its file.

@@ -6,8 +6,10 @@
 //! as in the simulator. Nothing moves the routes by itself. Every POP knows the way back. Delays and losses are not
 //! laid into the wires.
 //!
-//! A node's own addresses are on its loopback. Wires have numbers of their own (169.254.0.0/16 and fd00:ae:ffff::/48),
+//! Controllers, and how all nodes reach them, are in [`management`]. A node's own addresses are on its loopback. Wires have numbers of their own (169.254.0.0/16 and fd00:ae:ffff::/48),
 //! which nothing in a topology may use.
+
+pub mod management;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -51,6 +53,7 @@ pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint
     for client in topology.clients.values() {
         drawing.add_client(client)?;
     }
+    management::add(&mut drawing)?;
     ensure!(
         drawing.wires.len() <= WIRES_MAX,
         "a lab has at most {WIRES_MAX} wires"
@@ -58,6 +61,7 @@ pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint
     let blueprint = Blueprint {
         lab: lab.clone(),
         identities: identities(topology, lab),
+        group: management::group(topology, lab)?,
         topology: file.to_owned(),
         namespaces: drawing.namespaces,
         wires: drawing.wires,
@@ -289,13 +293,16 @@ pub(crate) fn wire_mtu(paths: impl IntoIterator<Item = u32>) -> u32 {
 
 fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan> {
     let certified = identities(topology, lab);
-    let process = |node: String, name: String| {
+    let process = |node: String, name: String, is_forwarder: bool| {
         let control = control_of(lab, &name);
         let own = certified.iter().find(|(node, _)| *node == name);
         let mut arguments = node::arguments((file, &topology.overrides), &name, &control);
         if let Some((_, identity)) = own {
             arguments.push("--identity".to_owned());
             arguments.push(identity.to_string_lossy().into_owned());
+        }
+        if is_forwarder {
+            arguments.extend(management::following(topology, lab, &name));
         }
         ProcessPlan {
             arguments,
@@ -307,16 +314,23 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
     };
     let forwarders = tunnel_nodes(topology)
         .into_iter()
-        .map(|node| process(node.name.clone(), node.name));
+        .map(|node| process(node.name.clone(), node.name, true));
     let backends = topology
         .hosts
         .keys()
-        .map(|host| process(Kind::Host.object(host), node::backend_name(host)));
-    forwarders.chain(backends).collect()
+        .map(|host| process(Kind::Host.object(host), node::backend_name(host), false));
+    let controllers = management::processes(topology, lab).into_iter();
+    controllers.chain(forwarders).chain(backends).collect()
 }
 
-/// The ends of links that are gRPC streams.
+/// Nodes that show somebody a certificate: all of them where there are controllers, else the ends of links that are
+/// gRPC streams.
 fn identities(topology: &Topology, lab: &LabName) -> Vec<(String, PathBuf)> {
+    if management::has_controllers(topology) {
+        let nodes = tunnel_nodes(topology).into_iter();
+        let own = nodes.map(|node| (node.name.clone(), identity_of(lab, &node.name)));
+        return own.collect();
+    }
     let streams = topology.links.values();
     let streams: Vec<_> = streams.filter(|link| link.encap == Encap::Grpc).collect();
     let pops = topology.pops.keys().filter(|pop| {
@@ -418,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_topology_becomes_eight_namespaces_and_seven_processes() {
+    fn the_smallest_topology_becomes_twelve_namespaces_and_ten_processes() {
         let blueprint = blueprint(TWO_POPS).expect("it can be built");
         let nodes: Vec<&str> = blueprint
             .namespaces
@@ -434,20 +448,25 @@ mod tests {
             UNDERLAY,
             "client.berlin",
             "client.osaka",
+            "controller.a",
+            "controller.b",
+            "controller.c",
+            management::NET,
         ];
         assert_eq!(nodes, expected);
         assert_eq!(
             blueprint.wires.len(),
-            5 + 2 * 2,
-            "five tunnel mouths, two clients with two POPs each"
+            5 + 2 * 2 + 5 + 3,
+            "five tunnel mouths, two clients with two POPs each, eight that are managed"
         );
         let names: Vec<&str> = blueprint
             .processes
             .iter()
             .map(|process| &*process.name)
             .collect();
-        assert_eq!(names[5..], ["backend.web-1", "backend.web-2"]);
-        assert_eq!(blueprint.processes[6].node, "host.web-2");
+        assert_eq!(names[..3], ["controller.a", "controller.b", "controller.c"]);
+        assert_eq!(names[8..], ["backend.web-1", "backend.web-2"]);
+        assert_eq!(blueprint.processes[9].node, "host.web-2");
         assert!(
             blueprint
                 .processes

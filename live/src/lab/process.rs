@@ -58,7 +58,8 @@ impl ProcessId {
             .then(|| Duration::from_secs_f64(seconds).saturating_sub(started))
     }
 
-    fn signal(self, signal: Signal) -> Result<()> {
+    /// Sends it a signal. One that has ended is no error.
+    pub fn signal(self, signal: Signal) -> Result<()> {
         if !self.is_alive() {
             return Ok(());
         }

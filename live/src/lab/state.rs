@@ -4,8 +4,9 @@
 //! written aside and renamed, so a reader never sees half of one. It is a convenience, not the truth: namespaces carry
 //! the lab's name themselves, and a lab can be taken down without it.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +31,16 @@ pub struct LabState {
     pub topology: PathBuf,
     /// Its nodes, in the blueprint's order.
     pub nodes: Vec<NodeState>,
+    /// The wires between them.
+    #[serde(default)]
+    pub wires: Vec<WireState>,
+}
+
+/// A wire, by node and interface at each end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireState {
+    /// Its ends.
+    pub ends: [(String, String); 2],
 }
 
 /// One node.
@@ -54,6 +65,12 @@ pub struct ProcessState {
     pub log: PathBuf,
     /// The socket it answers on, if it has one.
     pub control: Option<PathBuf>,
+    /// The program; `None` for this very binary.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
+    /// Its arguments.
+    #[serde(default)]
+    pub arguments: Vec<String>,
 }
 
 impl LabState {
@@ -64,6 +81,7 @@ impl LabState {
             lab,
             topology,
             nodes: Vec::new(),
+            wires: Vec::new(),
         }
     }
 
@@ -124,6 +142,11 @@ pub fn control_of(lab: &LabName, process: &str) -> PathBuf {
     folder_of(lab).join(format!("{process}.sock"))
 }
 
+/// Where a process of the lab keeps what outlives it.
+pub fn data_of(lab: &LabName, process: &str) -> PathBuf {
+    folder_of(lab).join(format!("{process}.data"))
+}
+
 /// Where a node's certificate is.
 pub fn identity_of(lab: &LabName, node: &str) -> PathBuf {
     folder_of(lab).join(format!("{node}.identity.json"))
@@ -133,7 +156,8 @@ pub fn identity_of(lab: &LabName, node: &str) -> PathBuf {
 pub fn claim(lab: &LabName) -> Result<bool> {
     fs::create_dir_all(ROOT).with_context(|| format!("cannot make {ROOT}"))?;
     let folder = folder_of(lab);
-    match fs::create_dir(&folder) {
+    // Keys lie in it.
+    match DirBuilder::new().mode(0o700).create(&folder) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error).with_context(|| format!("cannot make {}", folder.display())),
@@ -173,6 +197,8 @@ mod tests {
                 },
                 log: log_of(&lab, "pop.tokyo"),
                 control: Some(control_of(&lab, "pop.tokyo")),
+                program: None,
+                arguments: vec!["node".to_owned()],
             }],
         });
         let text = serde_json::to_string(&state).expect("plain data");

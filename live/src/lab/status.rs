@@ -3,15 +3,17 @@
 //! Nothing here is remembered: namespaces are listed, processes looked up by id and start time, and each one that has
 //! a control socket is asked. A lab that lost a node is still shown, with that node as it is.
 
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde::{Serialize, Serializer};
 
+use super::blueprint::GroupPlan;
 use super::name::LabName;
 use super::refused::refuse;
-use super::state::{LabState, ProcessState};
+use super::state::{LabState, ProcessState, folder_of};
 use super::teardown::namespaces_of;
 use crate::control;
 
@@ -22,6 +24,8 @@ pub struct LabStatus {
     pub lab: LabName,
     /// The topology file.
     pub topology: PathBuf,
+    /// Where its controllers listen, in its management network.
+    pub controllers: Vec<String>,
     /// Its nodes, in the blueprint's order.
     pub nodes: Vec<NodeStatus>,
 }
@@ -84,8 +88,16 @@ pub fn status(lab: &LabName) -> Result<LabStatus> {
     Ok(LabStatus {
         lab: lab.clone(),
         topology: state.topology,
+        controllers: servers(lab),
         nodes: nodes.collect(),
     })
+}
+
+/// The controllers' addresses; none where tables are static.
+fn servers(lab: &LabName) -> Vec<String> {
+    let file = GroupPlan::files(&folder_of(lab)).servers;
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 fn process_status(known: &ProcessState) -> ProcessStatus {
@@ -137,6 +149,7 @@ mod tests {
         LabStatus {
             lab: "demo".parse().expect("a lab's name"),
             topology: PathBuf::from("/two-pops.toml"),
+            controllers: Vec::new(),
             nodes: vec![node],
         }
     }

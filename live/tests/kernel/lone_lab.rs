@@ -46,6 +46,7 @@ impl LoneLab {
     pub(crate) fn line_of_three(&self) -> Blueprint {
         Blueprint {
             identities: Vec::new(),
+            group: None,
             lab: self.name.parse().expect("a lab's name"),
             topology: PathBuf::from("written-in-the-test.toml"),
             namespaces: vec![

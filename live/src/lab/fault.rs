@@ -1,0 +1,105 @@
+//! Faults in a lab: a process that crashes and comes back, or hangs for a while.
+//!
+//! A crash is `kill -9`, and a start by the same command line when its time is over; a hang is SIGSTOP, and SIGCONT then.
+//! [`clear`] ends whatever faults there are, also those of a command that was interrupted.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use super::name::LabName;
+use super::process;
+use super::refused::refuse;
+use super::state::{LabState, ProcessState};
+use crate::netns::Namespace;
+
+/// What befalls a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is killed, and started again afterwards.
+    Crash,
+    /// It is stopped, and goes on afterwards.
+    Hang,
+}
+
+/// Has `fault` befall the process `name` for `time`. Blocks as long.
+///
+/// # Errors
+/// When there is no such process in the lab, or it cannot be started again.
+pub fn strike(lab: &LabName, fault: Fault, name: &str, time: Duration) -> Result<()> {
+    let state = read(lab)?;
+    let process = find(&state, name)?.process;
+    if !process.is_alive() {
+        refuse!("`{name}` does not run; anyedge lab fault --name {lab} clear starts it again");
+    }
+    let signal = match fault {
+        Fault::Crash => Signal::SIGKILL,
+        Fault::Hang => Signal::SIGSTOP,
+    };
+    process.signal(signal)?;
+    std::thread::sleep(time);
+    match fault {
+        Fault::Crash => start_again(lab, name),
+        Fault::Hang => process.signal(Signal::SIGCONT),
+    }
+}
+
+/// Starts every process that has ended, and has those that were stopped go on; gives the names of the former.
+///
+/// # Errors
+/// When one cannot be started.
+pub fn clear(lab: &LabName) -> Result<Vec<String>> {
+    let state = read(lab)?;
+    let mut started = Vec::new();
+    for process in state.processes() {
+        if process.process.is_alive() {
+            process.process.signal(Signal::SIGCONT)?;
+        } else {
+            start_again(lab, &process.name)?;
+            started.push(process.name.clone());
+        }
+    }
+    Ok(started)
+}
+
+fn read(lab: &LabName) -> Result<LabState> {
+    let Some(state) = LabState::read(lab)? else {
+        refuse!("no lab `{lab}` is up");
+    };
+    Ok(state)
+}
+
+fn find<'a>(state: &'a LabState, name: &str) -> Result<&'a ProcessState> {
+    let Some(found) = state.processes().find(|process| process.name == name) else {
+        let names: Vec<&str> = state.processes().map(|process| &*process.name).collect();
+        refuse!(
+            "the lab `{}` has no process `{name}`; it has {}",
+            state.lab,
+            names.join(", ")
+        );
+    };
+    Ok(found)
+}
+
+/// Starts a process by its own command line, and remembers its new number.
+fn start_again(lab: &LabName, name: &str) -> Result<()> {
+    // Read anew: others may have changed it while a fault lasted.
+    let mut state = read(lab)?;
+    let nodes = state.nodes.iter_mut();
+    for node in nodes {
+        let Some(own) = node.processes.iter_mut().find(|own| own.name == name) else {
+            continue;
+        };
+        if own.process.is_alive() {
+            return Ok(());
+        }
+        let namespace = Namespace::open(&node.namespace)?;
+        let itself = std::env::current_exe().context("cannot find this program's own file")?;
+        let program: PathBuf = own.program.clone().unwrap_or(itself);
+        own.process = process::start(&namespace, &program, &own.arguments, &own.log)?;
+        return state.write();
+    }
+    refuse!("the lab `{lab}` has no process `{name}`")
+}

@@ -1,0 +1,244 @@
+//! A node at work: its devices, its threads, and what its main thread does until it is asked to end.
+//!
+//! The data plane has a thread, the making of route tables another, and what is told of both a third; services are tasks
+//! of a runtime. The main thread answers callers and reads signals. The end takes less than a second: the data plane stops
+//! between two batches, and its devices go with it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use anyedge_net::forwarder::Forwarder;
+use anyedge_topologies::Topology;
+use anyhow::{Context, Result, bail};
+use caps::Capability;
+use tokio::runtime::Runtime;
+
+use super::beginning::{Beginning, file_table};
+use super::desk::{Desk, End};
+use super::events::{self, Listener};
+use super::following::{Following, machine};
+use super::last_table::LastTable;
+use super::metrics::{Figures, registry};
+use super::place::{Place, TUN};
+use super::standing::Standing;
+use super::table_work::{Fitting, Slot, TableWork};
+use super::vip_routes::{VipRoutes, published};
+use super::{NodeArgs, load, metrics_server, privileges, service_manager};
+use crate::control::Answer;
+use crate::dataplane::Dataplane;
+use crate::dataplane::clock::MonotonicClock;
+use crate::dataplane::inbox::Inbox;
+use crate::dataplane::totals::Totals;
+
+/// How long services may take to end.
+const SERVICES_MAX: Duration = Duration::from_millis(300);
+
+/// What a node has before it has devices.
+pub(super) struct Forwarding<'a> {
+    pub(super) args: &'a NodeArgs,
+    pub(super) topology: &'a Topology,
+    pub(super) desk: Desk,
+    pub(super) beginning: Beginning,
+    pub(super) following: Option<Following>,
+}
+
+/// Its threads, and what they share.
+struct Running {
+    stop: Arc<AtomicBool>,
+    inbox: Inbox,
+    slot: Slot,
+    totals: Arc<Totals>,
+    standing: Standing,
+    dataplane: JoinHandle<Result<()>>,
+    tables: JoinHandle<()>,
+    listening: JoinHandle<()>,
+    runtimes: Vec<Runtime>,
+}
+
+impl Forwarding<'_> {
+    /// Opens the devices and forwards until the node is asked to end.
+    pub(super) fn run(mut self, forwarder: impl Forwarder + Send + 'static) -> Result<()> {
+        let running = self.start(forwarder)?;
+        self.desk.open(self.args.ready.as_deref())?;
+        let attended = self.attend(&running);
+        service_manager::tell("STOPPING=1");
+        attended.and(running.end())
+    }
+
+    /// Opens the devices, starts all threads, and gives up the rights that this took.
+    fn start(&mut self, forwarder: impl Forwarder + Send + 'static) -> Result<Running> {
+        let (args, own) = (self.args, self.beginning.own);
+        let place = Place {
+            topology: self.topology,
+            table: Arc::clone(&self.beginning.route_table),
+            own,
+        };
+        let (streams, streams_runtime) = place.streams(args)?.unzip();
+        let ground = place.ground(streams)?;
+        let fitting = fitting(&place, ground.streams.is_some(), ground.packet_bytes_max);
+        let standing = Standing::default();
+        let agent = self.following.as_ref().map(|own| own.agent.clone());
+        let (teller, listener) = events::queue(agent.clone(), standing.clone());
+        let flows = teller.flows();
+        let (clock, table) = (MonotonicClock::start(), Arc::clone(&place.table));
+        let mut dataplane = Dataplane::new(forwarder, clock, ground, table, own)?;
+        dataplane.watched_by(Box::new(teller));
+        let (totals, inbox) = (dataplane.totals(), dataplane.inbox());
+        // Once more, for those who watch: the first time nobody did.
+        inbox.put(Arc::clone(&place.table), own);
+        let figures = Figures {
+            node: args.name.clone(),
+            totals: Arc::clone(&totals),
+            standing: standing.clone(),
+            flows,
+            agent,
+        };
+        let work = self.table_work(&place, fitting, inbox.clone(), standing.clone())?;
+        let slot = work.slot.clone();
+        let tables = start_tables(work)?;
+        let metrics = args.metrics.map(metrics_server::listen).transpose()?;
+        privileges::drop_in_this_thread();
+        let metrics = metrics.map(|listener| start_metrics(listener, figures, args));
+        let metrics = metrics.transpose()?;
+        let listening = start_listening(listener)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let dataplane = Builder::new()
+            .name("dataplane".to_owned())
+            .spawn(move || dataplane.run_until(&stopped))
+            .context("cannot start the data plane's thread")?;
+        Ok(Running {
+            stop,
+            inbox,
+            slot,
+            totals,
+            standing,
+            dataplane,
+            tables,
+            listening,
+            runtimes: [streams_runtime, metrics].into_iter().flatten().collect(),
+        })
+    }
+
+    fn table_work(
+        &mut self,
+        place: &Place<'_>,
+        fitting: Fitting,
+        inbox: Inbox,
+        standing: Standing,
+    ) -> Result<TableWork> {
+        let data = self.args.data.as_deref();
+        let slot = self.following.as_ref().map(|own| own.slot.clone());
+        let led = || VipRoutes::new(TUN, published(&place.table, place.own));
+        Ok(TableWork {
+            name: self.args.name.clone(),
+            are_files: slot.is_none(),
+            slot: slot.unwrap_or_default(),
+            assembler: std::mem::take(&mut self.beginning.assembler),
+            fitting,
+            inbox,
+            last: data.map(LastTable::open).transpose()?,
+            vips: place.has_vips().then(led),
+            standing,
+        })
+    }
+
+    /// Answers callers and reads files again until the node shall end.
+    fn attend(&self, running: &Running) -> Result<()> {
+        let answer = || Answer {
+            name: self.args.name.clone(),
+            pid: std::process::id(),
+            summary: format!("{}; {}", *running.standing.lock(), running.totals),
+        };
+        let is_over = || running.dataplane.is_finished();
+        let mut revision = self.beginning.table.revision();
+        while self.desk.serve(is_over, answer)? == End::Reload {
+            service_manager::tell("RELOADING=1");
+            let following = self.following.as_ref();
+            match reload(self.args, following, &running.slot, revision + 1) {
+                Ok(()) => revision += 1,
+                Err(error) => tracing::error!(event = "ReloadRefused", "{error:#}"),
+            }
+            service_manager::tell("READY=1");
+        }
+        tracing::info!(event = "Stopping");
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Ends all threads, the data plane between two batches.
+    fn end(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.inbox.ring();
+        self.slot.end();
+        let outcome = self.dataplane.join();
+        let _ = (self.tables.join(), self.listening.join());
+        for runtime in self.runtimes {
+            runtime.shutdown_timeout(SERVICES_MAX);
+        }
+        match outcome {
+            Ok(outcome) => outcome.context("the data plane ended"),
+            Err(_) => bail!("the data plane panicked"),
+        }
+    }
+}
+
+/// The file again, where it is all that there is; else the certificates.
+fn reload(
+    args: &NodeArgs,
+    following: Option<&Following>,
+    slot: &Slot,
+    revision: u64,
+) -> Result<()> {
+    if let Some(following) = following {
+        following.read_again()?;
+        tracing::info!(event = "CertificateReloaded");
+        return Ok(());
+    }
+    let table = file_table(&load(args)?, revision)?;
+    slot.put(table);
+    tracing::info!(event = "FileReloaded", revision);
+    Ok(())
+}
+
+fn fitting(place: &Place<'_>, has_streams: bool, packet_bytes_max: usize) -> Fitting {
+    let node = &place.table.nodes[place.own.index()];
+    Fitting {
+        v4: node.underlay_v4,
+        v6: node.underlay_v6,
+        has_streams,
+        packet_bytes_max,
+    }
+}
+
+/// The thread that makes route tables. That of a POP leads VIPs to its device.
+fn start_tables(work: TableWork) -> Result<JoinHandle<()>> {
+    let kept: &[Capability] = if work.vips.is_some() {
+        &[Capability::CAP_NET_ADMIN]
+    } else {
+        &[]
+    };
+    let kept = kept.to_vec();
+    let thread = Builder::new().name("tables".to_owned()).spawn(move || {
+        privileges::keep_in_this_thread(&kept);
+        work.run();
+    });
+    thread.context("cannot start the thread of tables")
+}
+
+/// Answers a Prometheus server on a runtime of its own.
+fn start_metrics(listener: TcpListener, figures: Figures, args: &NodeArgs) -> Result<Runtime> {
+    let (_, runtime) = machine(&args.name)?;
+    drop(runtime.spawn(metrics_server::serve(listener, registry(figures))));
+    Ok(runtime)
+}
+
+fn start_listening(listener: Listener) -> Result<JoinHandle<()>> {
+    let thread = Builder::new().name("events".to_owned());
+    let thread = thread.spawn(move || listener.run());
+    thread.context("cannot start the thread of events")
+}

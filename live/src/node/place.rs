@@ -1,0 +1,121 @@
+//! Where a node stands: the devices that its table and its file give it.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use anyedge_ccn::carry;
+use anyedge_net::id::NodeId;
+use anyedge_net::port::PortId;
+use anyedge_net::route_table::{Path as TunnelPath, RouteTable};
+use anyedge_net::wire::gre;
+use anyedge_net::wire::outer::{Encap, STREAM_INNER_MTU};
+use anyedge_topologies::{Kind, Topology};
+use anyhow::{Context, Result, bail, ensure};
+use tokio::runtime::Runtime;
+
+use super::NodeArgs;
+use super::following::machine;
+use super::vip_routes::published;
+use crate::dataplane::Ground;
+use crate::dataplane::mouth::Mouth;
+use crate::dataplane::peers::own_paths;
+use crate::dataplane::streams::Streams;
+use crate::lab::identities;
+use crate::prefix::Prefix;
+use crate::tun::{Tun, TunPlan, host_routes};
+
+/// The TUN device of a node.
+pub(super) const TUN: &str = "tun0";
+
+/// Where a node stands.
+pub(super) struct Place<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) table: Arc<RouteTable>,
+    pub(super) own: NodeId,
+}
+
+impl Place<'_> {
+    /// The ends of its streams, and what they run on; `None` when no path of its own is one.
+    pub(super) fn streams(&self, args: &NodeArgs) -> Result<Option<(Streams, Runtime)>> {
+        let mut paths = own_paths(&self.table, self.own);
+        let Some(path) = paths.find(|path| path.encap == Encap::Grpc) else {
+            return Ok(None);
+        };
+        let file = args.identity.as_deref();
+        let file = file.with_context(|| {
+            let name = &path.name;
+            format!("the path {name} is a gRPC stream, which wants --identity")
+        })?;
+        let identity = identities::read(file)?;
+        let (host, runtime) = machine(&args.name)?;
+        let streams = Streams::open(&host, &self.table, self.own, &identity, carry::PORT)?;
+        Ok(Some((streams, runtime)))
+    }
+
+    /// Opens the node's devices.
+    pub(super) fn ground(&self, streams: Option<Streams>) -> Result<Ground> {
+        let node = &self.table.nodes[self.own.index()];
+        let paths: Vec<&TunnelPath> = own_paths(&self.table, self.own).collect();
+        if let Some(path) = paths.iter().find(|path| path.encap == Encap::Gre) {
+            bail!(
+                "the path {} is wrapped in plain GRE; a live node speaks GRE in UDP and in streams",
+                path.name
+            );
+        }
+        let v4 = Some(node.underlay_v4).filter(|address| *address != Ipv4Addr::UNSPECIFIED);
+        let v6 = Some(node.underlay_v6).filter(|address| *address != Ipv6Addr::UNSPECIFIED);
+        let outer_max = paths.iter().map(|path| path.mtu).max().unwrap_or(1_500);
+        // A stream's packet has its GRE header alone around it.
+        let inner_max = u32::from(STREAM_INNER_MTU) + gre::HEADER_LEN as u32;
+        let (tun_port, plan) = self.tun_plan(&node.name, &paths)?;
+        let tun_mtu = plan.as_ref().map_or(0, |plan| plan.mtu);
+        Ok(Ground {
+            tun: plan.as_ref().map(Tun::open).transpose()?,
+            tun_port,
+            mouth: Mouth::open(v4, v6)?,
+            streams,
+            packet_bytes_max: u32::from(outer_max).max(inner_max).max(tun_mtu) as usize,
+        })
+    }
+
+    /// Whether VIPs are led to the node's device.
+    pub(super) fn has_vips(&self) -> bool {
+        self.table.nodes[self.own.index()]
+            .name
+            .starts_with(&Kind::Pop.object(""))
+    }
+
+    /// The node's TUN: for a POP what clients send to its VIPs, for a host what its backend sends to anybody.
+    fn tun_plan(&self, name: &str, paths: &[&TunnelPath]) -> Result<(PortId, Option<TunPlan>)> {
+        let plan = |mtu, routes| TunPlan {
+            interface: TUN.to_owned(),
+            mtu,
+            addresses: Vec::new(),
+            routes,
+        };
+        let (kind, _) = name.split_once('.').unwrap_or((name, ""));
+        if kind == Kind::Pop.word() {
+            let clients = self.topology.clients.values();
+            let mtu = clients.map(|client| client.line.mtu_bytes).max();
+            let vips = host_routes(published(&self.table, self.own));
+            let plan = plan(mtu.unwrap_or(1_500).min(65_535), vips);
+            return Ok((PortId::PUBLIC, Some(plan)));
+        }
+        if kind == Kind::Host.word() {
+            let mtu = paths
+                .iter()
+                .map(|path| path.inner_mtu())
+                .min()
+                .unwrap_or(1_280);
+            ensure!(
+                mtu >= 1_280,
+                "the path to {name} leaves {mtu} bytes for a packet, less than IPv6 needs"
+            );
+            return Ok((
+                PortId::BACKEND,
+                Some(plan(u32::from(mtu), vec![Prefix::ANY_V4, Prefix::ANY_V6])),
+            ));
+        }
+        Ok((PortId::LOCAL, None))
+    }
+}

@@ -1,0 +1,205 @@
+//! The thread that makes route tables of the tables that a node comes to, while its data plane goes on forwarding.
+//!
+//! Only the newest table matters: one that comes while another waits takes its place. Before a table is in force the VIPs
+//! that it adds are led to the node's device, and after that those that it takes away are not any more. A table in which
+//! the node cannot be what it is is refused and told of; the last one stays.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyedge_ccn::assemble::Assembler;
+use anyedge_ccn::table::Table;
+use anyedge_net::id::NodeId;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::wire::outer::Encap;
+
+use super::last_table::LastTable;
+use super::standing::Standing;
+use super::vip_routes::VipRoutes;
+use crate::dataplane::inbox::Inbox;
+use crate::dataplane::peers::own_paths;
+
+/// Between two tables that are written to the disk: a burst of changes costs one write.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Where tables wait for the thread: one place, and whether it shall end.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot(Arc<(Mutex<Waiting>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    table: Option<Table>,
+    is_over: bool,
+}
+
+impl Slot {
+    /// Puts a table there, in the place of one that waits.
+    pub(super) fn put(&self, table: Table) {
+        self.lock().table = Some(table);
+        self.0.1.notify_one();
+    }
+
+    /// The table that waits, if one does.
+    pub(super) fn take(&self) -> Option<Table> {
+        self.lock().table.take()
+    }
+
+    /// No table will come any more.
+    pub(super) fn end(&self) {
+        self.lock().is_over = true;
+        self.0.1.notify_one();
+    }
+
+    /// The next table, or `None` when `patience` is over.
+    fn next(&self, patience: Option<Duration>) -> Next {
+        let idle = |waiting: &mut Waiting| waiting.table.is_none() && !waiting.is_over;
+        let lock = self.lock();
+        let mut waiting = match patience {
+            Some(patience) => {
+                let waited = self.0.1.wait_timeout_while(lock, patience, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.0.1.wait_while(lock, idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        match waiting.table.take() {
+            _ if waiting.is_over => Next::End,
+            Some(table) => Next::Table(Box::new(table)),
+            None => Next::Nothing,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the thread finds in its slot.
+enum Next {
+    Table(Box<Table>),
+    Nothing,
+    End,
+}
+
+/// What the devices of a node were made for: tables that want others need a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fitting {
+    pub(super) v4: Ipv4Addr,
+    pub(super) v6: Ipv6Addr,
+    pub(super) has_streams: bool,
+    pub(super) packet_bytes_max: usize,
+}
+
+impl Fitting {
+    /// Why the node's devices cannot carry what `table` wants of `own`.
+    fn misfit(&self, table: &RouteTable, own: NodeId) -> Option<&'static str> {
+        let node = &table.nodes[own.index()];
+        if (node.underlay_v4, node.underlay_v6) != (self.v4, self.v6) {
+            return Some("it gives the node another tunnel address");
+        }
+        let mut paths = own_paths(table, own);
+        let misfit = |encap: Encap| encap == Encap::Grpc && !self.has_streams;
+        if paths.any(|path| misfit(path.encap)) {
+            return Some("it has a path in a stream, and the node was started without any");
+        }
+        let larger = |mtu: u16| usize::from(mtu) > self.packet_bytes_max;
+        if own_paths(table, own).any(|path| larger(path.mtu)) {
+            return Some("it has a path with larger packets than the node was started for");
+        }
+        None
+    }
+}
+
+/// The thread's own.
+pub(super) struct TableWork {
+    pub(super) name: String,
+    pub(super) slot: Slot,
+    pub(super) assembler: Assembler,
+    pub(super) fitting: Fitting,
+    pub(super) inbox: Inbox,
+    pub(super) last: Option<LastTable>,
+    pub(super) vips: Option<VipRoutes>,
+    pub(super) standing: Standing,
+    /// Tables are those of files, each made from nothing: no history of changes says what two of them share.
+    pub(super) are_files: bool,
+}
+
+impl TableWork {
+    /// Works until the slot is ended.
+    pub(super) fn run(mut self) {
+        let mut to_keep: Option<Box<Table>> = None;
+        let mut kept_at: Option<Instant> = None;
+        loop {
+            let due = kept_at.map_or(Duration::ZERO, |at| KEEP_EVERY.saturating_sub(at.elapsed()));
+            let table = match self.slot.next(to_keep.is_some().then_some(due)) {
+                Next::Table(table) => Some(table),
+                Next::Nothing => None,
+                Next::End => break,
+            };
+            if let Some(table) = table {
+                self.take(&table);
+                to_keep = Some(table);
+            } else if let Some(table) = to_keep.take() {
+                self.keep(&table);
+                kept_at = Some(Instant::now());
+            }
+        }
+        if let Some(table) = to_keep {
+            self.keep(&table);
+        }
+    }
+
+    fn take(&mut self, table: &Table) {
+        let revision = table.revision();
+        self.standing.knows(revision);
+        if self.are_files {
+            self.assembler = Assembler::new();
+        }
+        let made = self.assembler.assemble(table);
+        let Some(own) = made.node_named(&self.name) else {
+            tracing::warn!(event = "TableRefused", revision, "the node is not in it");
+            return;
+        };
+        if let Some(why) = self.fitting.misfit(&made, own) {
+            tracing::warn!(event = "TableRefused", revision, why, "a restart takes it");
+            return;
+        }
+        let mut vips = self.vips.take();
+        if let Some(vips) = &mut vips {
+            vips.add(&made, own);
+        }
+        self.inbox.put(Arc::clone(&made), own);
+        if let Some(vips) = &mut vips {
+            vips.remove(&made, own);
+        }
+        self.vips = vips;
+    }
+
+    fn keep(&self, table: &Table) {
+        if let Some(last) = &self.last
+            && let Err(error) = last.write(table)
+        {
+            tracing::warn!(event = "LastTableNotKept", "{error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_gets_the_newest_table_and_then_the_end() {
+        let slot = Slot::default();
+        assert!(matches!(slot.next(Some(Duration::ZERO)), Next::Nothing));
+        slot.put(Table::new());
+        slot.put(Table::new());
+        assert!(matches!(slot.next(None), Next::Table(_)));
+        assert!(matches!(slot.next(Some(Duration::ZERO)), Next::Nothing));
+        slot.end();
+        assert!(matches!(slot.next(None), Next::End));
+    }
+}
