@@ -2,13 +2,14 @@
 
 mod control;
 mod machines;
+mod load;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyedge_topologies::units;
+use anyedge_topologies::{Wrong, units};
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use machines::{BundleArgs, DoctorArgs, ExportCommand};
@@ -17,6 +18,7 @@ pub(crate) use control::{
     ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand, MembersCommand, SecurityArgs,
     TargetCommand, VipCommand,
 };
+pub(crate) use load::{LoadArgs, ServeArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -27,6 +29,7 @@ Examples:
   anyedge check topologies/*.toml                    every mistake at once, with its place
   anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
   anyedge lab up topologies/two-pops.toml            real packets, in network namespaces (root)
+  anyedge load --to 203.0.113.10:80 --rate 200/s     requests in an open loop, latency from when they were due
 
 Exit codes: 0 service levels kept, 1 one broken, 2 bad input, 3 internal error.";
 
@@ -60,6 +63,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Export(ExportCommand),
     /// Runs one node of a topology: a POP, a CLB node or a vSwitch, on this machine's network
+    /// Sends a load in an open loop and tells how long its answers took
+    Load(LoadArgs),
+    /// Answers loads and HTTP, as a lab's demo backend does
+    Serve(ServeArgs),
     Node(NodeArgs),
 }
 
@@ -295,7 +302,12 @@ pub(crate) enum LogFormat {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    units::duration_above_zero(text).map_err(|wrong| match wrong.hint {
+    understood(units::duration_above_zero(text))
+}
+
+/// A mistake in a value, as clap tells it.
+fn understood<T>(value: Result<T, Wrong>) -> Result<T, String> {
+    value.map_err(|wrong| match wrong.hint {
         Some(hint) => format!("{}: {hint}", wrong.reason),
         None => wrong.reason,
     })

@@ -11,6 +11,7 @@ mod dev;
 mod exit;
 mod lab;
 mod machines;
+mod load;
 mod mistakes;
 mod node;
 mod simulate;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         Command::Bundle(args) => machines::bundle(&args),
         Command::Export(command) => machines::export(&command),
         Command::Node(args) => node::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Serve(args) => load::serve(&args),
     });
     // The panic's own message has been printed by the hook.
     outcome.unwrap_or(Exit::Internal).into()

@@ -109,6 +109,53 @@ fn clients(text: &mut String, report: &Report) {
     text.push('\n');
 }
 
+/// What came of a load that was really sent.
+pub(crate) fn load(service: &Service, lasted_s: f64, gap_s: f64) -> String {
+    let mut table = table(
+        &[
+            "requests",
+            "answered",
+            "failed",
+            "p50 ms",
+            "p90",
+            "p99",
+            "p99.9",
+            "max",
+            "actual p50",
+            "p99",
+        ],
+        0,
+    );
+    let requests = &service.requests;
+    let show = |latency: &Option<Latency>, pick: fn(&Latency) -> f64| {
+        latency
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |latency| format!("{:.3}", pick(latency)))
+    };
+    table.add_row([
+        requests.sent.to_string(),
+        requests.ok.to_string(),
+        counts(&requests.failed),
+        show(&service.latency_ms, |latency| latency.p50),
+        show(&service.latency_ms, |latency| latency.p90),
+        show(&service.latency_ms, |latency| latency.p99),
+        show(&service.latency_ms, |latency| latency.p999),
+        show(&service.latency_ms, |latency| latency.max),
+        show(&service.actual_ms, |latency| latency.p50),
+        show(&service.actual_ms, |latency| latency.p99),
+    ]);
+    let mut text = format!("{table}\n");
+    line(
+        &mut text,
+        "Latency counts from the time at which a request was due; `actual` from when it was sent.",
+    );
+    line(
+        &mut text,
+        &format!("{lasted_s:.1} s, longest time without an answer {gap_s:.3} s"),
+    );
+    text
+}
+
 fn row(name: &str, pop: &str, service: &Service, gain_assumed: bool) -> Vec<String> {
     let show = |latency: &Option<Latency>, pick: fn(&Latency) -> f64| {
         latency

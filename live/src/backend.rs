@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::control::Answer;
 use crate::dataplane::clock::MonotonicClock;
+use crate::foreground::{Foreground, asked_to_end};
 use crate::host::LiveHost;
 use crate::node::{Desk, End, NodeArgs};
 
@@ -59,6 +60,23 @@ pub(crate) fn run(topology: &Topology, host: &str, args: &NodeArgs, mut desk: De
     while desk.serve(|| false, answer)? == End::Reload {}
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Serves on `addresses` until the process is asked to end.
+///
+/// # Errors
+/// When one of them cannot be listened on.
+pub fn serve_until_asked(addresses: &[SocketAddr]) -> Result<()> {
+    let foreground = Foreground::new("serve")?;
+    let host = foreground.host().clone();
+    foreground.run(async {
+        let asked = asked_to_end()?;
+        let config = BackendConfig::on(addresses.to_vec());
+        serve(&host, config, Arc::new(log_request))
+            .with_context(|| format!("cannot listen on {addresses:?}"))?;
+        asked.await;
+        Ok(())
+    })
 }
 
 /// Where the servers of a host listen.

@@ -7,6 +7,7 @@
 //! - [`node`], [`backend`]: what each of those processes does.
 //! - [`dataplane`]: drives a forwarder on a TUN device and tunnel sockets.
 //! - [`host`]: the kernel's TCP and UDP, and tokio's time and tasks, for async services.
+//! - [`load`]: the clients of the simulator on this machine's sockets.
 //! - [`controller`], [`foreground`]: a controller as a process, and what such a program runs on.
 //! - [`netns`], [`netlink`], [`prefix`], [`tun`]: the ground that the lab stands on.
 //! - [`packet_socket`]: the wire of one device, to send on and to watch.
@@ -25,6 +26,7 @@ mod entropy;
 pub mod foreground;
 pub mod host;
 pub mod lab;
+pub mod load;
 pub mod netlink;
 pub mod netns;
 pub mod node;

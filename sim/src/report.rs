@@ -127,7 +127,8 @@ pub struct Service {
 }
 
 impl Service {
-    pub(crate) fn of(stats: &Stats, direct: Option<&Stats>) -> Service {
+    /// What `stats` says; `direct` is the account of the same load over the direct path.
+    pub fn of(stats: &Stats, direct: Option<&Stats>) -> Service {
         let latency_ms = Latency::of(stats.intended());
         let direct_ms = direct.and_then(|stats| Latency::of(stats.intended()));
         let both = latency_ms.zip(direct_ms);

@@ -13,6 +13,7 @@ pub mod backend;
 pub mod clients;
 pub mod exchange;
 pub mod failure;
+pub mod hgrm;
 pub mod load;
 pub mod long_flow;
 pub mod pace;

@@ -11,7 +11,7 @@ pub struct Refused(String);
 
 impl Refused {
     /// A refusal for that reason.
-    pub(crate) const fn because(reason: String) -> Refused {
+    pub const fn because(reason: String) -> Refused {
         Refused(reason)
     }
 }

@@ -1,0 +1,126 @@
+//! `anyedge load` and `anyedge serve`: the two ends of a flow, on this machine's own sockets.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyedge_live::backend;
+use anyedge_live::lab::refused::Refused;
+use anyedge_live::load::{self, Outcome, Progress};
+use anyedge_sim::report::Service;
+use anyedge_traffic::hgrm;
+use anyhow::{Context as _, Error, Result};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::args::{LoadArgs, ServeArgs};
+use crate::exit::Exit;
+use crate::{mistakes, tables};
+
+/// What came of a load, as JSON.
+#[derive(Serialize)]
+struct Report {
+    /// How long requests were due.
+    lasted_s: f64,
+    /// It was ended before its time.
+    cut_short: bool,
+    #[serde(flatten)]
+    service: Service,
+    /// Flows that died after they were established.
+    broken_flows: u64,
+    /// Longest time without an answer; of transfers, without a byte that one of them wanted.
+    gap_s: f64,
+}
+
+/// Sends a load and tells what came of it.
+pub(crate) fn run(args: &LoadArgs) -> Exit {
+    let outcome = load::run(&args.order(), |progress| {
+        if !args.quiet {
+            show(progress);
+        }
+    });
+    match outcome.and_then(|outcome| publish(args, &outcome)) {
+        Ok(true) => Exit::Kept,
+        Ok(false) => Exit::Broken,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Serves until it is asked to end.
+pub(crate) fn serve(args: &ServeArgs) -> Exit {
+    backend::serve_until_asked(&args.listen).map_or_else(|error| failed(&error), |()| Exit::Kept)
+}
+
+/// Writes the account; true when everything was answered.
+fn publish(args: &LoadArgs, outcome: &Outcome) -> Result<bool> {
+    let stats = &outcome.stats;
+    if let Some(file) = &args.hgrm {
+        write_hgrm(file, stats.intended())?;
+        write_hgrm(&beside(file), stats.actual())?;
+    }
+    let report = Report {
+        lasted_s: outcome.lasted.as_secs_f64(),
+        cut_short: outcome.cut_short,
+        service: Service::of(stats, None),
+        broken_flows: stats.broken_flows(),
+        gap_s: stats.longest_gap().as_secs_f64(),
+    };
+    let json = || serde_json::to_string_pretty(&report).context("the account as JSON");
+    let table = || tables::load(&report.service, report.lasted_s, report.gap_s);
+    match args.json.as_deref() {
+        Some(path) if path == Path::new("-") => print(&(json()? + "\n")),
+        Some(path) => {
+            std::fs::write(path, json()? + "\n")
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            print(&table());
+        }
+        None => print(&table()),
+    }
+    Ok(stats.failed_total() == 0)
+}
+
+fn write_hgrm(path: &Path, latencies: &Histogram<u64>) -> Result<()> {
+    let written = File::create(path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        hgrm::write(latencies, &mut file)?;
+        file.flush()
+    });
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// `out.actual.hgrm` for `out.hgrm`.
+fn beside(file: &Path) -> PathBuf {
+    file.with_extension("actual.hgrm")
+}
+
+fn show(progress: &Progress) {
+    let Progress {
+        elapsed,
+        sent,
+        ok,
+        failed,
+        intended_nanos: [p50, p99],
+    } = *progress;
+    let millis = |nanos: u64| nanos as f64 / 1e6;
+    let line = format!(
+        "{:>4.0} s  {sent} sent, {ok} answered, {failed} failed; p50 {:.3} ms, p99 {:.3} ms",
+        elapsed.as_secs_f64(),
+        millis(p50),
+        millis(p99)
+    );
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+fn print(text: &str) {
+    // A reader that has seen enough is no failure of ours.
+    let _ = write!(io::stdout().lock(), "{text}");
+}
+
+fn failed(error: &Error) -> Exit {
+    mistakes::complain(&format!("{error:#}"));
+    if error.is::<Refused>() {
+        Exit::BadInput
+    } else {
+        Exit::Internal
+    }
+}
