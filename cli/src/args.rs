@@ -1,8 +1,8 @@
 //! The command line: what can be asked, with examples.
 
 mod control;
-mod machines;
 mod load;
+mod machines;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -62,11 +62,11 @@ pub(crate) enum Command {
     /// Writes a topology for other tools
     #[command(subcommand)]
     Export(ExportCommand),
-    /// Runs one node of a topology: a POP, a CLB node or a vSwitch, on this machine's network
     /// Sends a load in an open loop and tells how long its answers took
     Load(LoadArgs),
     /// Answers loads and HTTP, as a lab's demo backend does
     Serve(ServeArgs),
+    /// Runs one node of a topology: a POP, a CLB node or a vSwitch, on this machine's network
     Node(NodeArgs),
 }
 

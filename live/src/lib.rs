@@ -11,6 +11,7 @@
 //! - [`controller`], [`foreground`]: a controller as a process, and what such a program runs on.
 //! - [`netns`], [`netlink`], [`prefix`], [`tun`]: the ground that the lab stands on.
 //! - [`packet_socket`]: the wire of one device, to send on and to watch.
+//! - [`wires`], [`offloads`]: wires with the delays and losses of the simulator's links.
 //! - [`control`]: how a node process says that it answers.
 //! - [`bundle`], [`containerlab`], [`yaml`]: a topology for machines of their own.
 //! - [`doctor`]: what of a machine would keep a node from working.
@@ -30,7 +31,9 @@ pub mod load;
 pub mod netlink;
 pub mod netns;
 pub mod node;
+pub mod offloads;
 pub mod packet_socket;
 pub mod prefix;
 pub mod tun;
+pub mod wires;
 pub mod yaml;

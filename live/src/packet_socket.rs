@@ -23,13 +23,22 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Opens it on `interface` of the calling thread's namespace.
+    /// Opens it on `interface` of the calling thread's namespace, for IP packets without their frames.
     pub fn open(interface: &str) -> Result<Self> {
+        Self::open_as(interface, Type::DGRAM)
+    }
+
+    /// The same for whole frames.
+    pub fn open_frames(interface: &str) -> Result<Self> {
+        Self::open_as(interface, Type::RAW)
+    }
+
+    fn open_as(interface: &str, kind: Type) -> Result<Self> {
         let index = if_nametoindex(interface)
             .with_context(|| format!("there is no interface `{interface}`"))?;
         let index = libc::c_int::try_from(index).context("no interface has such a number")?;
         // Protocol 0: nothing is taken in before the socket is bound to its interface.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))
+        let socket = Socket::new(Domain::PACKET, kind, Some(Protocol::from(0)))
             .context("cannot open a packet socket (this needs root)")?;
         socket.set_nonblocking(true)?;
         // As much as the system allows; less only loses more under load.

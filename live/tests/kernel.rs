@@ -15,3 +15,5 @@ mod lone_lab;
 mod streams;
 #[path = "kernel/tun.rs"]
 mod tun;
+#[path = "kernel/wires.rs"]
+mod wires;

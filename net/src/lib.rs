@@ -17,6 +17,7 @@ pub mod forwarder;
 pub mod host;
 pub mod id;
 pub mod ledger;
+pub mod link;
 pub mod maglev;
 pub mod outbox;
 pub mod packet;

@@ -326,7 +326,7 @@ impl World {
         }
         entry.arrived();
         self.digest
-            .delivery(self.now, entry.source.rank(), packet.bytes());
+            .delivery(self.now, entry.kept.rank(), packet.bytes());
         match self.ends[link.index()] {
             LinkEnd::Recorder => self.record(Some(link), packet),
             LinkEnd::PopPublic(node) => {
@@ -521,7 +521,7 @@ impl World {
         let entry = &mut self.links[link.index()];
         match entry.send(self.now, packet.len()) {
             Ok(arrival) => {
-                let tie = entry.source.next(Kind::Delivery);
+                let tie = entry.kept.next(Kind::Delivery);
                 let outages = entry.outages;
                 let packet = if entry.is_faithful() {
                     packet

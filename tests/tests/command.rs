@@ -1,5 +1,8 @@
 //! The command as a user meets it: exit codes, the JSON, mistakes in a file, and the promises of a report.
 
+#[path = "command/loads.rs"]
+mod loads;
+
 use std::fs;
 use std::path::PathBuf;
 

@@ -38,6 +38,7 @@ pub mod units;
 mod vip;
 
 pub use addresses::AddressPair;
+pub use anyedge_net::link::{GilbertElliott, Loss};
 pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 pub use client::{Client, Family};
 pub use controller::{Controller, LEADER};
@@ -49,7 +50,6 @@ pub use host::Host;
 pub use line::Line;
 pub use link::{Link, LinkEnds};
 pub use load::{Arrivals, Load, LoadKind};
-pub use loss::{GilbertElliott, Loss};
 pub use management::{Managed, OPERATOR, Spot, Ways};
 pub use names::Kind;
 pub use place::{Coordinates, Place};

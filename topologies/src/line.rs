@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::loss::Loss;
+use anyedge_net::link::Loss;
+
+use crate::loss;
 use crate::reader::Reader;
 use crate::units;
 
@@ -82,7 +84,7 @@ impl Line {
             jitter: reader
                 .parse(keys.jitter, "\"0.2ms\"", units::duration)
                 .unwrap_or(base.jitter),
-            loss: Loss::read(reader, keys.loss, "\"0.001%\"").unwrap_or(base.loss),
+            loss: loss::read(reader, keys.loss, "\"0.001%\"").unwrap_or(base.loss),
             queue_bytes_max: reader
                 .parse(keys.queue, "\"4MiB\"", queue)
                 .unwrap_or(base.queue_bytes_max),

@@ -1,6 +1,6 @@
 //! Percentiles as a `.hgrm` file: what HdrHistogram's own tools write, and its plotters read.
 //!
-//! Values are in milliseconds. Percentiles are [`TICKS_PER_HALF`] to each halving of the distance to the whole, as the
+//! Values are in milliseconds. Percentiles are five to each halving of the distance to the whole, as the
 //! plotters expect. Reference: `outputPercentileDistribution` of HdrHistogram.
 
 use std::io::{self, Write};

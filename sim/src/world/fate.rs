@@ -51,7 +51,9 @@ impl World {
             Act::LinkDown(link) => self.links[link.index()].go_down(),
             Act::LinkUp(link) => self.links[link.index()].come_up(),
             Act::Backbone(link, carries) => self.set_backbone(&link, carries),
-            Act::Degrade(link, change) => self.links[link.index()].degrade(self.now, &change),
+            Act::Degrade(link, change) => {
+                self.links[link.index()].degrade(self.now, &change.change)
+            }
             Act::Restore(link) => self.links[link.index()].restore(self.now),
             Act::Withhold(site, withheld) => self.change_site(site, Change::Withheld(withheld)),
             Act::Stale(node, stale) => self.set_stale(node, stale),
@@ -135,7 +137,7 @@ impl World {
         if entry.doubles() {
             match self.out.pool_mut().lend_copy(packet.bytes(), packet.meta) {
                 Some(double) => {
-                    let tie = entry.source.next(Kind::Delivery);
+                    let tie = entry.kept.next(Kind::Delivery);
                     let outages = entry.outages;
                     self.queue
                         .push(arrival, tie, Happening::Delivery(link, outages, double));

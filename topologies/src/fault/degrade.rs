@@ -4,10 +4,11 @@
 //! that are reordered, duplicated or corrupted are in parts per million.
 
 use std::fmt;
-use std::time::Duration;
+
+use anyedge_net::link::Change;
 
 use crate::diagnostic::Wrong;
-use crate::loss::Loss;
+use crate::loss;
 use crate::names::Kind;
 use crate::reader::Reader;
 use crate::units;
@@ -31,22 +32,8 @@ const KEYS: [&str; 8] = [
 pub struct Degrade {
     /// Only what is sent from this end, such as `pop.tokyo`; both directions if absent.
     pub from: Option<String>,
-    /// How packets are lost.
-    pub loss: Option<Loss>,
-    /// One-way delay on top of the link's own.
-    pub delay: Option<Duration>,
-    /// Upper bound of the extra one-way delay that a packet may meet.
-    pub jitter: Option<Duration>,
-    /// Bits per second; 0 never serialises.
-    pub rate_bps: Option<u64>,
-    /// That a packet is overtaken by later ones.
-    pub reorder_ppm: Option<u32>,
-    /// That a packet arrives twice.
-    pub duplicate_ppm: Option<u32>,
-    /// That a packet arrives with a bit changed.
-    pub corrupt_ppm: Option<u32>,
-    /// Largest IP packet in bytes, 576 to 9,216.
-    pub mtu_bytes: Option<u32>,
+    /// What is worse.
+    pub change: Change,
 }
 
 /// The direction, as it follows the object's name.
@@ -73,16 +60,15 @@ pub(super) fn read(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultV
     let duplicate_ppm = share("duplicate", "\"1%\"");
     let corrupt_ppm = share("corrupt", "\"0.1%\"");
     let mtu = reader.integer("mtu", 576..=9_216);
-    let change = Degrade {
-        from,
-        loss: Loss::read(reader, "loss", "\"5%\""),
+    let change = Change {
+        loss: loss::read(reader, "loss", "\"5%\""),
         delay: reader.parse("delay", "\"20ms\"", units::duration),
         jitter: reader.parse("jitter", "\"5ms\"", units::duration),
         rate_bps: reader.parse("rate", "\"10Mbps\"", units::bits_per_second),
         reorder_ppm,
         duplicate_ppm,
         corrupt_ppm,
-        mtu_bytes: mtu.and_then(|mtu| u32::try_from(mtu).ok()),
+        mtu: mtu.and_then(|mtu| usize::try_from(mtu).ok()),
     };
     if KEYS.iter().all(|key| reader.field(key).is_none()) {
         reader.wrong(Wrong::new(
@@ -91,7 +77,7 @@ pub(super) fn read(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultV
         ));
         return None;
     }
-    Some((FaultVerb::Degrade(change), object?))
+    Some((FaultVerb::Degrade(Degrade { from, change }), object?))
 }
 
 /// `both`, or the end that packets come from; that it is an end of this link is checked with the link.

@@ -5,8 +5,10 @@
 
 use std::fmt;
 
+use anyedge_net::link::Loss;
+
 use crate::diagnostic::Wrong;
-use crate::loss::Loss;
+use crate::loss;
 use crate::reader::Reader;
 use crate::units::PPM_WHOLE;
 
@@ -46,7 +48,7 @@ impl fmt::Display for Partition {
 pub(super) fn read(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, String)> {
     let nodes = side(reader, "partition", objects);
     let against = side(reader, "against", objects).unwrap_or_default();
-    let loss = Loss::read(reader, "loss", "\"30%\"").unwrap_or(Loss::Share(PPM_WHOLE));
+    let loss = loss::read(reader, "loss", "\"30%\"").unwrap_or(Loss::Share(PPM_WHOLE));
     let ways = reader.parse("direction", "\"both\"", |text| match text {
         "both" => Ok((loss, loss)),
         "out" => Ok((loss, Loss::NONE)),

@@ -4,11 +4,37 @@
 //! A link starts in the good state. The two models draw from streams of their own, so that a link which gets
 //! worse and is restored goes on with its own draws.
 
-use anyedge_net::rng::{Rng, Seed};
-use anyedge_topologies::{GilbertElliott, Loss};
+use crate::rng::{Rng, Seed};
+
+/// How a link loses packets; all chances in parts per million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Every packet by itself with this chance.
+    Share(u32),
+    /// In bursts.
+    GilbertElliott(GilbertElliott),
+}
+
+/// The chances of a link with a good and a bad state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GilbertElliott {
+    /// That the state turns bad with the next packet.
+    pub good_to_bad_ppm: u32,
+    /// That the state turns good with the next packet.
+    pub bad_to_good_ppm: u32,
+    /// That a packet is lost in the bad state.
+    pub loss_bad_ppm: u32,
+    /// That a packet is lost in the good state.
+    pub loss_good_ppm: u32,
+}
+
+impl Loss {
+    /// Nothing is lost.
+    pub const NONE: Self = Self::Share(0);
+}
 
 /// Decides which packets of one direction are lost.
-pub(crate) struct Losses {
+pub struct Losses {
     share: Rng,
     /// There once bursts were asked for.
     bursts: Option<Box<Bursts>>,
@@ -21,7 +47,8 @@ struct Bursts {
 }
 
 impl Losses {
-    pub(crate) fn new(link: &str, seed: Seed) -> Losses {
+    /// Of the link of that name, in the good state.
+    pub fn new(link: &str, seed: Seed) -> Losses {
         Losses {
             share: seed.stream(link, "loss"),
             bursts: None,
@@ -30,7 +57,7 @@ impl Losses {
     }
 
     /// Whether the next packet of `link` is lost.
-    pub(crate) fn takes(&mut self, link: &str, loss: Loss) -> bool {
+    pub fn takes(&mut self, link: &str, loss: Loss) -> bool {
         match loss {
             Loss::Share(ppm) => self.share.one_in_ppm(ppm),
             Loss::GilbertElliott(chances) => {

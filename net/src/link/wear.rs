@@ -7,33 +7,34 @@
 
 use core::time::Duration;
 
-use anyedge_net::rng::{Rng, Seed};
-use anyedge_topologies::Degrade;
+use crate::rng::{Rng, Seed};
+
+use super::Change;
 
 /// The longest that a packet is held back while later ones pass.
-pub(crate) const HELD_BACK_MAX: Duration = Duration::from_millis(20);
+pub const HELD_BACK_MAX: Duration = Duration::from_millis(20);
 
 /// What is wrong with a link, in millionths of the packets that get onto the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) struct Wear {
+pub struct Wear {
     /// That are held back.
-    pub(crate) reorder_ppm: u32,
+    pub reorder_ppm: u32,
     /// That arrive twice.
-    pub(crate) duplicate_ppm: u32,
+    pub duplicate_ppm: u32,
     /// That arrive with one bit changed.
-    pub(crate) corrupt_ppm: u32,
+    pub corrupt_ppm: u32,
 }
 
 impl Wear {
     /// A link as good as new.
-    pub(crate) const NONE: Wear = Wear {
+    pub const NONE: Wear = Wear {
         reorder_ppm: 0,
         duplicate_ppm: 0,
         corrupt_ppm: 0,
     };
 
     /// With what `change` says in place of its own.
-    pub(super) fn worse(self, change: &Degrade) -> Wear {
+    pub(super) fn worse(self, change: &Change) -> Wear {
         Wear {
             reorder_ppm: change.reorder_ppm.unwrap_or(self.reorder_ppm),
             duplicate_ppm: change.duplicate_ppm.unwrap_or(self.duplicate_ppm),
