@@ -1,16 +1,13 @@
 //! `anyedge load` and `anyedge serve`: the two ends of a flow, on this machine's own sockets.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyedge_live::backend;
 use anyedge_live::lab::refused::Refused;
 use anyedge_live::load::{self, Outcome, Progress};
 use anyedge_sim::report::Service;
-use anyedge_traffic::hgrm;
 use anyhow::{Context as _, Error, Result};
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::args::{LoadArgs, ServeArgs};
@@ -55,8 +52,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Exit {
 fn publish(args: &LoadArgs, outcome: &Outcome) -> Result<bool> {
     let stats = &outcome.stats;
     if let Some(file) = &args.hgrm {
-        write_hgrm(file, stats.intended())?;
-        write_hgrm(&beside(file), stats.actual())?;
+        outcome.write_percentiles(file)?;
     }
     let report = Report {
         lasted_s: outcome.lasted.as_secs_f64(),
@@ -77,20 +73,6 @@ fn publish(args: &LoadArgs, outcome: &Outcome) -> Result<bool> {
         None => print(&table()),
     }
     Ok(stats.failed_total() == 0)
-}
-
-fn write_hgrm(path: &Path, latencies: &Histogram<u64>) -> Result<()> {
-    let written = File::create(path).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        hgrm::write(latencies, &mut file)?;
-        file.flush()
-    });
-    written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// `out.actual.hgrm` for `out.hgrm`.
-fn beside(file: &Path) -> PathBuf {
-    file.with_extension("actual.hgrm")
 }
 
 fn show(progress: &Progress) {

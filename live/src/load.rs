@@ -3,19 +3,26 @@
 //! Open loop: what is sent and when is settled before the first answer, so a slow network cannot make its own load
 //! lighter, and latency counts from the time at which a request was due. The account is complete however the run ends.
 
+use std::fs::File;
 use std::future::Future;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use anyedge_net::host::Host as _;
 use anyedge_net::time::Instant;
 use anyedge_traffic::clients;
-use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
+use anyedge_traffic::hgrm;
+use anyedge_traffic::load::{Load, Share};
 use anyedge_traffic::stats::{SharedStats, Stats};
 use anyhow::{Context as _, Result};
 use futures_util::future::{Either, select};
+use hdrhistogram::Histogram;
 
 use crate::foreground::{Foreground, asked_to_end};
 use crate::lab::refused::Refused;
+
+pub use anyedge_traffic::load::{Arrivals, LoadKind, Rate};
 
 /// Between the call and the first request.
 const START_AFTER: Duration = Duration::from_millis(100);
@@ -69,6 +76,27 @@ pub struct Outcome {
     pub lasted: Duration,
     /// It was asked to end before its time.
     pub cut_short: bool,
+}
+
+impl Outcome {
+    /// Writes the percentiles of intended latency into `file`, and those of actual latency beside it: into
+    /// `out.actual.hgrm` for `out.hgrm`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write_percentiles(&self, file: &Path) -> Result<()> {
+        write(file, self.stats.intended())?;
+        write(&file.with_extension("actual.hgrm"), self.stats.actual())
+    }
+}
+
+fn write(path: &Path, latencies: &Histogram<u64>) -> Result<()> {
+    let written = File::create(path).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        hgrm::write(latencies, &mut file)?;
+        file.flush()
+    });
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Sends what is ordered and tells how it goes, until everything has an outcome or the process is asked to end.

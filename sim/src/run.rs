@@ -295,6 +295,10 @@ fn unit(kind: anyedge_topologies::LoadKind) -> (LoadKind, u64, u32) {
             request_bytes,
             answer_bytes,
         } => (LoadKind::Request, answer_bytes, request_bytes as u32),
+        FileKind::KeepAlive {
+            request_bytes,
+            answer_bytes,
+        } => (LoadKind::KeepAlive, answer_bytes, request_bytes as u32),
         FileKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
         FileKind::SynFlood => (LoadKind::SynFlood, 0, 0),
         FileKind::Download { bytes, pace } => (LoadKind::Download { pace }, bytes, 0),

@@ -23,8 +23,9 @@ const PACE_MAX: u64 = 1 << 40;
 /// Longest silence of an idle flow.
 const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// Names of the kinds.
-const KINDS: [(&str, Word); 7] = [
+const KINDS: [(&str, Word); 8] = [
     ("request", Word::Request),
+    ("keep-alive", Word::KeepAlive),
     ("tick", Word::Tick),
     ("download", Word::Download),
     ("upload", Word::Upload),
@@ -37,6 +38,7 @@ const KINDS: [(&str, Word); 7] = [
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
     Request,
+    KeepAlive,
     Tick,
     Download,
     Upload,
@@ -79,6 +81,13 @@ pub struct Load {
 pub enum LoadKind {
     /// One TCP connection each: `request_bytes` there, `answer_bytes` back.
     Request {
+        /// Bytes of the request.
+        request_bytes: u64,
+        /// Bytes of the answer.
+        answer_bytes: u64,
+    },
+    /// The same on connections that are kept for the next ones.
+    KeepAlive {
         /// Bytes of the request.
         request_bytes: u64,
         /// Bytes of the answer.
@@ -127,6 +136,7 @@ impl LoadKind {
     pub fn protocol(self) -> Protocol {
         match self {
             LoadKind::Request { .. }
+            | LoadKind::KeepAlive { .. }
             | LoadKind::SynFlood
             | LoadKind::Download { .. }
             | LoadKind::Upload { .. }
@@ -141,6 +151,7 @@ impl LoadKind {
     pub fn name(self) -> &'static str {
         match self {
             LoadKind::Request { .. } => "request",
+            LoadKind::KeepAlive { .. } => "keep-alive",
             LoadKind::Tick { .. } => "tick",
             LoadKind::Download { .. } => "download",
             LoadKind::Upload { .. } => "upload",
@@ -152,7 +163,7 @@ impl LoadKind {
 
     fn timeout_default(self) -> Duration {
         Duration::from_secs(match self {
-            LoadKind::Request { .. } | LoadKind::SynFlood => 5,
+            LoadKind::Request { .. } | LoadKind::KeepAlive { .. } | LoadKind::SynFlood => 5,
             LoadKind::Tick { .. } => 1,
             LoadKind::Download { .. }
             | LoadKind::Upload { .. }
@@ -231,7 +242,20 @@ fn word(text: &str) -> Result<Word, Wrong> {
 /// The kind with its figures. Without a known one, the figures of all are known keys.
 fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
     match word {
-        Some(Word::Request) => request(reader),
+        Some(Word::Request) => {
+            let (request_bytes, answer_bytes) = request(reader);
+            LoadKind::Request {
+                request_bytes,
+                answer_bytes,
+            }
+        }
+        Some(Word::KeepAlive) => {
+            let (request_bytes, answer_bytes) = request(reader);
+            LoadKind::KeepAlive {
+                request_bytes,
+                answer_bytes,
+            }
+        }
         Some(Word::Tick) => tick(reader),
         Some(Word::Download) => {
             let (bytes, pace) = transfer(reader);
@@ -251,7 +275,11 @@ fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
             for key in ["request_size", "pace", "idle"] {
                 reader.text(key);
             }
-            request(reader)
+            let (request_bytes, answer_bytes) = request(reader);
+            LoadKind::Request {
+                request_bytes,
+                answer_bytes,
+            }
         }
     }
 }
@@ -296,17 +324,15 @@ fn pace(text: &str) -> Result<u64, Wrong> {
     size(amount, 1, PACE_MAX)
 }
 
-fn request(reader: &mut Reader<'_>) -> LoadKind {
+/// Bytes of a request and of its answer.
+fn request(reader: &mut Reader<'_>) -> (u64, u64) {
     let answer = reader.need("size", "\"10KiB\"", |text| {
         size(text, 1, EXCHANGE_BYTES_MAX)
     });
     let request = reader.parse("request_size", "\"1KiB\"", |text| {
         size(text, 64, EXCHANGE_BYTES_MAX)
     });
-    LoadKind::Request {
-        request_bytes: request.unwrap_or(1_024),
-        answer_bytes: answer.unwrap_or(1),
-    }
+    (request.unwrap_or(1_024), answer.unwrap_or(1))
 }
 
 fn tick(reader: &mut Reader<'_>) -> LoadKind {

@@ -30,7 +30,7 @@ pub fn start<H: Host>(host: &H, load: &Load, share: Share, stats: &SharedStats) 
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let pacer = Pacer::new(Schedule::on(host, load, share), load.timeout);
     match load.kind {
-        LoadKind::Request => {
+        LoadKind::Request | LoadKind::KeepAlive => {
             host.spawn(request_load::run(host.clone(), load, pacer, stats.clone()));
         }
         LoadKind::Download { .. }

@@ -1,11 +1,11 @@
-//! The raw exchange: one sized request, one sized answer, one TCP connection.
+//! The raw exchange: one sized request, one sized answer, and the next one or the end of the TCP connection.
 //!
 //! ```text
 //! 0       1         2             4                     8                    16
-//! | magic | version | must be 0   | request bytes (BE)  | answer bytes (BE)  | pattern up to `request bytes`
+//! | magic | version | keep | 0    | request bytes (BE)  | answer bytes (BE)  | pattern up to `request bytes`
 //! ```
 //! The request length counts the header. The server reads all of the request, sends exactly the answer
-//! bytes of [`crate::pattern`] from offset 0, and closes. The magic byte is no character of any HTTP
+//! bytes of [`crate::pattern`] from offset 0, and closes, or awaits another request where the lowest bit of `keep` is set; its other bits are zero. The magic byte is no character of any HTTP
 //! method (RFC 9110 §5.6.2: tokens are ASCII), so one port serves both. A header that breaks a rule makes
 //! the server close at once.
 
@@ -31,6 +31,8 @@ pub struct Header {
     pub request_bytes: u32,
     /// Length of the answer, at most [`ANSWER_BYTES_MAX`].
     pub answer_bytes: u64,
+    /// Another request may follow the answer.
+    pub keep: bool,
 }
 
 /// Why bytes are no header.
@@ -56,6 +58,7 @@ impl Header {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0] = MAGIC;
         bytes[1] = VERSION;
+        bytes[2] = u8::from(self.keep);
         bytes[4..8].copy_from_slice(&self.request_bytes.to_be_bytes());
         bytes[8..16].copy_from_slice(&self.answer_bytes.to_be_bytes());
         bytes
@@ -66,20 +69,11 @@ impl Header {
         let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(ParseError::Truncated);
         };
-        let [
-            magic,
-            version,
-            reserved_0,
-            reserved_1,
-            r0,
-            r1,
-            r2,
-            r3,
-            answer @ ..,
-        ] = *bytes;
+        let [magic, version, keep, reserved, r0, r1, r2, r3, answer @ ..] = *bytes;
         let header = Header {
             request_bytes: u32::from_be_bytes([r0, r1, r2, r3]),
             answer_bytes: u64::from_be_bytes(answer),
+            keep: keep == 1,
         };
         if magic != MAGIC {
             return Err(ParseError::Magic);
@@ -87,7 +81,7 @@ impl Header {
         if version != VERSION {
             return Err(ParseError::Version);
         }
-        if (reserved_0, reserved_1) != (0, 0) {
+        if keep > 1 || reserved != 0 {
             return Err(ParseError::Reserved);
         }
         if !(HEADER_BYTES as u32..=REQUEST_BYTES_MAX).contains(&header.request_bytes) {
@@ -114,6 +108,7 @@ mod tests {
         let mut bytes = Header {
             request_bytes: 1_024,
             answer_bytes: 10_240,
+            keep: false,
         }
         .encode();
         bytes[index] = value;
@@ -131,6 +126,7 @@ mod tests {
         let short = Header {
             request_bytes: 15,
             answer_bytes: 0,
+            keep: false,
         }
         .encode();
         assert_eq!(Header::parse(&short), Err(ParseError::RequestLength));
@@ -141,6 +137,7 @@ mod tests {
         let header = Header {
             request_bytes: REQUEST_BYTES_MAX,
             answer_bytes: ANSWER_BYTES_MAX,
+            keep: false,
         };
         assert_eq!(Header::parse(&header.encode()), Ok(header));
     }

@@ -26,7 +26,7 @@ pub struct Load {
     pub arrivals: Arrivals,
     /// Bytes of an answer. A tick is echoed, so its datagram has this size too; of an upload, what is sent.
     pub size: u64,
-    /// Bytes of a request with its header; only [`LoadKind::Request`] looks at it.
+    /// Bytes of a request with its header; of [`LoadKind::Request`] and [`LoadKind::KeepAlive`] only.
     pub request_size: u32,
     /// Where to: a VIP and port, or a backend.
     pub to: SocketAddr,
@@ -47,6 +47,8 @@ pub struct Load {
 pub enum LoadKind {
     /// A raw [`exchange`] on a TCP connection of its own.
     Request,
+    /// The same on a connection that is kept for the next one: a new one is opened when all are in use.
+    KeepAlive,
     /// A UDP [`tick`].
     Tick,
     /// A SYN from an address that is not its sender's, which nobody completes; sizes do not count.
@@ -77,7 +79,9 @@ impl LoadKind {
     /// How its long flow opens, with `bytes` to carry; `None` for what is no long flow.
     pub(crate) fn long_flow(self, bytes: u64) -> Option<long_flow::Header> {
         let (course, measure) = match self {
-            LoadKind::Request | LoadKind::Tick | LoadKind::SynFlood => return None,
+            LoadKind::Request | LoadKind::KeepAlive | LoadKind::Tick | LoadKind::SynFlood => {
+                return None;
+            }
             LoadKind::Download { pace } => (Course::Download, pace),
             LoadKind::Upload { pace } => (Course::Upload, pace),
             LoadKind::HalfClosed { pace } => (Course::HalfClosed, pace),
@@ -189,7 +193,7 @@ impl Load {
                     return Err(LoadError::Size);
                 }
             }
-            LoadKind::Request => {
+            LoadKind::Request | LoadKind::KeepAlive => {
                 if self.size > exchange::ANSWER_BYTES_MAX {
                     return Err(LoadError::Size);
                 }

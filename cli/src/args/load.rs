@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyedge_live::load::Order;
+use anyedge_live::load::{Arrivals, LoadKind, Order, Rate};
 use anyedge_topologies::units::{self, Frequency};
-use anyedge_traffic::load::{Arrivals, LoadKind, Rate};
 use clap::{Args, ValueEnum};
 
 use super::{duration, understood};
@@ -66,6 +65,8 @@ pub(crate) struct LoadArgs {
 enum Kind {
     /// A request on a TCP connection of its own
     Request,
+    /// The same on connections that are kept for the next ones
+    KeepAlive,
     /// A UDP datagram that is echoed
     Tick,
     /// A download, as fast as TCP goes
@@ -105,6 +106,7 @@ impl LoadArgs {
         const MIB: u64 = 1 << 20;
         let (kind, size) = match self.kind {
             Kind::Request => (LoadKind::Request, 10 * KIB),
+            Kind::KeepAlive => (LoadKind::KeepAlive, 10 * KIB),
             Kind::Tick => (LoadKind::Tick, 200),
             Kind::Bulk => (LoadKind::Download { pace: 0 }, 100 * MIB),
             Kind::Upload => (LoadKind::Upload { pace: 0 }, 100 * MIB),

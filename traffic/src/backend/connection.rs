@@ -156,9 +156,30 @@ async fn serve_exchange<H: Host>(
     if request.header[1] == long_flow::VERSION {
         return long::serve(backend, stream, request, patience).await;
     }
-    let Ok(header) = Header::parse(&request.header) else {
-        return Ok(Ending::Malformed);
-    };
+    loop {
+        let Ok(header) = Header::parse(&request.header) else {
+            return Ok(Ending::Malformed);
+        };
+        if !answer(backend, stream, request, header, patience).await? {
+            return Ok(Ending::Malformed);
+        }
+        request = Request::default();
+        if !header.keep || read_more(backend, stream, &mut request).await? == 0 {
+            close(stream).await?;
+            return Ok(Ending::Answered);
+        }
+        read_header(backend, stream, &mut request).await?;
+    }
+}
+
+/// Reads the rest of a request and answers it; false when it is longer than it says.
+async fn answer<H: Host>(
+    backend: &Backend<H>,
+    stream: &mut H::Tcp,
+    mut request: Request,
+    header: Header,
+    patience: &Patience<H>,
+) -> io::Result<bool> {
     patience.on_progress();
     while request.received < u64::from(header.request_bytes) {
         if read_more(backend, stream, &mut request).await? == 0 {
@@ -167,7 +188,7 @@ async fn serve_exchange<H: Host>(
         patience.on_progress();
     }
     if request.received > u64::from(header.request_bytes) {
-        return Ok(Ending::Malformed);
+        return Ok(false);
     }
     backend.stats.lock().on_exchange();
     backend.observer.on_request(&Seen {
@@ -181,8 +202,8 @@ async fn serve_exchange<H: Host>(
     });
     let unpaced = Pace::new(backend.host.now(), 0);
     write_answer(backend, stream, 0..header.answer_bytes, unpaced, patience).await?;
-    close(stream).await?;
-    Ok(Ending::Answered)
+    patience.on_progress();
+    Ok(true)
 }
 
 /// Reads on until the header is complete.

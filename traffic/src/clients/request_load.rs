@@ -1,13 +1,13 @@
-//! Requests and long flows over TCP: each on a connection of its own, each a task of its own.
+//! Requests and long flows over TCP: each a task of its own, on a connection of its own or on one that was kept.
 //!
 //! One is complete with the last byte of its answer. One that fails resets its connection, so that
-//! nothing on the path or at the server goes on serving it.
+//! nothing on the path or at the server goes on serving it. Of kept connections the one used last is used next.
 
 use core::future::poll_fn;
 use core::pin::pin;
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::Poll;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyedge_net::host::{Host, TcpStream};
 use anyedge_net::time::Instant;
@@ -18,19 +18,27 @@ use super::deadline::Deadline;
 use super::pacer::Pacer;
 use super::talk::{self, Talk};
 use crate::failure::Failure;
-use crate::load::Load;
+use crate::load::{Load, LoadKind};
 use crate::scratch::Scratch;
 use crate::stats::{FlowWatch, SharedStats};
 
 /// What all requests of one host share.
-struct Client<H> {
+struct Client<H: Host> {
     host: H,
     load: Load,
     /// What each of them begins with.
     opening: Vec<u8>,
     scratch: Scratch,
     in_flight: InFlight,
+    /// Connections that wait for their next request.
+    kept: Mutex<Vec<Connection<H>>>,
     stats: SharedStats,
+}
+
+/// An established connection and what was seen of it.
+struct Connection<H: Host> {
+    stream: H::Tcp,
+    watch: FlowWatch,
 }
 
 struct InFlight {
@@ -40,12 +48,24 @@ struct InFlight {
 }
 
 /// One request's place among those in flight.
-struct Place<H>(Arc<Client<H>>);
+struct Place<H: Host>(Arc<Client<H>>);
 
-impl<H> Drop for Place<H> {
+impl<H: Host> Drop for Place<H> {
     fn drop(&mut self) {
         self.0.in_flight.count.fetch_sub(1, Ordering::AcqRel);
         self.0.in_flight.waits.wake();
+    }
+}
+
+/// Connections that are kept to the end are over as they should be.
+impl<H: Host> Drop for Client<H> {
+    fn drop(&mut self) {
+        let kept = self.kept.get_mut().map(core::mem::take).unwrap_or_default();
+        let now = self.host.now();
+        for connection in kept {
+            let mut stats = self.stats.lock();
+            stats.on_flow_over(now, connection.watch, None);
+        }
     }
 }
 
@@ -72,6 +92,7 @@ pub(super) fn run<H: Host>(
             count: AtomicU32::new(0),
             waits: AtomicWaker::new(),
         },
+        kept: Mutex::default(),
         stats,
     });
     async move {
@@ -111,6 +132,18 @@ fn start_waiting<H: Host>(client: &Arc<Client<H>>, pacer: &mut Pacer) {
 }
 
 impl<H: Host> Client<H> {
+    fn lock_kept(&self) -> MutexGuard<'_, Vec<Connection<H>>> {
+        self.kept.lock().expect("no holder of the list panics")
+    }
+
+    async fn connect(&self) -> Result<Connection<H>, Failure> {
+        self.stats.lock().on_connecting(self.host.now());
+        let connected = self.host.tcp_connect(None, self.load.to).await;
+        let stream = connected.map_err(|error| Failure::of(&error))?;
+        let watch = self.stats.lock().on_established(self.host.now());
+        Ok(Connection { stream, watch })
+    }
+
     /// Only the sender adds to those in flight, so room that is seen stays.
     fn has_room(&self) -> bool {
         self.in_flight.count.load(Ordering::Acquire) < self.load.in_flight_max
@@ -118,14 +151,18 @@ impl<H: Host> Client<H> {
 
     async fn request(&self, intended: Instant) {
         let started = self.host.now();
-        self.stats.lock().on_connecting(started);
         let outcome = self.exchange(intended + self.load.timeout).await;
         let now = self.host.now();
         let mut stats = self.stats.lock();
         match outcome {
-            Ok(watch) => {
+            Ok(mut connection) => {
                 stats.on_ok(intended, started, now);
-                stats.on_flow_over(now, watch, None);
+                if self.load.kind == LoadKind::KeepAlive {
+                    connection.watch.rests();
+                    self.lock_kept().push(connection);
+                } else {
+                    stats.on_flow_over(now, connection.watch, None);
+                }
             }
             Err(Failed { cause, flow }) => {
                 stats.on_failed(cause, 1);
@@ -137,26 +174,30 @@ impl<H: Host> Client<H> {
         }
     }
 
-    async fn exchange(&self, deadline: Instant) -> Result<FlowWatch, Failed> {
+    async fn exchange(&self, deadline: Instant) -> Result<Connection<H>, Failed> {
         let deadline = Deadline::new(deadline, self.load.timeout);
         let mut late = pin!(deadline.passed(&self.host));
-        let connect = pin!(self.host.tcp_connect(None, self.load.to));
-        let mut stream = match select(connect, late.as_mut()).await {
-            Either::Left((Ok(stream), _)) => stream,
-            Either::Left((Err(error), _)) => {
-                return Err(Failed {
-                    cause: Failure::of(&error),
-                    flow: None,
-                });
+        let kept = self.lock_kept().pop();
+        let Connection {
+            mut stream,
+            mut watch,
+        } = match kept {
+            Some(mut kept) => {
+                kept.watch.wants(self.host.now());
+                kept
             }
-            Either::Right(_) => {
-                return Err(Failed {
-                    cause: Failure::Timeout,
-                    flow: None,
-                });
-            }
+            None => match select(pin!(self.connect()), late.as_mut()).await {
+                Either::Left((connected, _)) => {
+                    connected.map_err(|cause| Failed { cause, flow: None })?
+                }
+                Either::Right(_) => {
+                    return Err(Failed {
+                        cause: Failure::Timeout,
+                        flow: None,
+                    });
+                }
+            },
         };
-        let mut watch = self.stats.lock().on_established(self.host.now());
         let outcome = {
             let talk = Talk {
                 host: &self.host,
@@ -174,7 +215,7 @@ impl<H: Host> Client<H> {
             }
         };
         match outcome {
-            Ok(()) => Ok(watch),
+            Ok(()) => Ok(Connection { stream, watch }),
             Err(cause) => {
                 stream.abort();
                 Err(Failed {

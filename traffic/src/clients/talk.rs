@@ -29,6 +29,7 @@ pub(super) fn opening(load: &Load) -> Vec<u8> {
     let header = exchange::Header {
         request_bytes: load.request_size,
         answer_bytes: load.size,
+        keep: load.kind == LoadKind::KeepAlive,
     };
     let mut opening = header.encode().to_vec();
     let padding_bytes = load.request_size as usize - HEADER_BYTES;
@@ -56,7 +57,7 @@ impl<H: Host> Talk<'_, H> {
         write_all(self.stream, self.opening).await?;
         let size = self.load.size;
         match self.load.kind {
-            LoadKind::Request | LoadKind::Tick | LoadKind::SynFlood => {
+            LoadKind::Request | LoadKind::KeepAlive | LoadKind::Tick | LoadKind::SynFlood => {
                 self.write_padding().await?;
                 self.read_answer(0, size).await
             }

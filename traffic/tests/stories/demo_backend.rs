@@ -120,6 +120,7 @@ fn both_protocols_are_known_when_every_byte_comes_alone() {
     let mut request = Header {
         request_bytes: 40,
         answer_bytes: 50_000,
+        keep: false,
     }
     .encode()
     .to_vec();
@@ -190,6 +191,7 @@ fn a_broken_header_closes_the_connection_at_once_and_is_counted() {
     let mut request = Header {
         request_bytes: 16,
         answer_bytes: 5,
+        keep: false,
     }
     .encode();
     request[1] = 9;
@@ -197,6 +199,7 @@ fn a_broken_header_closes_the_connection_at_once_and_is_counted() {
     let good = Header {
         request_bytes: 16,
         answer_bytes: 5,
+        keep: false,
     }
     .encode();
     let too_long = stage.say(&[&[&good[..], b"more"].concat()], AT_ONCE);
@@ -223,6 +226,7 @@ fn slow_heads_are_cut_off_and_hold_up_nobody_meanwhile() {
     let raw = Header {
         request_bytes: 16,
         answer_bytes: 5,
+        keep: false,
     }
     .encode();
     let slow_raw = stage.say(&byte_by_byte(&raw), secs(2));
@@ -276,6 +280,7 @@ fn a_client_that_does_not_read_is_cut_off_after_the_idle_timeout() {
     let raw = Header {
         request_bytes: 16,
         answer_bytes: 1 << 20,
+        keep: false,
     }
     .encode();
     for request in [

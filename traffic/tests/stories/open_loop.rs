@@ -356,3 +356,38 @@ fn a_request_that_times_out_resets_its_connection_at_the_server() {
         (1, 1, 0)
     );
 }
+
+#[test]
+fn requests_on_kept_connections_need_few_of_them_and_no_handshake() {
+    let median = |kind| {
+        let world = World::new(MILLI);
+        let client = world.host("client.osaka", "10.1.0.2");
+        let server = world.host("host.web-1", SERVER);
+        let config = BackendConfig::on(vec![server_address()]);
+        let counts = backend::serve(&server, config, Arc::new(Unobserved)).expect("a free address");
+        let load = load(kind);
+        let stats = SharedStats::default();
+        clients::start(&client, &load, Share::WHOLE, &stats).expect("the load is good");
+        world.run_until(secs(15));
+        stats.lock().close(world.now(), load.stop);
+        let stats = stats.lock().clone();
+        assert_eq!((stats.sent(), stats.ok()), (10_000, 10_000), "{kind:?}");
+        let counts = counts.snapshot();
+        assert_eq!(counts.exchanges(), 10_000);
+        assert_eq!(
+            counts.ended(Ending::Answered),
+            counts.accepted(),
+            "all ended well"
+        );
+        (counts.accepted(), stats.intended().value_at_quantile(0.5))
+    };
+    let (connections, with_handshake) = median(LoadKind::Request);
+    assert_eq!(connections, 10_000);
+    let (connections, without) = median(LoadKind::KeepAlive);
+    assert!((1..=10).contains(&connections), "{connections} connections");
+    let saved = Duration::from_nanos(with_handshake - without);
+    assert!(
+        saved > MILLI * 2 - MILLI / 10,
+        "{saved:?} saved of a round trip"
+    );
+}
