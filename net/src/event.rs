@@ -77,6 +77,11 @@ pub enum Event {
         /// Whether it is to be announced.
         announced: bool,
     },
+    /// A POP is to send its clients away before it withdraws, or is not to any more.
+    Drains {
+        /// Whether it is so.
+        begins: bool,
+    },
     /// A CLB node's own probes changed their mind about a target.
     TargetHealth {
         /// The target's address.

@@ -4,9 +4,10 @@
 //! included, to an owner of slots in the VIP's region. One that lost all of them withdraws after a while, so that a
 //! path that is only being changed moves nobody, and one that has them back announces again after a longer while, so
 //! that a path that flaps moves clients once. Abnormal targets change nothing, nor does the silence of whoever
-//! publishes tables. A POP that drains announces nothing, at once, and forwards on.
+//! publishes tables. That the POP drains is told apart, by [`Event::Drains`] before anything else: how its clients are
+//! sent away is for those who speak with routers to say ([`crate::advertise`]), and it forwards on.
 //!
-//! Invariant: what was told of a VIP by [`Event::Announcement`] is what is in `told`.
+//! Invariant: what was told of a VIP by [`Event::Announcement`] is what is in `told`, and of draining by [`Event::Drains`] in `drains`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub(crate) struct Announcer {
     /// announced.
     vips: BTreeMap<Address, (usize, bool)>,
     told: BTreeMap<Address, bool>,
+    drains: bool,
     /// The changes of exits that were looked at.
     seen: u64,
     wake_at: Option<Instant>,
@@ -86,10 +88,11 @@ impl Announcer {
         };
         self.regions = table.regions.iter().map(watch).collect();
         self.announcing = table.announcing;
-        let drains = table
-            .nodes
-            .get(own.index())
-            .is_some_and(|node| node.draining);
+        let node = table.nodes.get(own.index());
+        let drains = node.is_some_and(|node| node.draining);
+        if core::mem::replace(&mut self.drains, drains) != drains {
+            out.event(Event::Drains { begins: drains });
+        }
         let published = table
             .vips
             .iter()
@@ -101,7 +104,7 @@ impl Announcer {
                     .listeners
                     .iter()
                     .any(|listener| !listener.targets.is_empty());
-                Some((*address, (clb.region.index(), has_targets && !drains)))
+                Some((*address, (clb.region.index(), has_targets)))
             })
             .collect();
         self.look(now, exits, out);

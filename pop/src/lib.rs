@@ -4,6 +4,7 @@
 //! `ingress`: `choose_clb_node` finds its slot's node and the path there, and it leaves by a tunnel. An answer
 //! takes `egress` to the Internet. A POP keeps nothing about any flow, so a flow survives the loss of its POP.
 
+pub mod advertise;
 pub mod bfd;
 pub mod bgp;
 pub mod pop;

@@ -99,6 +99,13 @@ impl Budget {
         }
     }
 
+    /// The router of a POP's site came to miss the POP, or speaks with it again.
+    pub(crate) fn router_sees(&mut self, now: Instant, site: SiteId, up: bool) {
+        self.detect(now, !up, |about| {
+            about.site == Some(site) && about.moves_pops
+        });
+    }
+
     /// A population heard that `site` withdrew a VIP, and its packets go elsewhere.
     pub(crate) fn withdrawn(&mut self, now: Instant, site: SiteId) {
         for entry in self.open(now) {

@@ -8,6 +8,7 @@ mod faults;
 mod hosts;
 mod links;
 mod managed;
+mod peerings;
 mod ranks;
 mod streams;
 
@@ -39,6 +40,7 @@ use crate::world::World;
 
 pub(crate) use hosts::{BackendHost, LoadHost, home};
 pub(crate) use managed::ManagedHost;
+pub(crate) use peerings::PeeringHosts;
 use ranks::Ranks;
 pub(crate) use streams::StreamHost;
 
@@ -86,6 +88,7 @@ pub(crate) struct Built {
     pub(crate) backends: Vec<BackendHost>,
     pub(crate) managed: Vec<ManagedHost>,
     pub(crate) streams: Vec<StreamHost>,
+    pub(crate) peerings: Vec<PeeringHosts>,
     /// What controllers begin with, where they write the tables.
     pub(crate) beginning: Option<Beginning>,
     pub(crate) site_names: BTreeMap<SiteId, String>,
@@ -136,6 +139,7 @@ pub(crate) fn build(
     let loads = hosts::add_clients(topology, &table, &sites, &ranks, &mut world);
     let managed = managed::add(topology, &ranks, &mut world);
     let streams = streams::add(&table, &ranks, &mut world);
+    let peerings = peerings::add(topology, &table, &sites, &ranks, &mut world);
     if !beginning.as_ref().is_some_and(|begins| begins.is_cold) {
         world.apply(table.clone());
     }
@@ -157,6 +161,7 @@ pub(crate) fn build(
         backends,
         managed,
         streams,
+        peerings,
         beginning,
         site_names,
     })

@@ -9,7 +9,7 @@ mod announcements;
 
 use core::hash::BuildHasherDefault;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use anyedge_net::flow::Address;
 use anyedge_net::rng::Seed;
@@ -19,7 +19,7 @@ use siphasher::sip::SipHasher13;
 use crate::executor::HostId;
 use crate::world::LinkId;
 
-pub(crate) use announcements::{Change, News};
+pub(crate) use announcements::{Change, News, Standing};
 use announcements::{Hearing, Site};
 
 /// A place where the provider meets the Internet.
@@ -46,8 +46,8 @@ pub(crate) struct Population {
     /// Pinned to one site: the direct path of the comparison. `None`: anycast.
     pub(crate) pinned: Option<SiteId>,
     hearing: BTreeMap<SiteId, Hearing>,
-    /// VIPs that a site announces no longer, as far as this population has heard.
-    unheard: BTreeSet<(usize, SiteId)>,
+    /// How sites stand to VIPs, as far as this population has heard, and by which of their changes.
+    heard: BTreeMap<(usize, SiteId), (u32, Standing)>,
     /// The site that each VIP's packets enter now, by VIP number.
     catchment: Vec<Option<SiteId>>,
 }
@@ -121,7 +121,7 @@ impl Internet {
             paths,
             pinned,
             hearing,
-            unheard: BTreeSet::new(),
+            heard: BTreeMap::new(),
             catchment: Vec::new(),
         };
         population.catchment = (0..self.anycast.len())
@@ -147,7 +147,7 @@ impl Internet {
         let vips: Vec<usize> = vips.map(|(number, _)| number).collect();
         let changed = self.sites[usize::from(site.0)].change(change, &vips);
         let mut news = Vec::new();
-        for (vip, announced, edition) in changed {
+        for (vip, standing, edition) in changed {
             for (population, id) in self.populations.iter().zip((0..).map(PopulationId)) {
                 let Some(hearing) = population.hearing.get(&site) else {
                     continue;
@@ -156,11 +156,11 @@ impl Internet {
                     let heard = News {
                         population: id,
                         site,
-                        announced,
+                        standing,
                         vip,
                         edition,
                     };
-                    news.push((hearing.of(announced), heard));
+                    news.push((hearing.of(standing), heard));
                 }
             }
         }
@@ -169,15 +169,15 @@ impl Internet {
 
     /// A population hears `news`; whether its packets enter elsewhere from now on.
     pub(crate) fn hear(&mut self, news: &News) -> bool {
-        if !self.sites[usize::from(news.site.0)].is_latest(news) {
+        if !self.sites[usize::from(news.site.0)].holds(news) {
             return false;
         }
         let population = &mut self.populations[usize::from(news.population.0)];
-        if news.announced {
-            population.unheard.remove(&(news.vip, news.site));
-        } else {
-            population.unheard.insert((news.vip, news.site));
+        let heard = population.heard.entry((news.vip, news.site)).or_default();
+        if heard.0 > news.edition {
+            return false;
         }
+        *heard = (news.edition, news.standing);
         let entry = population.entry(news.vip, &self.anycast[news.vip]);
         core::mem::replace(&mut population.catchment[news.vip], entry) != entry
     }
@@ -220,10 +220,14 @@ impl Population {
     fn entry(&self, number: usize, vip: &AnycastVip) -> Option<SiteId> {
         vip.publishers
             .iter()
-            .filter(|site| !self.unheard.contains(&(number, **site)))
-            .filter_map(|site| self.paths.get(site).map(|path| (path.rtt, *site)))
+            .filter_map(|site| {
+                let heard = self.heard.get(&(number, *site));
+                let standing = heard.map(|(_, standing)| *standing).unwrap_or_default();
+                let path = self.paths.get(site)?;
+                (standing != Standing::Withdrawn).then_some((standing, path.rtt, *site))
+            })
             .min()
-            .map(|(_, site)| site)
+            .map(|(.., site)| site)
     }
 }
 
@@ -272,7 +276,7 @@ mod tests {
             "a VIP without publishers is unreachable"
         );
         assert_eq!(internet.towards(direct, VIP), Some(LinkId(30)));
-        hear_all(&mut internet, tokyo, Change::Wants(0, true));
+        hear_all(&mut internet, tokyo, Change::Stands(0, Standing::Announced));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
         assert_eq!(internet.towards(osaka, Address::v4([192, 0, 2, 1])), None);
     }
@@ -306,13 +310,13 @@ mod tests {
         let (first, news) = (all[0], withdrawn[0].1);
         assert!(internet.hear(&news));
         assert_eq!(internet.towards(first, VIP), Some(LinkId(20)));
-        let back = internet.change(tokyo, Change::Wants(0, true));
+        let back = internet.change(tokyo, Change::Stands(0, Standing::Announced));
         assert!(!internet.hear(&withdrawn[1].1), "it has been overtaken");
         assert_eq!(internet.towards(all[1], VIP), Some(LinkId(10)));
         assert!(internet.hear(&back[0].1));
         assert_eq!(internet.towards(first, VIP), Some(LinkId(10)));
         let times = |internet: &mut Internet| {
-            let again = internet.change(tokyo, Change::Wants(0, false));
+            let again = internet.change(tokyo, Change::Stands(0, Standing::Withdrawn));
             again.iter().map(|(after, _)| *after).collect::<Vec<_>>()
         };
         let first_times: Vec<Duration> = withdrawn.iter().map(|(after, _)| *after).collect();
@@ -331,14 +335,39 @@ mod tests {
         assert_eq!(news.len(), 1);
         assert_eq!(news[0].0, Duration::from_secs(3));
         for change in [
-            Change::Wants(vip, false),
-            Change::Wants(vip, true),
+            Change::Stands(vip, Standing::Withdrawn),
+            Change::Stands(vip, Standing::Announced),
             Change::Crashed,
             Change::Withheld(false),
         ] {
             assert_eq!(internet.change(tokyo, change), [], "{change:?}");
         }
-        let news = internet.change(tokyo, Change::Wants(vip, true));
-        assert!(news[0].1.announced);
+        let news = internet.change(tokyo, Change::Stands(vip, Standing::Announced));
+        assert_eq!(news[0].1.standing, Standing::Announced);
+    }
+
+    #[test]
+    fn a_site_that_leaves_is_entered_by_only_where_nothing_else_leads_to_the_vip() {
+        let mut internet = Internet::new(Seed(7), Convergence::fixed(Duration::from_secs(3)));
+        let [tokyo, seoul] = ["tokyo", "seoul"].map(|name| internet.add_site(name));
+        internet.add_vip([VIP].into_iter(), vec![tokyo, seoul]);
+        let both = BTreeMap::from([(tokyo, path(9, 10)), (seoul, path(30, 20))]);
+        let one = BTreeMap::from([(tokyo, path(9, 30))]);
+        let osaka = internet.add_population("client.osaka".into(), both, None);
+        let naha = internet.add_population("client.naha".into(), one, None);
+        let leaving = internet.change(tokyo, Change::Stands(0, Standing::Leaving));
+        // It withdraws before the first has been heard everywhere: that still holds.
+        let gone = internet.change(tokyo, Change::Stands(0, Standing::Withdrawn));
+        for (_, news) in &leaving {
+            internet.hear(news);
+        }
+        assert_eq!(internet.towards(osaka, VIP), Some(LinkId(20)));
+        assert_eq!(internet.towards(naha, VIP), Some(LinkId(30)));
+        for (_, news) in &gone {
+            internet.hear(news);
+        }
+        assert_eq!(internet.towards(naha, VIP), None);
+        assert!(!internet.hear(&leaving[1].1), "it has heard of more since");
+        assert_eq!(internet.towards(naha, VIP), None);
     }
 }

@@ -21,6 +21,7 @@ mod management;
 mod node;
 mod order;
 pub mod pair;
+mod peerings;
 mod queue;
 pub mod replay;
 pub mod report;

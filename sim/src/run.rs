@@ -6,6 +6,7 @@
 //! `duration`.
 
 mod machines;
+mod routers;
 mod streams;
 
 use core::time::Duration;
@@ -29,6 +30,7 @@ use crate::report::Report;
 use crate::services::{Services, control_plane};
 use crate::world::World;
 use machines::Machines;
+use routers::RouterServices;
 use streams::StreamServices;
 
 /// How often, in virtual time, the run looks whether every request has its outcome.
@@ -109,13 +111,15 @@ pub fn run_with(
         backends,
         managed,
         streams,
+        peerings,
         beginning,
         site_names,
     } = built;
     let streams = StreamServices::new(streams);
+    let routers = RouterServices::new(peerings);
     let own = beginning.map(|begins| control_plane(topology, begins));
     let own = own.unwrap_or_default();
-    let machines = Machines::new(backends, managed, streams, own, services)?;
+    let machines = Machines::new(backends, managed, (streams, routers), own, services)?;
     world.leader = services.leader();
     let shared = Shared::new(world, executor.handle().clone());
     machines.start_all(&shared);

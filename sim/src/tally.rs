@@ -36,6 +36,7 @@ impl EventTally {
             | Event::PeerState { .. }
             | Event::PathGrey { .. }
             | Event::Announcement { .. }
+            | Event::Drains { .. }
             | Event::TargetHealth { .. }
             | Event::AllTargetsAbnormal { .. }
             | Event::SynGate { .. }

@@ -13,6 +13,7 @@ mod fate;
 mod host_entry;
 mod managed;
 mod outside;
+mod peered;
 mod routers;
 mod steering;
 mod streamed;
@@ -47,6 +48,7 @@ use crate::link::Link;
 use crate::management::Management;
 use crate::node::Node;
 use crate::order::{Kind, Source};
+use crate::peerings::Peerings;
 use crate::queue::EventQueue;
 use crate::scenario::Act;
 use crate::services::LeaderHook;
@@ -88,6 +90,8 @@ pub(crate) enum LinkEnd {
     RegionPublic(RegionId),
     /// A client population: the destination says which host.
     Clients,
+    /// The other end of the wire between a POP's speakers and its router.
+    Peer(HostId),
     /// A place on the management network: the destination says which node's host.
     Managed,
     /// Nobody: what arrives is written down, see [`Recorder`].
@@ -126,6 +130,8 @@ pub(crate) struct World {
     /// There in worlds that are built from a topology.
     pub(crate) management: Option<Box<Management>>,
     pub(crate) streams: Streams,
+    /// POPs and their routers.
+    pub(crate) peerings: Peerings,
     /// Packets that ended where no node, link or host counts them.
     pub(crate) lost: DropCounts,
     /// Errors that routers of the Internet made.
@@ -179,6 +185,7 @@ impl World {
             internet: Internet::new(seed, Convergence::fixed(Duration::ZERO)),
             management: None,
             streams: Streams::default(),
+            peerings: Peerings::default(),
             lost: DropCounts::default(),
             routers_sent: 0,
             digest,
@@ -336,6 +343,7 @@ impl World {
             LinkEnd::Tunnel(node, path) => self.tunnel_packet(Some(node), path, packet),
             LinkEnd::RegionTunnel(path) => self.tunnel_packet(None, path, packet),
             LinkEnd::Managed => self.managed_packet(packet),
+            LinkEnd::Peer(host) => self.peer_packet(host, packet),
             LinkEnd::RegionPublic(region) => match self.slot_owner(region, packet.bytes()) {
                 Ok(node) => {
                     packet.meta = Meta::plain(PortId::PUBLIC);
@@ -584,6 +592,7 @@ impl World {
                 },
                 Attachment::Managed => self.send_managed(host, packet),
                 Attachment::Stream(node, path) => self.send_segment(node, path, packet),
+                Attachment::Peer(link) => self.send_on(link, packet),
             }
         }
         // A backend's answers may have made hosts send again at this instant, through the same vector.

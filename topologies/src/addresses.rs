@@ -3,7 +3,8 @@
 //! A node's own address follows from its name alone (a hash, moved up past those that are taken), so that
 //! adding a node leaves the addresses of the others as they are, and with them every hash of a flow.
 //! POPs get 172.16.0.0/16, CLB nodes 172.17.0.0/16, backend hosts 172.18.0.0/16, and fd00:ae:0:{1,2,3}::/64; on the
-//! management network every node has one of 172.19.0.0/16 and fd00:ae:0:4::/64; clients get 198.18.0.0/15 (RFC 2544) and 2001:db8:c::/64 (RFC 3849).
+//! management network every node has one of 172.19.0.0/16 and fd00:ae:0:4::/64, between a POP and its router both ends have one of
+//! 172.20.0.0/16 and fd00:ae:0:5::/64; clients get 198.18.0.0/15 (RFC 2544) and 2001:db8:c::/64 (RFC 3849).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -117,6 +118,10 @@ impl Space {
 
     pub(crate) fn management() -> Self {
         Self::new([172, 19, 0, 0], 4)
+    }
+
+    pub(crate) fn routers() -> Self {
+        Self::new([172, 20, 0, 0], 5)
     }
 
     pub(crate) fn clients() -> Self {

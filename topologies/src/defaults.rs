@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyedge_net::route_table::Probing;
 
+use crate::bgp::Bgp;
 use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
 use crate::reader::Reader;
@@ -84,6 +85,8 @@ pub struct Defaults {
     pub election_timeout: Option<Duration>,
     /// Connections that a CLB node keeps at most.
     pub flows_max: u64,
+    /// How POPs speak with their routers; `None`: there are none.
+    pub bgp: Option<Bgp>,
 }
 
 impl Default for Defaults {
@@ -107,6 +110,7 @@ impl Default for Defaults {
             start: Start::Warm,
             election_timeout: None,
             flows_max: 262_144,
+            bgp: Some(Bgp::default()),
         }
     }
 }
@@ -145,6 +149,7 @@ impl Defaults {
         defaults.flows_max = reader
             .integer("flows_max", 1..=16_777_216)
             .unwrap_or(defaults.flows_max);
+        defaults.bgp = Bgp::read(&mut reader);
         let probing = probing(&mut reader);
         reader.finish();
         (defaults, probing)

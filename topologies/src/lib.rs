@@ -7,6 +7,7 @@
 //! Figures are integers in the units of their names; names are as in the file, without their kind.
 
 mod addresses;
+mod bgp;
 mod book;
 mod cities;
 mod clb;
@@ -39,6 +40,7 @@ mod vip;
 
 pub use addresses::AddressPair;
 pub use anyedge_net::link::{GilbertElliott, Loss};
+pub use bgp::{Bfd, Bgp, Router};
 pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 pub use client::{Client, Family};
 pub use controller::{Controller, LEADER};
@@ -59,4 +61,4 @@ pub use slo::{Comparison, Expectation, Metric, Slo, SloOf, Threshold};
 pub use table::author;
 pub use targets::{Server, Targets, WEIGHT_DEFAULT};
 pub use topology::{SCHEMA, Topology};
-pub use vip::Vip;
+pub use vip::{Vip, VipPrefix};

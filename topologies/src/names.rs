@@ -31,11 +31,13 @@ pub enum Kind {
     Client,
     /// A machine that keeps the route tables.
     Controller,
+    /// The router beside a POP, of the POP's name.
+    Router,
 }
 
 impl Kind {
     /// Every kind, in the order in which a file usually has them.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Vip,
         Kind::Pop,
         Kind::Region,
@@ -45,6 +47,7 @@ impl Kind {
         Kind::Host,
         Kind::Client,
         Kind::Controller,
+        Kind::Router,
     ];
 
     /// The word before the dot.
@@ -60,6 +63,7 @@ impl Kind {
             Kind::Host => "host",
             Kind::Client => "client",
             Kind::Controller => "controller",
+            Kind::Router => "router",
         }
     }
 

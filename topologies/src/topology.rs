@@ -12,6 +12,7 @@ use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::DeTable;
 
 use crate::addresses::AddressPair;
+use crate::bgp::Router;
 use crate::book::{self, Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
@@ -83,6 +84,8 @@ pub struct Topology {
     pub clients: BTreeMap<String, Client>,
     /// Who keeps the route tables: 1, 3, 5 or 7.
     pub controllers: BTreeMap<String, Controller>,
+    /// The router of each POP, by the POP's name; none where POPs speak no BGP.
+    pub routers: BTreeMap<String, Router>,
     /// The addresses of the operator's machine on the management network. Both families are always there.
     pub operator: AddressPair,
     /// What goes wrong, by time.

@@ -1,9 +1,15 @@
 //! `[vip.NAME]`: an anycast address, where it is announced and which load balancer answers it.
 
+use std::net::IpAddr;
+
 use crate::addresses::AddressPair;
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
 use crate::reader::Reader;
+
+mod prefix;
+
+pub use prefix::VipPrefix;
 
 /// An anycast address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +18,8 @@ pub struct Vip {
     pub name: String,
     /// The addresses, one at least.
     pub address: AddressPair,
+    /// The prefix of each address, in their order: what routers hear of.
+    pub prefixes: Vec<VipPrefix>,
     /// The publish domain: names of the POPs that announce it, sorted, one at least.
     pub publish: Vec<String>,
     /// Name of the CLB behind it.
@@ -29,6 +37,7 @@ impl Vip {
             "address",
             "[\"203.0.113.10\", \"2001:db8:113::10\"]",
         );
+        let prefixes = prefixes(&mut reader, address);
         let publish = publish(&mut reader);
         let book = reader.book;
         let clb = reader.need("clb", "\"gz-main\"", |text| {
@@ -40,6 +49,7 @@ impl Vip {
         Self {
             name,
             address,
+            prefixes,
             publish,
             clb: clb.map(|(_, name)| name).unwrap_or_default(),
             standby: standby.unwrap_or_default().1,
@@ -48,6 +58,30 @@ impl Vip {
                 .unwrap_or(1),
         }
     }
+}
+
+/// The prefixes that are given, and the usual ones of other addresses.
+fn prefixes(reader: &mut Reader<'_>, address: AddressPair) -> Vec<VipPrefix> {
+    let example = "[\"203.0.113.0/24\", \"2001:db8:113::/48\"]";
+    let mut given: Vec<VipPrefix> = Vec::new();
+    for field in reader.list("prefix", example).unwrap_or_default() {
+        let Some(prefix) = reader.parse_field(&field, example, VipPrefix::parse) else {
+            continue;
+        };
+        let is_of = |ip: IpAddr| prefix.contains(ip);
+        if !address.iter().any(is_of) && address.iter().next().is_some() {
+            let reason = format!("{prefix} holds no address of this VIP");
+            reader.wrong_at(&field, Wrong::new(reason, "a prefix around its address"));
+        } else if given.iter().any(|other| other.overlaps(&prefix)) {
+            let reason = format!("{prefix} is a second prefix of the same address");
+            reader.wrong_at(&field, Wrong::new(reason, "one for each address"));
+        } else {
+            given.push(prefix);
+        }
+    }
+    let of = |ip: IpAddr| given.iter().copied().find(|prefix| prefix.contains(ip));
+    let usual = |ip| of(ip).unwrap_or_else(|| VipPrefix::around(ip));
+    address.iter().map(usual).collect()
 }
 
 fn publish(reader: &mut Reader<'_>) -> Vec<String> {

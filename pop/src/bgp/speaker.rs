@@ -25,6 +25,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const CONNECTIONS_MAX: usize = 4;
 const READ_BYTES: usize = 16 << 10;
 
+/// Where speakers listen (RFC 4271 §8.2.1).
+pub const BGP_PORT: u16 = 179;
+
 /// Whom to speak with.
 #[derive(Clone, Debug)]
 pub struct Peer {

@@ -310,9 +310,10 @@ fn add_host(
     // A narrow public path begins behind a client's first router, and its host does not know of it.
     let mtu = match attachment {
         Attachment::Client(_) => usual.mtu.max(line.mtu_bytes as usize),
-        Attachment::Backend(_) | Attachment::Managed | Attachment::Stream(..) => {
-            line.mtu_bytes as usize
-        }
+        Attachment::Backend(_)
+        | Attachment::Managed
+        | Attachment::Stream(..)
+        | Attachment::Peer(_) => line.mtu_bytes as usize,
     };
     let stack = HostStack::new(&HostConfig { mtu, ..usual });
     world

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyedge_net::route_table::RouteTable;
 use anyedge_topologies::Topology;
 
-use super::{hosts, links, streams};
+use super::{hosts, links, peerings, streams};
 use crate::order::Source;
 
 /// The source of scenario events and of services' timers. It sorts by its name like every other.
@@ -17,7 +17,7 @@ pub(super) fn managed(node: &str) -> String {
 }
 
 /// Name to rank. Sources of the management network come after all others, so that it moves none of them; those of
-/// streams after these.
+/// streams after these, those of POPs and their routers last.
 pub(crate) struct Ranks(BTreeMap<String, usize>);
 
 impl Ranks {
@@ -33,6 +33,7 @@ impl Ranks {
             .collect();
         let streams: BTreeSet<String> = streams::names(table).into_iter().collect();
         let late = managed.into_iter().chain(streams);
+        let late = late.chain(peerings::names(topology));
         Ranks(names.into_iter().chain(late).zip(0..).collect())
     }
 

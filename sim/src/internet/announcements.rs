@@ -1,12 +1,12 @@
 //! What sites announce, and what each population has heard of it.
 //!
-//! A site announces a VIP when its POP wants it announced and nobody withholds it. The neighbours of a POP that
-//! crashed withdraw for it, and it is back when it says so itself. Each population hears of a change after a time of its own,
+//! What a site announces is what the router of its POP has heard, or where POPs have no routers what the POP wants, as
+//! long as nobody withholds it. A VIP that is about to go is entered by only where nothing else leads to it. Each population hears of a change after a time of its own,
 //! by its share of the Internet in the topology's spread; the share is drawn once for each population, site and
-//! direction. What a site said later overtakes what it said before.
+//! direction. What a site said later overtakes what it said before, unless it only goes on to leave.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyedge_net::rng::Seed;
 use anyedge_topologies::{Convergence, Spread};
@@ -22,16 +22,28 @@ pub(crate) enum Change {
     Crashed,
     /// Whether somebody withholds all that it would announce.
     Withheld(bool),
-    /// Whether the POP wants the VIP of that number announced.
-    Wants(usize, bool),
+    /// Whether the POP drains, where there is no router to be told how.
+    Drains(bool),
+    /// The VIP of that number stands so.
+    Stands(usize, Standing),
 }
 
-/// A population hears that a site announces a VIP or withdraws it.
+/// How a site stands to a VIP.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub(crate) enum Standing {
+    #[default]
+    Announced,
+    /// Announced, and about to be withdrawn (RFC 8326).
+    Leaving,
+    Withdrawn,
+}
+
+/// A population hears how a site stands to a VIP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct News {
     pub(crate) population: PopulationId,
     pub(crate) site: SiteId,
-    pub(crate) announced: bool,
+    pub(crate) standing: Standing,
     pub(super) vip: usize,
     /// Which of the site's changes of that VIP it is.
     pub(super) edition: u32,
@@ -42,9 +54,11 @@ pub(crate) struct News {
 pub(super) struct Site {
     pub(super) name: String,
     withheld: bool,
-    /// VIPs that its POP does not want announced.
-    unwanted: BTreeSet<usize>,
-    editions: BTreeMap<usize, u32>,
+    drains: bool,
+    /// VIPs that are not announced.
+    stands: BTreeMap<usize, Standing>,
+    /// How often each VIP changed, and when it last came or began to go.
+    editions: BTreeMap<usize, (u32, u32)>,
 }
 
 impl Site {
@@ -55,38 +69,48 @@ impl Site {
         }
     }
 
-    pub(super) fn announces(&self, vip: usize) -> bool {
-        !self.withheld && !self.unwanted.contains(&vip)
+    pub(super) fn standing(&self, vip: usize) -> Standing {
+        if self.withheld || self.drains {
+            return Standing::Withdrawn;
+        }
+        self.stands.get(&vip).copied().unwrap_or_default()
     }
 
-    /// Takes in `change`; which of `vips` it now announces, or withdraws, with the number of that change.
-    pub(super) fn change(&mut self, change: Change, vips: &[usize]) -> Vec<(usize, bool, u32)> {
-        let before: Vec<bool> = vips.iter().map(|vip| self.announces(*vip)).collect();
+    /// Takes in `change`; how it stands now to those of `vips` that it changed, with the number of that change.
+    pub(super) fn change(&mut self, change: Change, vips: &[usize]) -> Vec<(usize, Standing, u32)> {
+        let before: Vec<Standing> = vips.iter().map(|vip| self.standing(*vip)).collect();
         match change {
-            Change::Crashed => self.unwanted.extend(vips),
-            Change::Withheld(withheld) => self.withheld = withheld,
-            Change::Wants(vip, true) => {
-                self.unwanted.remove(&vip);
+            Change::Crashed => {
+                self.drains = false;
+                let gone = vips.iter().map(|vip| (*vip, Standing::Withdrawn));
+                self.stands.extend(gone);
             }
-            Change::Wants(vip, false) => {
-                self.unwanted.insert(vip);
+            Change::Withheld(withheld) => self.withheld = withheld,
+            Change::Drains(drains) => self.drains = drains,
+            Change::Stands(vip, standing) => {
+                self.stands.insert(vip, standing);
             }
         }
         let mut changed = Vec::new();
         for (vip, before) in vips.iter().zip(before) {
-            let announces = self.announces(*vip);
-            if announces != before {
-                let edition = self.editions.entry(*vip).or_default();
+            let standing = self.standing(*vip);
+            if standing != before {
+                let (edition, turned) = self.editions.entry(*vip).or_default();
                 *edition += 1;
-                changed.push((*vip, announces, *edition));
+                let announced = [before, standing].map(|at| at == Standing::Announced);
+                if announced[0] != announced[1] {
+                    *turned = *edition;
+                }
+                changed.push((*vip, standing, *edition));
             }
         }
         changed
     }
 
-    /// Whether `news` is the last that the site has said about that VIP.
-    pub(super) fn is_latest(&self, news: &News) -> bool {
-        self.editions.get(&news.vip) == Some(&news.edition)
+    /// Whether the site has not turned round since it said `news`.
+    pub(super) fn holds(&self, news: &News) -> bool {
+        let of = self.editions.get(&news.vip);
+        of.is_some_and(|(_, turned)| *turned <= news.edition)
     }
 }
 
@@ -115,11 +139,10 @@ impl Hearing {
         }
     }
 
-    pub(super) fn of(self, announced: bool) -> Duration {
-        if announced {
-            self.announce
-        } else {
-            self.withdraw
+    pub(super) fn of(self, standing: Standing) -> Duration {
+        match standing {
+            Standing::Announced => self.announce,
+            Standing::Leaving | Standing::Withdrawn => self.withdraw,
         }
     }
 }

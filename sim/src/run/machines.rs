@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyedge_traffic::backend::{self, BackendConfig, Unobserved};
 
+use super::routers::RouterServices;
 use super::streams::StreamServices;
 use crate::build::{BackendHost, BuildError, ManagedHost};
 use crate::executor::{Executor, HostId};
@@ -16,6 +17,7 @@ pub(super) struct Machines<'s> {
     backends: Vec<BackendHost>,
     managed: Vec<ManagedHost>,
     streams: StreamServices,
+    routers: RouterServices,
     /// The control plane's, which start first.
     own: Services,
     services: &'s Services,
@@ -26,7 +28,7 @@ impl<'s> Machines<'s> {
     pub(super) fn new(
         backends: Vec<BackendHost>,
         managed: Vec<ManagedHost>,
-        streams: StreamServices,
+        (streams, routers): (StreamServices, RouterServices),
         own: Services,
         services: &'s Services,
     ) -> Result<Machines<'s>, BuildError> {
@@ -39,6 +41,7 @@ impl<'s> Machines<'s> {
             backends,
             managed,
             streams,
+            routers,
             own,
             services,
         })
@@ -54,6 +57,7 @@ impl<'s> Machines<'s> {
             }
         }
         self.streams.start_all(shared);
+        self.routers.start_all(shared);
     }
 
     /// Ends the services of machines that stopped, starts those of machines that came back, and lets machines
@@ -76,7 +80,7 @@ impl<'s> Machines<'s> {
         if let Some(own) = self.backends.iter().find(|own| own.host == host) {
             return serve(shared, own);
         }
-        if self.streams.start(shared, host) {
+        if self.streams.start(shared, host) || self.routers.start(shared, host) {
             return;
         }
         let own = self.managed.iter().find(|own| own.host == host);

@@ -10,7 +10,6 @@ use super::{Happening, LinkId, World};
 use crate::clock::Clock;
 use crate::disk::DiskSpec;
 use crate::executor::HostId;
-use crate::internet::Change;
 use crate::node::AnyForwarder;
 use crate::order::Kind;
 use crate::scenario::Act;
@@ -55,7 +54,7 @@ impl World {
                 self.links[link.index()].degrade(self.now, &change.change)
             }
             Act::Restore(link) => self.links[link.index()].restore(self.now),
-            Act::Withhold(site, withheld) => self.change_site(site, Change::Withheld(withheld)),
+            Act::Withhold(site, withheld) => self.withhold(site, withheld),
             Act::Stale(node, stale) => self.set_stale(node, stale),
             Act::Order(object, order) => self.order(&object, &order),
             Act::Hear(news) => self.hear(&news),
@@ -124,6 +123,7 @@ impl World {
         entry.down = None;
         entry.revision = None;
         self.start_streams(node);
+        self.peering_starts(node);
         if self.control.is_some() {
             return;
         }

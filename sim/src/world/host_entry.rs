@@ -14,6 +14,7 @@ use crate::disk::{DiskSpec, HostDisk};
 use crate::internet::PopulationId;
 use crate::order::Source;
 use crate::stack::{HostStack, Outcome};
+use crate::world::LinkId;
 
 /// What a host hangs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub(crate) enum Attachment {
     Managed,
     /// This node's end of a path that is a stream.
     Stream(NodeId, PathId),
+    /// The wire between a POP's speakers and its router.
+    Peer(LinkId),
 }
 
 /// A host: its transport and its accounts.

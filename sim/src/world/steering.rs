@@ -10,7 +10,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 
 use super::World;
-use crate::internet::{Change, News, SiteId};
+use crate::internet::{Change, News, SiteId, Standing};
 use crate::scenario::Act;
 use crate::steward::{Order, Steward};
 
@@ -27,24 +27,47 @@ impl World {
                     self.set_alarm();
                 }
             }
+            Event::Announcement { .. } | Event::Drains { .. } => self.steer(index, event),
+            _ => {}
+        }
+    }
+
+    /// The POP at `index` told what clients are to do: its speakers hear of it, or, without a router, the Internet.
+    fn steer(&mut self, index: usize, event: &Event) {
+        let node = &self.nodes[index];
+        if let Some(peering) = self.peerings.of_node(node.id) {
+            return peering.inbox.tell(event);
+        }
+        let Some(site) = node.site else {
+            return;
+        };
+        match *event {
+            Event::Drains { begins } => self.change_site(site, Change::Drains(begins)),
             Event::Announcement { vip, announced } => {
-                let vip = self.internet.vip(vip);
-                if let Some((site, vip)) = self.nodes[index].site.zip(vip) {
-                    self.change_site(site, Change::Wants(vip, announced));
+                let standing = if announced {
+                    Standing::Announced
+                } else {
+                    Standing::Withdrawn
+                };
+                if let Some(vip) = self.internet.vip(vip) {
+                    self.change_site(site, Change::Stands(vip, standing));
                 }
             }
             _ => {}
         }
     }
 
-    /// The node crashed: it says nothing any more, and a POP's neighbours withdraw for it.
+    /// The node crashed: it says nothing any more. A POP's router finds out by itself; without one, the POP's VIPs are
+    /// withdrawn at once.
     pub(super) fn forget(&mut self, node: NodeId) {
         if let Some(steward) = &mut self.steward {
             steward.forget(&self.table, node);
             self.set_alarm();
         }
         let is_pop = self.table.nodes[node.index()].kind == NodeKind::Pop;
-        if let Some(site) = self.nodes[node.index()].site.filter(|_| is_pop) {
+        if let Some(site) = self.nodes[node.index()].site.filter(|_| is_pop)
+            && !self.peering_stops(node)
+        {
             self.change_site(site, Change::Crashed);
         }
         self.account_in_force();
@@ -59,7 +82,7 @@ impl World {
 
     /// A population hears `news`.
     pub(super) fn hear(&mut self, news: &News) {
-        if self.internet.hear(news) && !news.announced {
+        if self.internet.hear(news) && news.standing != Standing::Announced {
             self.budget.withdrawn(self.now, news.site);
         }
     }
@@ -152,6 +175,7 @@ pub(super) fn matters_to_others(event: &Event) -> bool {
         Event::PeerState { .. }
         | Event::PathGrey { .. }
         | Event::Announcement { .. }
+        | Event::Drains { .. }
         | Event::TargetHealth { .. }
         | Event::FlowTakenOver { .. }
         | Event::FlowMoved { .. } => true,

@@ -11,6 +11,7 @@ use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::{DeTable, DeValue};
 
 use crate::addresses::{AddressPair, Space};
+use crate::bgp::Router;
 use crate::book::{Book, FILE};
 use crate::clb::Clb;
 use crate::client::Client;
@@ -22,6 +23,7 @@ use crate::fault::{Fault, Objects};
 use crate::host;
 use crate::link::Link;
 use crate::names::{Kind, Names};
+use crate::nearest::did_you_mean;
 use crate::pop::Pop;
 use crate::reader::Reader;
 use crate::region::{self, Region};
@@ -161,6 +163,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
     let slos = numbered(&mut reader, "slo", Slo::read);
     let controllers = controllers(&mut reader);
+    let routers = routers(&mut reader, &defaults, &pops);
     reader.finish();
     Topology {
         name,
@@ -185,6 +188,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         hosts,
         clients,
         controllers,
+        routers,
         operator: AddressPair::default(),
         faults,
         slos,
@@ -198,6 +202,36 @@ fn controllers(reader: &mut Reader<'_>) -> BTreeMap<String, Controller> {
     let read = read.into_iter();
     read.filter_map(|(name, controller)| Some((name, controller?)))
         .collect()
+}
+
+/// The router of every POP, with what `[router.NAME]` says of it.
+fn routers(
+    reader: &mut Reader<'_>,
+    defaults: &Defaults,
+    pops: &BTreeMap<String, Pop>,
+) -> BTreeMap<String, Router> {
+    let mut space = Space::routers();
+    let mut routers = BTreeMap::new();
+    if let Some(bgp) = &defaults.bgp {
+        let usual = |name: &String| (name.clone(), Router::usual(name, bgp, &mut space));
+        routers.extend(pops.keys().map(usual));
+    }
+    for (name, table) in reader.objects(Kind::Router) {
+        match routers.get_mut(&name) {
+            Some(router) => router.read(table),
+            None if defaults.bgp.is_none() => {
+                table.wrong(Wrong::new(
+                    "POPs of this file speak no BGP",
+                    "take out `bgp = false`, or this table",
+                ));
+            }
+            None => {
+                let hint = did_you_mean(&name, pops.keys().map(String::as_str));
+                table.wrong(Wrong::new(format!("there is no pop.{name}"), hint));
+            }
+        }
+    }
+    routers
 }
 
 /// The CLB nodes that faults want to add, as the file names them.

@@ -119,17 +119,26 @@ fn times_go_on_under_the_next_table() {
 }
 
 #[test]
-fn a_draining_pop_withdraws_at_once_and_forwards_on() {
+fn a_draining_pop_says_so_before_anything_else_and_forwards_on() {
     let mut world = World::tokyo();
     told(&mut world);
     let own = world.node("pop.tokyo").index();
-    renewed(&mut world, |table| table.nodes[own].draining = true);
-    assert_eq!(told(&mut world), [false]);
-    world
-        .client_sends(&world::Shape::tick(Family::V4).bytes())
-        .sent();
-    renewed(&mut world, |table| table.nodes[own].draining = false);
-    assert_eq!(told(&mut world), [true]);
+    for begins in [true, false] {
+        renewed(&mut world, |table| table.nodes[own].draining = begins);
+        let events: Vec<Event> = world.out.events_mut().drain(..).collect();
+        let said = events.iter().filter_map(|event| match event {
+            Event::Drains { begins } => Some(*begins),
+            Event::Announcement { .. } => panic!("how it leaves is not its forwarder's to say"),
+            _ => None,
+        });
+        assert_eq!(said.collect::<Vec<_>>(), [begins]);
+        world
+            .client_sends(&world::Shape::tick(Family::V4).bytes())
+            .sent();
+    }
+    renewed(&mut world, |_| {});
+    let drains = |event: &Event| matches!(event, Event::Drains { .. });
+    assert!(!world.out.events_mut().drain(..).any(|event| drains(&event)));
 }
 
 #[test]

@@ -84,6 +84,16 @@ fn nodes(topology: &Topology) -> Vec<Node> {
             ));
         }
     }
+    for router in topology.routers.values() {
+        let at = router.object();
+        let both = [
+            (at.clone(), "address", router.address),
+            (Kind::Pop.object(&router.name), "pop_address", router.pop),
+        ];
+        for (object, path, pair) in both {
+            nodes.push(node(object, at.clone(), path, pair.iter().collect()));
+        }
+    }
     for host in topology.hosts.values() {
         let user = topology.targets.values().find_map(|targets| {
             let index = targets

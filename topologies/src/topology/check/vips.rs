@@ -46,7 +46,36 @@ pub(super) fn check(book: &Book<'_>, topology: &Topology) {
             let hint = format!("1 to {}, the POPs that announce it", vip.publish.len());
             report("publishers_min", Wrong::new(reason, hint));
         }
+        if let Some(wrong) = parted(topology, vip) {
+            report("prefix", wrong);
+        }
     }
+}
+
+/// What is wrong with a VIP whose prefix another one is in that other POPs announce: routers hear of prefixes, so both
+/// would come to all of these POPs.
+fn parted(topology: &Topology, vip: &Vip) -> Option<Wrong> {
+    let before = topology
+        .vips
+        .values()
+        .take_while(|other| other.name != vip.name);
+    let overlaps = |other: &&Vip| {
+        let mut own = vip.prefixes.iter();
+        own.any(|own| other.prefixes.iter().any(|prefix| prefix.overlaps(own)))
+    };
+    let mut others = before.filter(overlaps);
+    let other = others.find(|other| other.publish != vip.publish)?;
+    let own = vip.prefixes.iter().find(|own| {
+        let mut prefixes = other.prefixes.iter();
+        prefixes.any(|prefix| prefix.overlaps(own))
+    })?;
+    Some(Wrong::new(
+        format!(
+            "`prefix`: vip.{} is in {own} too, and other POPs announce it",
+            other.name
+        ),
+        "the same `publish`, or prefixes of their own",
+    ))
 }
 
 /// What is wrong with a CLB that answers another VIP already.
