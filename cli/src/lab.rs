@@ -169,6 +169,9 @@ fn show(status: &LabStatus) {
         }
     }
     print(&format!("{table}\n"));
+    if !status.entered_by.is_empty() {
+        print(&format!("\nclients enter by {}\n", status.entered_by));
+    }
     if !status.controllers.is_empty() {
         let (lab, at) = (&status.lab, status.controllers.join(" "));
         print(&format!(

@@ -29,6 +29,7 @@ use anyedge_net::packet::{HEADROOM, LARGE_SLOT, Meta, Packet, Pool, SMALL_SLOT};
 use anyedge_net::port::{PortId, PortKind};
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
+use anyedge_pop::advertise::Inbox as Announcements;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -80,6 +81,7 @@ pub struct Dataplane<F, C> {
     totals: Arc<Totals>,
     inbox: Inbox,
     onlooker: Option<Box<dyn Onlooker>>,
+    announcements: Announcements,
 }
 
 /// A device that a packet can be read from.
@@ -122,6 +124,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             totals: Arc::new(Totals::default()),
             inbox: Inbox::new()?,
             onlooker: None,
+            announcements: Announcements::new(),
         };
         dataplane.apply(table, own)?;
         Ok(dataplane)
@@ -149,6 +152,11 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Where other threads leave tables that this node shall act upon.
     pub fn inbox(&self) -> Inbox {
         self.inbox.clone()
+    }
+
+    /// What the forwarder wants announced, from the beginning on, and that it lives.
+    pub fn announcements(&self) -> Announcements {
+        self.announcements.clone()
     }
 
     /// From here on `onlooker` is told what becomes of the forwarder.
@@ -197,6 +205,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             taken += self.take_from(source)?;
         }
         let now = self.clock.now();
+        self.announcements.live(now);
         if self
             .forwarder
             .poll_timeout()
@@ -391,6 +400,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             self.out.pool_mut().take_back(packet);
         }
         for event in self.out.events_mut().drain(..) {
+            self.announcements.tell(&event);
             match &mut self.onlooker {
                 Some(onlooker) => onlooker.saw(&event),
                 None => tracing::debug!(%event),

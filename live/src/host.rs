@@ -5,12 +5,14 @@
 //! it. Randomness is seeded by the host's name as in the simulator, which keeps arrival times comparable.
 
 mod files;
+mod protection;
 mod tcp;
 mod udp;
 
+use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::runtime::Handle;
 
 use self::files::Folder;
 pub use self::files::KernelFile;
+pub use self::protection::Protection;
 pub use self::tcp::{KernelListener, KernelTcp};
 pub use self::udp::KernelUdp;
 use crate::dataplane::clock::{Clock, MonotonicClock};
@@ -38,7 +41,8 @@ struct Shared {
     clock: MonotonicClock,
     seed: Seed,
     runtime: Handle,
-    folder: Option<Folder>,
+    folder: Option<Arc<Folder>>,
+    protections: BTreeMap<IpAddr, Protection>,
 }
 
 impl LiveHost {
@@ -52,6 +56,7 @@ impl LiveHost {
                 seed,
                 runtime,
                 folder: None,
+                protections: BTreeMap::new(),
             }),
         }
     }
@@ -67,15 +72,33 @@ impl LiveHost {
             clock: old.clock,
             seed: old.seed,
             runtime: old.runtime.clone(),
-            folder: Some(Folder::open(directory)?),
+            folder: Some(Arc::new(Folder::open(directory)?)),
+            protections: old.protections.clone(),
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
     }
 
+    /// The same host, whose connections to these neighbours are protected so.
+    #[must_use]
+    pub fn protecting(self, protections: BTreeMap<IpAddr, Protection>) -> Self {
+        let old = &self.shared;
+        let shared = Shared {
+            name: old.name.clone(),
+            clock: old.clock,
+            seed: old.seed,
+            runtime: old.runtime.clone(),
+            folder: old.folder.clone(),
+            protections,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
     fn folder(&self) -> io::Result<&Folder> {
-        let folder = self.shared.folder.as_ref();
+        let folder = self.shared.folder.as_deref();
         folder.ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }
@@ -113,7 +136,8 @@ impl Host for LiveHost {
         local: Option<SocketAddr>,
         remote: SocketAddr,
     ) -> impl Future<Output = io::Result<KernelTcp>> + Send + 'static {
-        tcp::connect(local, remote)
+        let protection = self.shared.protections.get(&remote.ip()).cloned();
+        tcp::connect(local, remote, protection)
     }
 
     fn tcp_listen(&self, local: SocketAddr, backlog: usize) -> io::Result<KernelListener> {

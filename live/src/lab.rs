@@ -16,6 +16,7 @@ pub mod name;
 pub mod plan;
 pub mod process;
 pub mod refused;
+pub mod routers;
 pub mod state;
 pub mod status;
 pub mod teardown;
@@ -51,7 +52,13 @@ pub fn up(file: &Path, topology: &Topology, name: &str) -> Result<LabStatus> {
     let file = file
         .canonicalize()
         .with_context(|| format!("cannot find {}", file.display()))?;
-    up_blueprint(&plan::plan(topology, &file, &name.parse()?)?)
+    let bird = routers::installed();
+    up_blueprint(&plan::plan_with(
+        topology,
+        &file,
+        &name.parse()?,
+        bird.as_deref(),
+    )?)
 }
 
 /// Builds the lab and waits until every node that can answer does. On any failure nothing of it stays.
@@ -77,6 +84,7 @@ pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {
     }
     let state = build::build(blueprint)?;
     await_answers(&state)?;
+    routers::await_routes(lab, &blueprint.routers)?;
     let status = status::status(lab)?;
     std::mem::forget(unfinished);
     Ok(status)

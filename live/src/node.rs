@@ -15,6 +15,7 @@ mod metrics_server;
 mod place;
 mod privileges;
 mod service_manager;
+mod speakers;
 mod standing;
 mod table_work;
 mod vip_routes;

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: a served lab needs root, network namespaces, /dev/net/tun and curl");
         return ExitCode::SUCCESS;
     }
-    let cases: [(&str, fn()); 4] = [
+    let cases: [(&str, fn()); 5] = [
         (
             "a client fetches through all three forwarders over both families",
             fetches::a_client_fetches_through_all_three_forwarders,
@@ -58,6 +58,10 @@ fn main() -> ExitCode {
         (
             "a download survives the kill of its POP when the client's route moves to another",
             survives::a_download_survives_the_kill_of_its_pop,
+        ),
+        (
+            "a download survives the kill of its POP when BGP alone moves the client's route",
+            survives::a_download_survives_the_kill_of_its_pop_by_bgp_alone,
         ),
         (
             "a download survives the kill of the CLB node that carries it",

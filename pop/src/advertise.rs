@@ -15,7 +15,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use anyedge_net::flow::Address;
+use anyedge_net::flow::{Address, Family};
 use anyedge_net::host::Host;
 use futures_util::future::{Either, join_all, pending, select};
 use tokio::sync::{mpsc, oneshot};
@@ -37,7 +37,7 @@ const SOCKETS_AGAIN: Duration = Duration::from_secs(1);
 /// What a POP announces by, and to whom.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The prefix of each VIP.
+    /// The prefix of each VIP that has not the usual one.
     pub prefixes: BTreeMap<Address, IpNet>,
     /// The routers.
     pub neighbours: Vec<Neighbour>,
@@ -45,6 +45,21 @@ pub struct Plan {
     pub drain: Duration,
     /// How long its data plane may give no sign of life; `None`: for ever.
     pub dead_after: Option<Duration>,
+}
+
+impl Plan {
+    /// The prefix that a VIP is announced in.
+    pub fn prefix(&self, vip: Address) -> IpNet {
+        let usual = || {
+            let length = match vip.family() {
+                Family::V4 => 24,
+                Family::V6 => 48,
+            };
+            let around = IpNet::new(vip.into(), length);
+            around.expect("an address has as many bits").trunc()
+        };
+        self.prefixes.get(&vip).copied().unwrap_or_else(usual)
+    }
 }
 
 /// A router.

@@ -32,9 +32,7 @@ use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::{PortId, PortKind};
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
-use anyedge_net::slot;
 use anyedge_net::time::Instant;
-use anyedge_net::wire;
 use anyedge_net::wire::ip::destination;
 use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::Convergence;
@@ -357,24 +355,6 @@ impl World {
                     None => self.lose(packet, DropReason::NoRoute),
                 }
             }
-        }
-    }
-
-    /// What a region's own routers do with a packet from the Internet: the slot's node gets it.
-    fn slot_owner(&self, region: RegionId, bytes: &[u8]) -> Result<NodeId, DropReason> {
-        let parsed = wire::parse(bytes).map_err(|_| DropReason::Malformed)?;
-        let region = &self.table.regions[region.index()];
-        let slot = slot::of_hash(parsed.flow.hash(&self.table.hash_key));
-        let owners = region.slots.owners(slot);
-        let is_up = |node: &&NodeId| {
-            let node = self.nodes.get(node.index());
-            node.is_some_and(|node| node.down.is_none())
-        };
-        match [owners.primary, owners.secondary].iter().find(is_up) {
-            Some(node) => Ok(*node),
-            None if owners.primary == NodeId::UNKNOWN => Err(DropReason::NoSlotOwner),
-            // It is lost there, as what that node is down for.
-            None => Ok(owners.primary),
         }
     }
 

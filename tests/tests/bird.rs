@@ -2,6 +2,7 @@
 //!
 //! Needs root and `bird`; skipped loudly without.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyedge_live::dataplane::clock::MonotonicClock;
-use anyedge_live::host::LiveHost;
+use anyedge_live::host::{LiveHost, Protection};
 use anyedge_live::netlink::{Netlink, WireEnd};
 use anyedge_live::netns::{self, Namespace};
 use anyedge_net::host::Host as _;
@@ -62,9 +63,9 @@ struct Ground {
 }
 
 impl Ground {
-    fn set_up() -> Result<Ground> {
+    fn set_up(word: &str, configuration: &str) -> Result<Ground> {
         let number = std::process::id();
-        let name = |end| format!("anyedge-bird-{number}-{end}");
+        let name = |end| format!("anyedge-{word}-{number}-{end}");
         let pop = Namespace::create(&name("pop"))?;
         let router = Namespace::create(&name("router"));
         if router.is_err() {
@@ -76,7 +77,7 @@ impl Ground {
             namespaces: [pop, router?],
         };
         fs::create_dir_all(ground.folder.path())?;
-        fs::write(ground.folder.path().join("bird.conf"), ROUTER)?;
+        fs::write(ground.folder.path().join("bird.conf"), configuration)?;
         let ends = ground.namespaces.each_ref().map(|namespace| WireEnd {
             namespace,
             interface: "eth0",
@@ -169,14 +170,30 @@ async fn until(
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn a_real_router_hears_of_vips_and_misses_a_pop_at_once() {
+    play("bird", ROUTER, async |router| story(router).await);
+}
+
+#[test]
+fn a_router_that_wants_signatures_from_one_hop_away_gets_them_and_takes_nothing_else() {
+    let guarded = "direct;\n    password \"not to be guessed\";\n    ttl security on;";
+    let router = ROUTER.replace("direct;", guarded);
+    play("signed", &router, async |router| signed(router).await);
+}
+
+/// Plays a story in the POP's namespace, beside a router of that configuration.
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+fn play(
+    word: &str,
+    configuration: &str,
+    story: impl AsyncFnOnce(&mut Ground) -> Result<()> + Send,
+) {
     let has_bird = Command::new("bird").arg("--version").output().is_ok();
     if !nix::unistd::geteuid().is_root() || !has_bird {
         eprintln!("SKIPPED: a real router needs root, network namespaces and bird");
         return;
     }
-    let mut router = Ground::set_up().expect("namespaces can be made");
+    let mut router = Ground::set_up(word, configuration).expect("namespaces can be made");
     let namespace = Namespace::open(router.namespaces[0].name()).expect("it is there");
     let outcome = namespace.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -190,21 +207,66 @@ fn a_real_router_hears_of_vips_and_misses_a_pop_at_once() {
     }
 }
 
-async fn story(router: &mut Ground) -> Result<()> {
-    router.start()?;
-    let clock = MonotonicClock::start();
-    let host = LiveHost::new("pop.test", clock, Seed(7), Handle::current());
+/// The POP towards the router.
+fn towards_router() -> Peer {
     let config = Config {
         next_hop_v4: Some([10, 9, 0, 1].into()),
         next_hop_v6: Some([0xfd00, 9, 0, 0, 0, 0, 0, 1].into()),
         ..config(0)
     };
-    let peer = Peer {
+    Peer {
         config,
         remote: ([10, 9, 0, 2], 179).into(),
         local: Some(([10, 9, 0, 1], 0).into()),
+    }
+}
+
+/// Only with the key and with packets of one hop does a session stand.
+async fn signed(router: &mut Ground) -> Result<()> {
+    router.start()?;
+    let clock = MonotonicClock::start();
+    let plain = LiveHost::new("pop.test", clock, Seed(7), Handle::current());
+    let protected = |md5: Option<&str>, gtsm| {
+        let md5 = md5.map(str::to_owned);
+        let protection = Protection { md5, gtsm };
+        let of = BTreeMap::from([(towards_router().remote.ip(), protection)]);
+        plain.clone().protecting(of)
     };
-    let speaker = Speaker::start(&host, peer, None);
+    let key = "not to be guessed";
+    let refused = [
+        plain.clone(),
+        protected(Some("guessed"), true),
+        protected(Some(key), false),
+    ];
+    let routes = "show route all protocol edge";
+    for host in refused {
+        let speaker = Speaker::start(&host, towards_router(), None);
+        speaker.order(announce(&VIPS, false)).await;
+        let end = host.now() + Duration::from_secs(3);
+        host.sleep_until(end).await;
+        let shown = router.shows(routes);
+        ensure!(!shown.contains(VIPS[0]), "it was believed: {shown}");
+        speaker.kill();
+        // A connection that it does not hear stays half open there.
+        router.kill()?;
+        router.start()?;
+    }
+    let host = protected(Some(key), true);
+    let speaker = Speaker::start(&host, towards_router(), None);
+    speaker.order(announce(&VIPS, false)).await;
+    until(&host, router, routes, |shown| {
+        VIPS.iter().all(|vip| shown.contains(vip))
+    })
+    .await?;
+    let learned = speaker.learns(&host, &ROUTES).await;
+    learned.map_err(anyhow::Error::msg)
+}
+
+async fn story(router: &mut Ground) -> Result<()> {
+    router.start()?;
+    let clock = MonotonicClock::start();
+    let host = LiveHost::new("pop.test", clock, Seed(7), Handle::current());
+    let speaker = Speaker::start(&host, towards_router(), None);
     speaker.order(announce(&VIPS, false)).await;
     let routes = "show route all protocol edge";
     let has_both = |shown: &str| VIPS.iter().all(|vip| shown.contains(vip));

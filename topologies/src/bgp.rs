@@ -19,6 +19,7 @@ const BFD_EXAMPLE: &str = "{ interval = \"300ms\", multiplier = 3 }";
 const BFD_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
 /// Four bytes, without 0 and the last (RFC 7300).
 const AS_NUMBERS: RangeInclusive<u64> = 1..=4_294_967_294;
+
 /// The longest TCP MD5 key that kernels take, in bytes.
 const KEY_BYTES_MAX: usize = 80;
 
@@ -128,9 +129,9 @@ pub struct Router {
     pub hold: Duration,
     /// BFD beside the session; `None`: none.
     pub bfd: Option<Bfd>,
-    /// The key of TCP MD5 (RFC 2385); `None`: the session is not signed.
+    /// The key of TCP MD5 (RFC 2385); `None`: the session is not signed. Simulated hosts sign nothing.
     pub md5: Option<String>,
-    /// Whether packets of the session that crossed a router are refused (RFC 5082).
+    /// Whether packets of the session that crossed a router are refused (RFC 5082); simulated ones cross none.
     pub gtsm: bool,
 }
 
@@ -189,11 +190,15 @@ impl Router {
 }
 
 fn key(text: &str) -> Result<String, Wrong> {
-    if (1..=KEY_BYTES_MAX).contains(&text.len()) {
+    let is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'"');
+    if is_plain && (1..=KEY_BYTES_MAX).contains(&text.len()) {
         return Ok(text.to_owned());
     }
-    let reason = format!("a key of {} bytes", text.len());
-    Err(Wrong::new(reason, format!("1 to {KEY_BYTES_MAX} bytes")))
+    let hint =
+        format!("1 to {KEY_BYTES_MAX} visible ASCII characters, none of them a quotation mark");
+    Err(Wrong::new("no key of TCP MD5", hint))
 }
 
 fn as_number(reader: &mut Reader<'_>, name: &'static str) -> Option<u32> {

@@ -15,6 +15,8 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpSocket;
 
+use super::protection::Protection;
+
 /// A connection.
 #[derive(Debug)]
 pub struct KernelTcp {
@@ -30,12 +32,16 @@ pub struct KernelListener {
     local: SocketAddr,
 }
 
-/// Opens a connection to `remote`, from `local` if given.
+/// Opens a connection to `remote`, from `local` if given, with what protects it.
 pub(super) async fn connect(
     local: Option<SocketAddr>,
     remote: SocketAddr,
+    protection: Option<Protection>,
 ) -> io::Result<KernelTcp> {
     let socket = new_socket(remote)?;
+    if let Some(protection) = protection {
+        protection.put_on(&socket, remote)?;
+    }
     if local.is_some_and(|local| local.is_ipv4() != remote.is_ipv4()) {
         return Err(ErrorKind::InvalidInput.into());
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::name::{LabName, check_node};
+use super::routers::RouterPlan;
 use crate::control::SOCKET_PATH_BYTES_MAX;
 use crate::netlink::{INTERFACE_LEN_MAX, Route};
 use crate::prefix::Prefix;
@@ -30,6 +31,10 @@ pub struct Blueprint {
     pub group: Option<GroupPlan>,
     /// The topology file it was made from, for people to see.
     pub topology: PathBuf,
+    /// What moves clients' routes, for people to see.
+    pub entered_by: String,
+    /// BGP routers, whose processes are among the others.
+    pub routers: Vec<RouterPlan>,
     /// One namespace per node.
     pub namespaces: Vec<NamespacePlan>,
     /// Point-to-point wires between them.
@@ -291,6 +296,8 @@ mod tests {
             identities: Vec::new(),
             group: None,
             topology: PathBuf::from("two-pops.toml"),
+            entered_by: String::new(),
+            routers: Vec::new(),
             namespaces: vec![namespace("pop.a"), namespace("client.b")],
             wires: vec![WirePlan {
                 ends: [

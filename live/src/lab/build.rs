@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use super::blueprint::{Blueprint, NamespacePlan, WirePlan};
 use super::identities;
 use super::process;
+use super::routers;
 use super::state::{LabState, NodeState, ProcessState, WireState, log_of};
 use crate::netlink::{Netlink, WireEnd, set_sysctl};
 use crate::netns::Namespace;
@@ -47,6 +48,7 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
             .with_context(|| format!("node `{}`", plan.node))?;
     }
     let mut state = LabState::new(blueprint.lab.clone(), blueprint.topology.clone());
+    state.entered_by.clone_from(&blueprint.entered_by);
     for plan in &blueprint.namespaces {
         state.nodes.push(NodeState {
             node: plan.node.clone(),
@@ -56,6 +58,7 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
     }
     state.wires = blueprint.wires.iter().map(remembered).collect();
     identities::issue(&blueprint.identities, blueprint.group.as_ref())?;
+    routers::write(&blueprint.lab, &blueprint.routers)?;
     start_processes(blueprint, &namespaces, &mut state)?;
     state.write()?;
     Ok(state)

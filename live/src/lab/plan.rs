@@ -2,9 +2,10 @@
 //!
 //! One namespace for each POP, CLB node, host and client population (its first host), and `ccn.underlay`, a router
 //! that stands for the private network: every tunnel mouth is one wire from it. A client has a wire to every POP that
-//! its `public` names, and routes by those that it enters by: for each VIP the publisher with the least round trip,
-//! as in the simulator. Nothing moves the routes by itself. Every POP knows the way back. Delays and losses are not
-//! laid into the wires.
+//! its `public` names, or, where BIRD is, to the router beside each of them, and routes by BGP ([`super::routers`]).
+//! Without BIRD it routes by those that it enters by: for each VIP the publisher with the least round trip, as in the
+//! simulator, and nothing moves the routes by itself. Every POP knows the way back. Delays and losses are not laid into
+//! the wires.
 //!
 //! Controllers, and how all nodes reach them, are in [`management`]. A node's own addresses are on its loopback. Wires have numbers of their own (169.254.0.0/16 and fd00:ae:ffff::/48),
 //! which nothing in a topology may use.
@@ -22,10 +23,13 @@ use anyhow::{Result, ensure};
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
 use super::name::LabName;
 use super::refused::refuse;
+use super::routers::{self, PublicWire};
 use super::state::{control_of, identity_of};
 use crate::netlink::Route;
 use crate::node;
 use crate::prefix::Prefix;
+
+mod routed;
 
 /// The router between all tunnel mouths.
 pub const UNDERLAY: &str = "ccn.underlay";
@@ -35,11 +39,24 @@ const WIRES_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xae, 0xffff, 0, 0, 0, 0, 0);
 /// Pairs of addresses in 169.254.1.0 to 169.254.254.255.
 const WIRES_MAX: usize = 254 * 128;
 
-/// The lab of `topology`, read from `file`.
+/// The lab of `topology`, read from `file`, whose clients' routes nothing moves.
 ///
 /// # Errors
 /// What a lab cannot do yet, or an address that the lab needs for itself.
 pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint> {
+    plan_with(topology, file, lab, None)
+}
+
+/// The lab of `topology`, read from `file`, with `bird` as its routers where the topology has any.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(
+    topology: &Topology,
+    file: &Path,
+    lab: &LabName,
+    bird: Option<&Path>,
+) -> Result<Blueprint> {
     check_encapsulation(topology)?;
     check_faults(topology)?;
     check_pairs(topology)?;
@@ -48,8 +65,13 @@ pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint
         topology,
         namespaces: Vec::new(),
         wires: Vec::new(),
+        public: Vec::new(),
+        is_routed: bird.is_some() && !topology.routers.is_empty(),
     };
     drawing.add_tunnel_nodes();
+    if drawing.is_routed {
+        drawing.add_routers();
+    }
     for client in topology.clients.values() {
         drawing.add_client(client)?;
     }
@@ -58,14 +80,21 @@ pub fn plan(topology: &Topology, file: &Path, lab: &LabName) -> Result<Blueprint
         drawing.wires.len() <= WIRES_MAX,
         "a lab has at most {WIRES_MAX} wires"
     );
+    let routers = drawing.router_plans();
+    let bird = bird.iter().flat_map(|bird| {
+        let nodes = routers.iter().map(|router| &router.node);
+        nodes.map(|node| routers::process(bird, lab, node))
+    });
     let blueprint = Blueprint {
         lab: lab.clone(),
+        entered_by: routed::entered_by(topology, drawing.is_routed).to_owned(),
         identities: identities(topology, lab),
         group: management::group(topology, lab)?,
         topology: file.to_owned(),
         namespaces: drawing.namespaces,
         wires: drawing.wires,
-        processes: processes(topology, file, lab),
+        processes: bird.chain(processes(topology, file, lab)).collect(),
+        routers: routers.clone(),
     };
     blueprint.check()?;
     Ok(blueprint)
@@ -75,6 +104,9 @@ struct Drawing<'a> {
     topology: &'a Topology,
     namespaces: Vec<NamespacePlan>,
     wires: Vec<WirePlan>,
+    /// Wires between populations and POPs' routers.
+    public: Vec<(&'a Client, PublicWire<'a>)>,
+    is_routed: bool,
 }
 
 /// A node with a tunnel mouth.
@@ -87,7 +119,7 @@ struct TunnelNode {
     forwards: bool,
 }
 
-impl Drawing<'_> {
+impl<'a> Drawing<'a> {
     /// POPs, CLB nodes and hosts, each with its wire to the underlay, and routes between all of them.
     fn add_tunnel_nodes(&mut self) {
         let nodes = tunnel_nodes(self.topology);
@@ -120,7 +152,7 @@ impl Drawing<'_> {
 
     /// The first host of a population, its wires to the POPs that it knows a way to, nearest first, and its routes
     /// by the one that it enters by.
-    fn add_client(&mut self, client: &Client) -> Result<()> {
+    fn add_client(&mut self, client: &'a Client) -> Result<()> {
         let name = Kind::Client.object(&client.name);
         let (v4, v6) = client.address(0);
         let own = AddressPair {
@@ -130,6 +162,10 @@ impl Drawing<'_> {
         let mut gateways: BTreeMap<&str, AddressPair> = BTreeMap::new();
         for (number, pop) in pops_of(client).into_iter().enumerate() {
             let pop_name = Kind::Pop.object(pop);
+            if self.is_routed {
+                self.add_public_wire((client, own), pop, number)?;
+                continue;
+            }
             let pop_interface = format!("c{}", self.wires.len());
             let (pop_end, client_end) = self.add_wire(
                 (&pop_name, pop_interface),

@@ -29,6 +29,9 @@ pub struct LabState {
     pub lab: LabName,
     /// The topology file.
     pub topology: PathBuf,
+    /// What moves clients' routes.
+    #[serde(default)]
+    pub entered_by: String,
     /// Its nodes, in the blueprint's order.
     pub nodes: Vec<NodeState>,
     /// The wires between them.
@@ -80,6 +83,7 @@ impl LabState {
             schema: SCHEMA,
             lab,
             topology,
+            entered_by: String::new(),
             nodes: Vec::new(),
             wires: Vec::new(),
         }

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use super::blueprint::GroupPlan;
 use super::name::LabName;
 use super::refused::refuse;
+use super::routers;
 use super::state::{LabState, ProcessState, folder_of};
 use super::teardown::namespaces_of;
 use crate::control;
@@ -26,6 +27,8 @@ pub struct LabStatus {
     pub topology: PathBuf,
     /// Where its controllers listen, in its management network.
     pub controllers: Vec<String>,
+    /// What moves clients' routes.
+    pub entered_by: String,
     /// Its nodes, in the blueprint's order.
     pub nodes: Vec<NodeStatus>,
 }
@@ -83,12 +86,17 @@ pub fn status(lab: &LabName) -> Result<LabStatus> {
         node: node.node.clone(),
         namespace: node.namespace.clone(),
         present: present.contains(&node.namespace),
-        processes: node.processes.iter().map(process_status).collect(),
+        processes: node
+            .processes
+            .iter()
+            .map(|known| process_status(lab, known))
+            .collect(),
     });
     Ok(LabStatus {
         lab: lab.clone(),
         topology: state.topology,
         controllers: servers(lab),
+        entered_by: state.entered_by,
         nodes: nodes.collect(),
     })
 }
@@ -100,7 +108,7 @@ fn servers(lab: &LabName) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn process_status(known: &ProcessState) -> ProcessStatus {
+fn process_status(lab: &LabName, known: &ProcessState) -> ProcessStatus {
     let answer = known.control.as_deref().map(control::ask);
     let own = answer
         .clone()
@@ -112,7 +120,10 @@ fn process_status(known: &ProcessState) -> ProcessStatus {
         alive: known.process.is_alive(),
         answering: answer.map(|_| own.is_some()),
         uptime: known.process.uptime(),
-        summary: own.map(|answer| answer.summary).unwrap_or_default(),
+        summary: own
+            .map(|answer| answer.summary)
+            .or_else(|| routers::summary(lab, &known.name))
+            .unwrap_or_default(),
         log: known.log.clone(),
     }
 }
@@ -150,6 +161,7 @@ mod tests {
             lab: "demo".parse().expect("a lab's name"),
             topology: PathBuf::from("/two-pops.toml"),
             controllers: Vec::new(),
+            entered_by: String::new(),
             nodes: vec![node],
         }
     }

@@ -284,6 +284,7 @@ const fn name_of(event: &Event) -> &'static str {
         Event::PeerState { .. } => "PeerState",
         Event::PathGrey { .. } => "PathGrey",
         Event::Announcement { .. } => "Announcement",
+        Event::Drains { .. } => "Drains",
         Event::TargetHealth { .. } => "TargetHealth",
         Event::AllTargetsAbnormal { .. } => "AllTargetsAbnormal",
         Event::SynGate { .. } => "SynGate",

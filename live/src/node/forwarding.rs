@@ -23,6 +23,7 @@ use super::following::{Following, machine};
 use super::last_table::LastTable;
 use super::metrics::{Figures, registry};
 use super::place::{Place, TUN};
+use super::speakers::Speakers;
 use super::standing::Standing;
 use super::table_work::{Fitting, Slot, TableWork};
 use super::vip_routes::{VipRoutes, published};
@@ -55,6 +56,7 @@ struct Running {
     dataplane: JoinHandle<Result<()>>,
     tables: JoinHandle<()>,
     listening: JoinHandle<()>,
+    speakers: Option<Speakers>,
     runtimes: Vec<Runtime>,
 }
 
@@ -103,6 +105,13 @@ impl Forwarding<'_> {
         privileges::drop_in_this_thread();
         let metrics = metrics.map(|listener| start_metrics(listener, figures, args));
         let metrics = metrics.transpose()?;
+        let speakers = match args.name.split_once('.') {
+            Some(("pop", pop)) => {
+                let told = dataplane.announcements();
+                Speakers::start(self.topology, pop, clock, told)?
+            }
+            _ => None,
+        };
         let listening = start_listening(listener)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -119,6 +128,7 @@ impl Forwarding<'_> {
             dataplane,
             tables,
             listening,
+            speakers,
             runtimes: [streams_runtime, metrics].into_iter().flatten().collect(),
         })
     }
@@ -172,6 +182,10 @@ impl Forwarding<'_> {
 impl Running {
     /// Ends all threads, the data plane between two batches.
     fn end(self) -> Result<()> {
+        // Routers hear of it while packets are still carried.
+        if let Some(speakers) = self.speakers {
+            speakers.stop();
+        }
         self.stop.store(true, Ordering::Relaxed);
         self.inbox.ring();
         self.slot.end();

@@ -49,6 +49,8 @@ impl LoneLab {
             group: None,
             lab: self.name.parse().expect("a lab's name"),
             topology: PathBuf::from("written-in-the-test.toml"),
+            entered_by: String::new(),
+            routers: Vec::new(),
             namespaces: vec![
                 namespace("client.c", false, &["192.0.2.1", "2001:db8:1::1"]),
                 namespace("ccn.router", true, &[]),

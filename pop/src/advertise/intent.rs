@@ -63,8 +63,7 @@ impl Intent {
             return (BTreeMap::new(), next);
         }
         let announced = wanted.vips.iter().filter(|(_, announced)| **announced);
-        let prefixes = announced.filter_map(|(vip, _)| plan.prefixes.get(vip));
-        let offers = prefixes.map(|prefix| (*prefix, Offer::default()));
+        let offers = announced.map(|(vip, _)| (plan.prefix(*vip), Offer::default()));
         (offers.collect(), next)
     }
 }

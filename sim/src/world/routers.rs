@@ -7,8 +7,10 @@
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family};
+use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::packet::{Meta, Packet};
 use anyedge_net::port::PortId;
+use anyedge_net::slot;
 use anyedge_net::wire::icmp::{self, Complaint};
 use anyedge_net::wire::{self, Parsed};
 
@@ -35,6 +37,24 @@ impl World {
             self.tell_too_big(link, packet.bytes(), &parsed);
         }
         self.out.pool_mut().take_back(packet);
+    }
+
+    /// What a region's own routers do with a packet from the Internet: the slot's node gets it.
+    pub(super) fn slot_owner(&self, region: RegionId, bytes: &[u8]) -> Result<NodeId, DropReason> {
+        let parsed = wire::parse(bytes).map_err(|_| DropReason::Malformed)?;
+        let region = &self.table.regions[region.index()];
+        let slot = slot::of_hash(parsed.flow.hash(&self.table.hash_key));
+        let owners = region.slots.owners(slot);
+        let is_up = |node: &&NodeId| {
+            let node = self.nodes.get(node.index());
+            node.is_some_and(|node| node.down.is_none())
+        };
+        match [owners.primary, owners.secondary].iter().find(is_up) {
+            Some(node) => Ok(*node),
+            None if owners.primary == NodeId::UNKNOWN => Err(DropReason::NoSlotOwner),
+            // It is lost there, as what that node is down for.
+            None => Ok(owners.primary),
+        }
     }
 
     fn tell_too_big(&mut self, link: LinkId, bytes: &[u8], parsed: &Parsed) {

@@ -131,13 +131,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let times = Times::read(&mut reader);
     let convergence = Convergence::read(&mut reader).unwrap_or_default();
     let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
-    let defaults = reader
-        .table("defaults", "[defaults]")
-        .map(|table| table.renamed("defaults"));
-    let (defaults, probing) = defaults.map_or_else(
-        || (Defaults::default(), Some(Probing::default())),
-        Defaults::read,
-    );
+    let (defaults, probing) = defaults(&mut reader);
     let mut space = Space::pops();
     let pops = objects(&mut reader, Kind::Pop, |name, table| {
         Pop::read(name, table, &mut space)
@@ -194,6 +188,17 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         slos,
         overrides: Vec::new(),
     }
+}
+
+/// `[defaults]`, and how nodes watch their paths.
+fn defaults(reader: &mut Reader<'_>) -> (Defaults, Option<Probing>) {
+    let given = reader
+        .table("defaults", "[defaults]")
+        .map(|table| table.renamed("defaults"));
+    given.map_or_else(
+        || (Defaults::default(), Some(Probing::default())),
+        Defaults::read,
+    )
 }
 
 /// `[controller.NAME]`, of those that say where they are.
