@@ -23,6 +23,8 @@ pub struct Inner {
     pub key: GreKey,
     /// The inner packet as it is now, at the start of the bytes.
     pub parsed: Parsed,
+    /// What an MTU is compared with ([`Packet::wire_len`]), in bytes.
+    pub wire_len: usize,
 }
 
 /// Takes the GRE header off `packet` and leaves the inner IP packet, cut to its length.
@@ -47,7 +49,11 @@ pub fn decapsulate(packet: &mut Packet) -> Result<Inner, DropReason> {
         rewrite::set_tos(packet.bytes_mut(), &parsed, tos);
         parsed.tos = tos;
     }
-    Ok(Inner { key, parsed })
+    Ok(Inner {
+        key,
+        parsed,
+        wire_len: packet.wire_len(),
+    })
 }
 
 /// Puts a GRE header with `key` in front of `packet`, which `parsed` describes, and returns the outer TOS.

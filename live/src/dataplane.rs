@@ -2,19 +2,23 @@
 //!
 //! It does what the simulator's driver does, in the order that [`Forwarder`] asks for: packets in, outbox drained,
 //! deadlines kept. Packets live in slots of one pool from the read to the write, without an allocation for each. The
-//! forwarder writes from the GRE header inwards; outer IP and UDP are the kernel's ([`mouth::Mouth`]).
+//! forwarder writes from the GRE header inwards; outer IP and UDP are the kernel's ([`mouth::Mouth`]). Super-packets
+//! pass whole ([`gather`] makes them of trains); nothing waits for more: what is there goes through, then it sleeps.
 //!
 //! Invariant, asserted after every batch: the conservation law, and no slot out but those the forwarder holds.
 
 pub mod clock;
+pub mod gather;
 pub mod inbox;
 pub mod mouth;
 pub mod onlooker;
 pub mod peers;
+pub mod pieces;
 pub mod streams;
 pub mod totals;
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +33,7 @@ use anyedge_net::packet::{HEADROOM, LARGE_SLOT, Meta, Packet, Pool, SMALL_SLOT};
 use anyedge_net::port::{PortId, PortKind};
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
+use anyedge_net::wire::gre;
 use anyedge_pop::advertise::Inbox as Announcements;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -36,6 +41,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use self::clock::Clock;
+use self::gather::Gather;
 use self::inbox::Inbox;
 use self::mouth::{Mouth, Side};
 use self::onlooker::Onlooker;
@@ -48,6 +54,8 @@ use crate::tun::Tun;
 const SLOTS_MAX: usize = 4_096;
 /// Packets taken from one source before the others get their turn.
 const BURST_MAX: usize = 8 * BATCH_MAX;
+/// Bytes after which a batch is handed over, so that they are still in the cache.
+const BATCH_BYTES: usize = 65_536;
 /// Tables, a TUN device, the receiving socket of each family, and what comes out of streams.
 const SOURCES_MAX: usize = 5;
 /// How often a thread that waits looks whether it shall stop.
@@ -78,6 +86,9 @@ pub struct Dataplane<F, C> {
     ledger: Ledger,
     batch: Vec<Packet>,
     outgoing: Vec<Packet>,
+    gather: Gather,
+    /// Where segments are made for devices that know no offload.
+    scratch: Box<[u8]>,
     totals: Arc<Totals>,
     inbox: Inbox,
     onlooker: Option<Box<dyn Onlooker>>,
@@ -121,6 +132,8 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             ledger: Ledger::default(),
             batch: Vec::with_capacity(BATCH_MAX),
             outgoing: Vec::with_capacity(BATCH_MAX),
+            gather: Gather::default(),
+            scratch: vec![0; LARGE_SLOT].into_boxed_slice(),
             totals: Arc::new(Totals::default()),
             inbox: Inbox::new()?,
             onlooker: None,
@@ -277,15 +290,21 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             streams.quiet();
         }
         while taken < BURST_MAX {
-            let more = self.read_into_batch(source)?;
-            taken += usize::from(more);
-            if !more || self.batch.len() == BATCH_MAX {
+            let (count, more) = match source {
+                Source::Inbox => return Ok(0),
+                Source::Tun => self.read_tun()?,
+                Source::Mouth(side) => self.read_mouth(side)?,
+                Source::Streams => self.read_streams(),
+            };
+            taken += count;
+            if !more || self.is_batch_full() {
                 self.hand_over()?;
             }
             if !more {
                 return Ok(taken);
             }
         }
+        self.hand_over()?;
         if source == Source::Streams
             && let Some(streams) = &self.ground.streams
         {
@@ -305,74 +324,95 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         }
     }
 
-    /// Reads one packet; `false` when none waits.
-    fn read_into_batch(&mut self, source: Source) -> Result<bool> {
+    fn is_batch_full(&self) -> bool {
+        let bytes = || self.batch.iter().map(Packet::len).sum::<usize>();
+        // The last place is for the run that is still open.
+        self.batch.len() >= BATCH_MAX - 1 || bytes() >= BATCH_BYTES
+    }
+
+    /// Reads one packet: how many it was, and whether there may be more.
+    fn read_tun(&mut self) -> Result<(usize, bool)> {
+        let Some(tun) = &mut self.ground.tun else {
+            return Ok((0, false));
+        };
+        let meta = Meta::plain(self.ground.tun_port);
+        // Without a free slot what arrives waits in the kernel until a deadline frees some.
+        let packet = tun
+            .recv(self.out.pool_mut(), meta)
+            .with_context(|| format!("cannot read from {}", tun.interface()))?;
+        let count = usize::from(packet.is_some());
+        self.batch.extend(packet);
+        Ok((count, count > 0))
+    }
+
+    /// Reads what waits on one side of the mouth: how many datagrams it was, and whether there may be more.
+    fn read_mouth(&mut self, side: Side) -> Result<(usize, bool)> {
+        let read = self.ground.mouth.recv(side);
+        let (messages, more) = read.context("cannot read from the tunnel mouth")?;
+        let mut taken = 0;
+        for index in 0..messages {
+            taken += self.take_message(index)?;
+        }
+        Ok((taken, more))
+    }
+
+    /// Takes in the datagrams of one message: how many it was.
+    fn take_message(&mut self, index: usize) -> Result<usize> {
+        let Some(message) = self.ground.mouth.message(index) else {
+            return Ok(0);
+        };
+        let arrival = self.peers.arrival(message.from);
+        let meta = Meta {
+            peer: arrival.peer,
+            tos: message.tos,
+            ttl: message.ttl,
+            ..Meta::plain(arrival.port)
+        };
+        let train = message.len > message.datagram_len;
+        let mut at = 0;
+        for taken in 1.. {
+            let end = message.len.min(at + message.datagram_len);
+            // A datagram that was cut has lost its end: as an empty one the forwarder counts it as malformed.
+            let whole = if message.cut { at..at } else { at..end };
+            let datagram = &self.ground.mouth.bytes(index)[whole];
+            let (pool, batch) = (self.out.pool_mut(), &mut self.batch);
+            if !self.gather.push(datagram, (meta, train), pool, batch) {
+                self.totals.count_drop(DropReason::PoolEmpty);
+            }
+            if self.is_batch_full() {
+                self.hand_over()?;
+            }
+            if end == message.len {
+                return Ok(taken);
+            }
+            at = end;
+        }
+        Ok(0)
+    }
+
+    /// Reads one packet that came out of a stream.
+    fn read_streams(&mut self) -> (usize, bool) {
+        let Some(streams) = &mut self.ground.streams else {
+            return (0, false);
+        };
         // Ordinary packets go into ordinary slots, whatever is left of one behind them.
         let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
-        let Some(mut packet) = self
-            .out
-            .pool_mut()
-            .lend(room, Meta::plain(self.ground.tun_port))
-        else {
-            // The forwarder holds every slot: what arrives waits in the kernel until a deadline frees some.
-            return Ok(false);
+        let pool = self.out.pool_mut();
+        let Some(mut packet) = pool.lend(room, Meta::plain(self.ground.tun_port)) else {
+            return (0, false);
         };
-        let read = match source {
-            Source::Inbox => Ok(None),
-            Source::Tun => self.read_tun(&mut packet),
-            Source::Mouth(side) => self.read_mouth(side, &mut packet),
-            Source::Streams => Ok(self.read_streams(&mut packet)),
+        let Some((len, meta)) = streams.take(packet.bytes_mut()) else {
+            pool.take_back(packet);
+            return (0, false);
         };
-        match read {
-            Ok(Some(len)) => {
-                packet.truncate(len);
-                self.batch.push(packet);
-                Ok(true)
-            }
-            Ok(None) => {
-                self.out.pool_mut().take_back(packet);
-                Ok(false)
-            }
-            Err(error) => {
-                self.out.pool_mut().take_back(packet);
-                Err(error)
-            }
-        }
-    }
-
-    fn read_tun(&self, packet: &mut Packet) -> Result<Option<usize>> {
-        let Some(tun) = &self.ground.tun else {
-            return Ok(None);
-        };
-        tun.recv(packet.bytes_mut())
-            .with_context(|| format!("cannot read from {}", tun.interface()))
-    }
-
-    fn read_mouth(&mut self, side: Side, packet: &mut Packet) -> Result<Option<usize>> {
-        let read = self.ground.mouth.recv(side, packet.bytes_mut());
-        let Some(datagram) = read.context("cannot read from the tunnel mouth")? else {
-            return Ok(None);
-        };
-        let arrival = self.peers.arrival(datagram.from);
-        packet.meta = Meta {
-            port: arrival.port,
-            peer: arrival.peer,
-            entropy: 0,
-            tos: datagram.tos,
-            ttl: datagram.ttl,
-        };
-        // A datagram that was cut has lost its end: as an empty one the forwarder counts it as malformed.
-        Ok(Some(if datagram.cut { 0 } else { datagram.len }))
-    }
-
-    fn read_streams(&mut self, packet: &mut Packet) -> Option<usize> {
-        let streams = self.ground.streams.as_mut()?;
-        let (len, meta) = streams.take(packet.bytes_mut())?;
         packet.meta = meta;
-        Some(len)
+        packet.truncate(len);
+        self.batch.push(packet);
+        (1, true)
     }
 
     fn hand_over(&mut self) -> Result<()> {
+        self.gather.close(&mut self.batch);
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -385,18 +425,16 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Puts on devices what the forwarder sent and takes the slots back.
     fn drain(&mut self) -> Result<()> {
         std::mem::swap(&mut self.outgoing, self.out.sent_mut());
-        for packet in self.outgoing.drain(..) {
-            let sent = send(&mut self.ground, &self.peers, &packet)?;
-            if let Err(reason) = sent {
-                self.totals.count_drop(reason);
+        self.send_by_mouth();
+        for mut packet in self.outgoing.drain(..) {
+            if packet.meta.port == self.ground.tun_port {
+                deliver(&mut self.ground, &mut packet, &self.totals)?;
             }
             self.out.pool_mut().take_back(packet);
         }
         std::mem::swap(&mut self.outgoing, self.out.local_mut());
-        for packet in self.outgoing.drain(..) {
-            if let Err(reason) = deliver(&self.ground, &packet)? {
-                self.totals.count_drop(reason);
-            }
+        for mut packet in self.outgoing.drain(..) {
+            deliver(&mut self.ground, &mut packet, &self.totals)?;
             self.out.pool_mut().take_back(packet);
         }
         for event in self.out.events_mut().drain(..) {
@@ -417,43 +455,65 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         }
         Ok(())
     }
+
+    /// Sends what leaves by tunnels: by a stream, where its path is one, else by the mouth.
+    fn send_by_mouth(&mut self) {
+        let Ground {
+            tun_port,
+            mouth,
+            streams,
+            ..
+        } = &mut self.ground;
+        let (peers, totals, scratch) = (&self.peers, &self.totals, &mut self.scratch);
+        for packet in &self.outgoing {
+            let Meta {
+                port, peer, tos, ..
+            } = packet.meta;
+            let by_mouth = destination(peers, packet).is_some_and(|to| mouth.reaches(to));
+            if port == *tun_port || by_mouth {
+                continue;
+            }
+            let mut sent = false;
+            if let Some(streams) = streams {
+                pieces::each(packet, gre::HEADER_LEN, scratch, |piece| {
+                    sent |= streams.send(port, peer, piece, tos);
+                });
+            }
+            if !sent {
+                totals.count_drop(DropReason::NoRoute);
+            }
+        }
+        mouth.send_all(
+            &self.outgoing,
+            |packet| destination(peers, packet),
+            |reason, count| totals.count_drops(reason, count),
+        );
+    }
 }
 
-/// Sends one packet by its port.
-fn send(ground: &mut Ground, peers: &Peers, packet: &Packet) -> Result<Result<(), DropReason>> {
-    let Meta {
-        port,
-        peer,
-        entropy,
-        tos,
-        ..
-    } = packet.meta;
-    if port == ground.tun_port {
-        return deliver(ground, packet);
-    }
-    if let Some(streams) = &ground.streams
-        && streams.send(port, peer, packet.bytes(), tos)
-    {
-        return Ok(Ok(()));
-    }
-    Ok(match (port.kind(), peers.destination(port, peer)) {
-        (Some(PortKind::Tunnel), Some(to)) => ground.mouth.send(packet.bytes(), to, entropy, tos),
-        _ => Err(DropReason::NoRoute),
-    })
+/// Where a packet goes that leaves by the mouth.
+fn destination(peers: &Peers, packet: &Packet) -> Option<SocketAddr> {
+    let Meta { port, peer, .. } = packet.meta;
+    let is_tunnel = port.kind() == Some(PortKind::Tunnel);
+    peers.destination(port, peer).filter(|_| is_tunnel)
 }
 
 /// Hands one packet to the kernel by the TUN device.
-fn deliver(ground: &Ground, packet: &Packet) -> Result<Result<(), DropReason>> {
-    let Some(tun) = &ground.tun else {
-        return Ok(Err(DropReason::NoRoute));
+fn deliver(ground: &mut Ground, packet: &mut Packet, totals: &Totals) -> Result<()> {
+    let Some(tun) = &mut ground.tun else {
+        totals.count_drop(DropReason::NoRoute);
+        return Ok(());
     };
-    match tun.send(packet.bytes()) {
-        Ok(true) => Ok(Ok(())),
-        Ok(false) => Ok(Err(DropReason::QueueFull)),
+    match tun.send(packet) {
+        Ok(true) => {}
+        Ok(false) => totals.count_drop(DropReason::QueueFull),
         // The packet is at fault (no IP version that the kernel knows), not the device.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            Ok(Err(DropReason::SendFailed))
+            totals.count_drop(DropReason::SendFailed);
         }
-        Err(error) => Err(error).with_context(|| format!("cannot write to {}", tun.interface())),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot write to {}", tun.interface()));
+        }
     }
+    Ok(())
 }

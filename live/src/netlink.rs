@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use nix::net::if_::if_nametoindex;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
@@ -129,6 +129,16 @@ impl Netlink {
             .build();
         self.ask(self.handle.link().set(link).execute())
             .with_context(|| format!("cannot set {interface} to MTU {mtu}"))
+    }
+
+    /// Sets how many packets may wait for an interface.
+    pub fn set_queue_len(&self, interface: &str, packets: u32) -> Result<()> {
+        let link = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index_of(interface)?)
+            .append_extra_attribute(LinkAttribute::TxQueueLen(packets))
+            .build();
+        self.ask(self.handle.link().set(link).execute())
+            .with_context(|| format!("cannot have {packets} packets wait for {interface}"))
     }
 
     /// Gives an interface an address, without duplicate detection. An IPv6 address takes packets a moment after its

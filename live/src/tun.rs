@@ -1,18 +1,37 @@
-//! A plain TUN device in the namespace of the thread that opens it: IP packets in and out, one per call.
+//! A TUN device in the namespace of the thread that opens it: IP packets in and out, one per call.
 //!
-//! Opened without packet information and without offloads, so the kernel hands over whole packets with finished
-//! checksums, none larger than the MTU. Never blocks: an empty queue is `None`, a full one is `false`. The device
-//! goes when it is dropped.
+//! With offload (`IFF_VNET_HDR`) a packet may be a super-packet of up to 64 KB, and checksums may be left to
+//! the other side: [`vnet`] is the header that says so. The plain driver (tun-tap) hands over whole packets with
+//! finished checksums, none larger than the MTU; it is also what is used where the kernel refuses offload. Either takes
+//! any packet: what it cannot carry as it is goes out segment by segment.
+//!
+//! Never blocks: an empty queue is `None`, a full one is `false`. The device goes when it is dropped.
 
-use std::io::{ErrorKind, Result as IoResult};
+mod offload;
+pub mod vnet;
+
+use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result as IoResult};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use anyedge_net::packet::{HEADROOM, LARGE_SLOT, Meta, Offload, Packet, Pool, SMALL_SLOT};
+use anyedge_net::wire::segments::Segments;
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::sys::uio::{readv, writev};
 use tun_tap::{Iface, Mode};
 
+use crate::dataplane::pieces;
 use crate::netlink::{INTERFACE_LEN_MAX, Netlink, Route, set_sysctl};
 use crate::prefix::Prefix;
+
+/// What an ordinary slot holds.
+const SMALL: usize = SMALL_SLOT - HEADROOM;
+/// What a slot for super-packets holds.
+const LARGE: usize = LARGE_SLOT - HEADROOM;
+
+/// Packets that the kernel keeps for us while we are busy: as many as for a network card.
+const WAITING_MAX: u32 = 1_000;
 
 /// How a device shall be set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +44,56 @@ pub struct TunPlan {
     pub addresses: Vec<Prefix>,
     /// Destinations whose packets the kernel shall hand to the device.
     pub routes: Vec<Prefix>,
+    /// Super-packets and unfinished checksums, where the kernel can.
+    pub offload: bool,
 }
 
 /// An open device.
 #[derive(Debug)]
 pub struct Tun {
-    device: Iface,
+    interface: String,
+    device: Device,
+    /// The last packet was a super-packet, so the next may be one.
+    large: bool,
+    /// Where the end of a packet goes that is longer than its slot.
+    tail: Box<[u8]>,
+}
+
+enum Device {
+    Plain(Iface),
+    Offload(offload::Offload),
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "plain",
+            Self::Offload(_) => "offload",
+        })
+    }
+}
+
+impl Device {
+    fn plain(name: &str) -> Result<Device> {
+        let device = Iface::without_packet_info(name, Mode::Tun).with_context(|| {
+            format!("cannot open the TUN device {name} (this needs root and /dev/net/tun)")
+        })?;
+        device
+            .set_non_blocking()
+            .with_context(|| format!("cannot make {name} non-blocking"))?;
+        Ok(Device::Plain(device))
+    }
+}
+
+impl AsFd for Device {
+    #[expect(unsafe_code, reason = "the device's crate is older than AsFd")]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            // SAFETY: the device owns the descriptor and lives as long as the borrow of `self`.
+            Self::Plain(device) => unsafe { BorrowedFd::borrow_raw(device.as_raw_fd()) },
+            Self::Offload(device) => device.fd.as_fd(),
+        }
+    }
 }
 
 impl Tun {
@@ -42,18 +105,22 @@ impl Tun {
             !name.is_empty() && name.len() <= INTERFACE_LEN_MAX,
             "an interface name has 1 to {INTERFACE_LEN_MAX} bytes: `{name}`"
         );
-        let device = Iface::without_packet_info(name, Mode::Tun).with_context(|| {
-            format!("cannot open the TUN device {name} (this needs root and /dev/net/tun)")
-        })?;
-        device
-            .set_non_blocking()
-            .with_context(|| format!("cannot make {name} non-blocking"))?;
+        let offload = plan.offload.then(|| offload::open(name));
+        let device = match offload {
+            Some(Ok(device)) => Device::Offload(device),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "no offload on {name}: every packet goes by itself");
+                Device::plain(name)?
+            }
+            None => Device::plain(name)?,
+        };
         let netlink = Netlink::open()?;
         // Packets with any source come out of a forwarder: none is a martian.
         set_sysctl(&format!("ipv4/conf/{name}/rp_filter"), "0")?;
         // No link-local address, hence no solicitations of the kernel's own among the packets.
         set_sysctl(&format!("ipv6/conf/{name}/addr_gen_mode"), "1")?;
         netlink.set_mtu(name, plan.mtu)?;
+        netlink.set_queue_len(name, WAITING_MAX)?;
         for address in &plan.addresses {
             netlink.add_address(name, *address)?;
         }
@@ -69,48 +136,129 @@ impl Tun {
                 source: None,
             })?;
         }
-        Ok(Self { device })
+        Ok(Self {
+            interface: name.clone(),
+            device,
+            large: false,
+            tail: vec![0; LARGE].into_boxed_slice(),
+        })
     }
 
-    /// The next packet's length, its bytes at the front of `buffer`; `None` when none waits. A packet longer than
-    /// `buffer` is cut, so the buffer must hold the MTU.
-    pub fn recv(&self, buffer: &mut [u8]) -> IoResult<Option<usize>> {
-        match self.device.recv(buffer) {
-            Ok(len) => Ok(Some(len)),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                Ok(None)
+    /// The next packet, in a slot of `pool`; `None` when none waits, or no slot is free. One that is no IP packet of
+    /// the kernel's making comes empty.
+    pub fn recv(&mut self, pool: &mut Pool, meta: Meta) -> IoResult<Option<Packet>> {
+        let room = if self.large { LARGE } else { SMALL };
+        let Some(mut packet) = pool.lend(room, meta) else {
+            return Ok(None);
+        };
+        let (header, len) = match self.read(packet.bytes_mut()) {
+            Ok(Some(read)) => read,
+            nothing => {
+                pool.take_back(packet);
+                return nothing.map(|_| None);
             }
-            Err(error) => Err(error),
+        };
+        if let Some(beyond) = len.checked_sub(room).filter(|beyond| *beyond > 0) {
+            let Some(mut longer) = pool.lend(room + beyond, meta) else {
+                pool.take_back(packet);
+                return Ok(None);
+            };
+            longer.bytes_mut()[..room].copy_from_slice(packet.bytes());
+            longer.bytes_mut()[room..].copy_from_slice(&self.tail[..beyond]);
+            pool.take_back(packet);
+            packet = longer;
+        } else {
+            packet.truncate(len);
+        }
+        self.large = len > SMALL;
+        match vnet::read(header, packet.bytes_mut()) {
+            Some(offload) => packet.meta.offload = offload,
+            None => packet.truncate(0),
+        }
+        Ok(Some(packet))
+    }
+
+    /// Reads into `into`, and into the tail what does not fit.
+    fn read(&mut self, into: &mut [u8]) -> IoResult<Option<(vnet::Header, usize)>> {
+        let mut header = vnet::Header::default();
+        let room = LARGE - into.len();
+        let tail = IoSliceMut::new(&mut self.tail[..room]);
+        let (read, headers) = match &self.device {
+            Device::Plain(_) => {
+                let mut parts = [IoSliceMut::new(into), tail];
+                (readv(self.device.as_fd(), &mut parts), 0)
+            }
+            Device::Offload(_) => {
+                let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(into), tail];
+                (readv(self.device.as_fd(), &mut parts), vnet::HEADER_LEN)
+            }
+        };
+        match read {
+            Ok(len) => Ok(Some((header, len.saturating_sub(headers)))),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Hands one packet to the kernel; `false` when it has no room. A packet that is neither IPv4 nor IPv6 is an error.
-    pub fn send(&self, packet: &[u8]) -> IoResult<bool> {
-        match self.device.send(packet) {
-            Ok(_) => Ok(true),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+    pub fn send(&mut self, packet: &mut Packet) -> IoResult<bool> {
+        let offload = packet.meta.offload;
+        let segments = match offload {
+            Offload::NONE => None,
+            _ => Segments::of(packet.bytes(), offload),
+        };
+        match (&self.device, segments) {
+            (Device::Offload(device), Some(segments))
+                if segments.is_tcp() || segments.count() == 1 || device.udp =>
             {
-                Ok(false)
+                let header = vnet::write(&segments, packet.bytes_mut());
+                write(&self.device, &header, packet.bytes())
             }
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENOBUFS) => Ok(false),
-            Err(error) => Err(error),
+            (_, Some(_)) => {
+                let (device, scratch) = (&self.device, &mut self.tail);
+                let mut all = Ok(true);
+                pieces::each(packet, 0, scratch, |piece| {
+                    if matches!(all, Ok(true)) {
+                        all = write(device, &vnet::Header::default(), piece);
+                    }
+                });
+                all
+            }
+            (_, None) => write(&self.device, &vnet::Header::default(), packet.bytes()),
         }
+    }
+
+    /// Whether the kernel gives and takes super-packets here.
+    pub fn has_offload(&self) -> bool {
+        matches!(self.device, Device::Offload(_))
     }
 
     /// The interface's name.
     pub fn interface(&self) -> &str {
-        self.device.name()
+        &self.interface
+    }
+}
+
+/// Writes one packet; a plain device has no header.
+fn write(device: &Device, header: &vnet::Header, packet: &[u8]) -> IoResult<bool> {
+    let written = match device {
+        Device::Plain(_) => writev(device.as_fd(), &[IoSlice::new(packet)]),
+        Device::Offload(_) => {
+            let parts = [IoSlice::new(header), IoSlice::new(packet)];
+            writev(device.as_fd(), &parts)
+        }
+    };
+    match written {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => Ok(false),
+        Err(Errno::EINVAL) => Err(Error::from(ErrorKind::InvalidInput)),
+        Err(error) => Err(error.into()),
     }
 }
 
 impl AsFd for Tun {
-    #[expect(unsafe_code, reason = "the device's crate is older than AsFd")]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the device owns the descriptor and lives as long as the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.device.as_raw_fd()) }
+        self.device.as_fd()
     }
 }
 

@@ -11,6 +11,8 @@ mod host;
 mod lab;
 #[path = "kernel/lone_lab.rs"]
 mod lone_lab;
+#[path = "kernel/offload.rs"]
+mod offload;
 #[path = "kernel/streams.rs"]
 mod streams;
 #[path = "kernel/tun.rs"]

@@ -35,7 +35,10 @@ impl Outbox {
 
     /// Sends `packet` by a port that is not a tunnel.
     pub fn transmit(&mut self, mut packet: Packet, port: PortId) {
-        packet.meta = Meta::plain(port);
+        packet.meta = Meta {
+            offload: packet.meta.offload,
+            ..Meta::plain(port)
+        };
         self.sent.push(packet);
     }
 
@@ -55,6 +58,7 @@ impl Outbox {
             entropy,
             tos,
             ttl: 0,
+            offload: packet.meta.offload,
         };
         self.sent.push(packet);
     }

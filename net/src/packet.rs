@@ -5,6 +5,9 @@
 //! one for super-packets. A packet ends exactly once, by going back to the pool that lent it; the pool
 //! counts its loans, so one that ended twice or nowhere shows at the next check.
 //!
+//! A super-packet is one whose [`Offload`] says that it stands for several: one IP and one transport header, and
+//! the payload of all. Forwarders handle it whole; docs/super-packets.md has the rules.
+//!
 //! Invariant: `start + len <= slot.len()`.
 
 use core::fmt;
@@ -18,6 +21,26 @@ pub const HEADROOM: usize = 128;
 pub const SMALL_SLOT: usize = 2_048;
 /// Slot size of super-packets: the largest IP packet (65,575 bytes, IPv6) and its headroom.
 pub const LARGE_SLOT: usize = 65_600 + HEADROOM;
+
+/// What of a packet a device does on its behalf. Forwarders keep it; [`crate::wire::segments`] does the same work
+/// where no device does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Offload {
+    /// A super-packet: IP bytes of the largest of the packets that it stands for, headers included. 0 for a packet
+    /// that is just itself.
+    pub segment_len: u16,
+    /// The TCP or UDP checksum is not filled in: its field means nothing, may be rewritten, and is made when the
+    /// packet leaves. Always so for a super-packet.
+    pub partial: bool,
+}
+
+impl Offload {
+    /// A packet that is just itself, complete.
+    pub const NONE: Offload = Offload {
+        segment_len: 0,
+        partial: false,
+    };
+}
 
 /// What a packet knows beside its bytes. On arrival the port fills it in; on departure the forwarder does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +56,8 @@ pub struct Meta {
     pub tos: u8,
     /// Arriving by a tunnel: TTL or hop limit of the outer header.
     pub ttl: u8,
+    /// Whether it stands for several packets, and whether its checksum is still to be made.
+    pub offload: Offload,
 }
 
 impl Meta {
@@ -44,6 +69,7 @@ impl Meta {
             entropy: 0,
             tos: 0,
             ttl: 0,
+            offload: Offload::NONE,
         }
     }
 }
@@ -71,6 +97,15 @@ impl Packet {
     /// Length in bytes.
     pub const fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// Length on a wire of the largest packet that this one stands for, in bytes: what an MTU is compared with. For a
+    /// packet that begins with its IP header.
+    pub const fn wire_len(&self) -> usize {
+        match self.meta.offload.segment_len {
+            0 => self.len as usize,
+            segment_len => segment_len as usize,
+        }
     }
 
     /// Whether no byte is left.
@@ -241,6 +276,6 @@ mod tests {
 
     #[test]
     fn a_packet_handle_stays_small_enough_to_move_freely() {
-        assert_eq!(size_of::<Packet>(), 32);
+        assert_eq!(size_of::<Packet>(), 40);
     }
 }

@@ -8,6 +8,7 @@
 //! References: RFC 791, RFC 8200, RFC 9293 §3.1, RFC 768, RFC 792, RFC 4443, RFC 6946 (atomic fragments).
 
 pub mod bfd;
+pub mod coalesce;
 pub mod ecn;
 pub mod fragment;
 pub mod gre;
@@ -17,6 +18,7 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
 pub mod rewrite;
+pub mod segments;
 pub mod tcp;
 pub mod udp;
 

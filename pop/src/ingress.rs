@@ -61,7 +61,7 @@ impl Pop {
         vip: &LocalVip,
     ) -> Result<(Choice, u8), DropReason> {
         let choice = self.choose(parsed, vip)?;
-        if packet.len() > usize::from(choice.exit.inner_mtu) {
+        if packet.wire_len() > usize::from(choice.exit.inner_mtu) {
             return Err(DropReason::TooBig);
         }
         tcp::clamp_mss(packet.bytes_mut(), parsed, vip.mss_max);

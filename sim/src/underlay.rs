@@ -200,11 +200,10 @@ mod tests {
         for encap in [Encap::Gre, Encap::GreUdp] {
             for family in [Family::V4, Family::V6] {
                 let meta = Meta {
-                    port: PortId(20),
                     peer: NodeId(1),
                     entropy: 0x1234,
                     tos: 0xb9,
-                    ttl: 0,
+                    ..Meta::plain(PortId(20))
                 };
                 let mut packet = pool
                     .lend_copy(b"gre and inner", meta)

@@ -378,11 +378,10 @@ impl World {
         let peer = self.neighbours.at(outer.source).unwrap_or(NodeId::UNKNOWN);
         packet.pop_front(outer.len);
         packet.meta = Meta {
-            port: PortId::tunnel(path),
             peer,
-            entropy: 0,
             tos: outer.tos,
             ttl: outer.ttl,
+            ..Meta::plain(PortId::tunnel(path))
         };
         self.node_packet(node, packet);
     }

@@ -4,7 +4,7 @@
 //! that its port would have read.
 
 use anyedge_net::flow::{Address, FlowKey};
-use anyedge_net::packet::{HEADROOM, Meta, Pool};
+use anyedge_net::packet::{HEADROOM, Meta, Offload, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::wire::ecn::{CE, ECT_0, ECT_1, NOT_ECT};
 use anyedge_net::wire::ip::{Header, header_len};
@@ -105,7 +105,8 @@ fn a_packet_comes_out_of_the_tunnel_as_it_went_in() {
             inner,
             Inner {
                 key: KEY,
-                parsed: parsed(&back)
+                parsed: parsed(&back),
+                wire_len: before.len(),
             }
         );
     }
@@ -208,4 +209,18 @@ fn a_packet_without_room_in_front_is_not_wrapped() {
         Err(DropReason::NoHeadroom)
     );
     assert_eq!(packet.len(), before);
+}
+
+#[test]
+fn a_super_packet_goes_through_whole_and_is_as_long_as_its_segments() {
+    let offload = Offload {
+        segment_len: 100,
+        partial: true,
+    };
+    let mut packet = wrapped(Family::V4, EF);
+    packet.meta.offload = offload;
+    let mut back = arrived(packet.bytes(), EF);
+    back.meta.offload = offload;
+    let inner = decapsulate(&mut back).expect("what we wrap we take out");
+    assert_eq!((inner.wire_len, back.meta.offload), (100, offload));
 }

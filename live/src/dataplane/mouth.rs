@@ -2,22 +2,32 @@
 //!
 //! Packets come in on port 4754 of the node's tunnel addresses. They leave from one of [`SOURCES`] sockets per family,
 //! chosen by the flow's entropy, so that routers on the way spread flows over equal paths; a socket has one source
-//! port. Outer DSCP and ECN are a socket option that is set when it changes, which costs no allocation. Outer packets
+//! port. Both ways many datagrams go with one call, in trains where they are alike: [`inlet`], [`outlet`]. Outer packets
 //! are never fragmented: too large is an error of the send.
 
-use std::io::{ErrorKind, IoSliceMut, Result as IoResult};
+mod inlet;
+mod outlet;
+
+use std::io::{ErrorKind, Result as IoResult};
 use std::mem::size_of_val;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyedge_net::drop_reason::DropReason;
+use anyedge_net::packet::Packet;
 use anyedge_net::wire::udp;
 use anyhow::{Context, Result};
-use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::sockopt::{Ipv4RecvTtl, Ipv6RecvHopLimit};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{
+    Ipv4RecvTtl, Ipv6RecvHopLimit, RcvBufForce, SndBufForce, UdpGroSegment,
+};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use self::inlet::Inlet;
+use self::outlet::{Outlet, SocketFd, Way};
+
+pub use self::inlet::Message;
 
 /// Source ports in use per family.
 pub const SOURCES: usize = 8;
@@ -25,42 +35,22 @@ pub const SOURCES: usize = 8;
 const ENTROPY_PORT_MIN: u16 = 49_152;
 /// Ports that each source socket may choose from.
 const PORTS_PER_SOURCE: u16 = 16_384 / SOURCES as u16;
-/// What the kernel may keep for us while we are busy, in bytes.
-const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// What the kernel may keep for us while we are busy, in bytes, and what of ours it may have on its way.
+const BUFFER_BYTES: usize = 8 << 20;
 
 /// A node's tunnel sockets. Not for use by several threads at a time.
 #[derive(Debug)]
 pub struct Mouth {
     v4: Option<FamilyMouth>,
     v6: Option<FamilyMouth>,
+    inlet: Inlet,
+    outlet: Outlet,
 }
 
 #[derive(Debug)]
 struct FamilyMouth {
     receiver: Socket,
-    sources: Vec<Source>,
-    control: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Source {
-    socket: Socket,
-    tos: u8,
-}
-
-/// A datagram that came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram {
-    /// Its bytes, at the front of the buffer.
-    pub len: usize,
-    /// It was longer than the buffer.
-    pub cut: bool,
-    /// The outer source.
-    pub from: IpAddr,
-    /// DSCP and ECN of the outer header.
-    pub tos: u8,
-    /// TTL or hop limit of the outer header.
-    pub ttl: u8,
+    sources: Vec<Socket>,
 }
 
 /// Which of the two receiving sockets.
@@ -82,6 +72,8 @@ impl Mouth {
             v6: v6
                 .map(|address| FamilyMouth::open(address.into()))
                 .transpose()?,
+            inlet: Inlet::new(),
+            outlet: Outlet::new(),
         })
     }
 
@@ -98,49 +90,66 @@ impl Mouth {
         )
     }
 
-    /// The next datagram of that side; `None` when none waits.
-    pub fn recv(&mut self, side: Side, into: &mut [u8]) -> IoResult<Option<Datagram>> {
+    /// Takes what waits on that side: how many messages, and whether there may be more.
+    pub fn recv(&mut self, side: Side) -> IoResult<(usize, bool)> {
         let family = match side {
-            Side::V4 => self.v4.as_mut(),
-            Side::V6 => self.v6.as_mut(),
+            Side::V4 => &self.v4,
+            Side::V6 => &self.v6,
         };
-        family.map_or(Ok(None), |family| family.recv(into))
+        let Some(family) = family else {
+            return Ok((0, false));
+        };
+        self.inlet.recv(family.receiver.as_fd())
     }
 
-    /// Sends a packet that starts with its GRE header. The reason, when the kernel does not take it.
-    pub fn send(
+    /// Message `index` of those that the last [`Mouth::recv`] took; `None` if its source is no IP address.
+    pub fn message(&self, index: usize) -> Option<Message> {
+        self.inlet.message(index)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        self.inlet.bytes(index)
+    }
+
+    /// Sends all of `packets` for which there is a `destination`; each starts with its GRE header. `refused` hears
+    /// why datagrams were not taken, and how many: a super-packet is as many as it has segments.
+    pub fn send_all(
         &mut self,
-        packet: &[u8],
+        packets: &[Packet],
+        destination: impl Fn(&Packet) -> Option<SocketAddr>,
+        refused: impl FnMut(DropReason, u64),
+    ) {
+        let Self { v4, v6, outlet, .. } = self;
+        let way = |packet: &Packet| {
+            let to = destination(packet)?;
+            let family = if to.is_ipv4() { &*v4 } else { &*v6 };
+            let family = family.as_ref()?;
+            Some(family.way(to, packet.meta.entropy, packet.meta.tos))
+        };
+        outlet.send_all(packets, way, refused);
+    }
+
+    /// Sends one datagram by itself, from the port of `entropy`.
+    ///
+    /// # Errors
+    /// Why the kernel did not take it.
+    pub fn send(
+        &self,
+        bytes: &[u8],
         to: SocketAddr,
         entropy: u16,
         tos: u8,
     ) -> Result<(), DropReason> {
-        let family = if to.is_ipv4() {
-            self.v4.as_mut()
-        } else {
-            self.v6.as_mut()
-        };
-        let Some(family) = family else {
-            return Err(DropReason::NoRoute);
-        };
-        let index = (usize::from(entropy) * SOURCES) >> 16;
-        let source = &mut family.sources[index];
-        if source.tos != tos {
-            let set = if to.is_ipv4() {
-                source.socket.set_tos_v4(u32::from(tos))
-            } else {
-                source.socket.set_tclass_v6(u32::from(tos))
-            };
-            set.map_err(|_| DropReason::SendFailed)?;
-            source.tos = tos;
-        }
-        match source.socket.send_to(packet, &SockAddr::from(to)) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(DropReason::QueueFull),
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Err(DropReason::QueueFull),
-            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => Err(DropReason::LinkMtu),
-            Err(_) => Err(DropReason::SendFailed),
-        }
+        let family = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        let family = family.as_ref().ok_or(DropReason::NoRoute)?;
+        Outlet::send_one(family.way(to, entropy, tos), bytes)
+    }
+
+    /// Whether packets to an address of that family can leave.
+    pub fn reaches(&self, to: SocketAddr) -> bool {
+        let family = if to.is_ipv4() { &self.v4 } else { &self.v6 };
+        family.is_some()
     }
 }
 
@@ -152,8 +161,12 @@ impl FamilyMouth {
                 udp::PORT_GRE
             )
         })?;
+        // Trains of datagrams as one message, where the kernel can.
+        let _ = setsockopt(&receiver, UdpGroSegment, &true);
         // As much as the system allows; less only loses more under load.
-        let _ = receiver.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        if setsockopt(&receiver, RcvBufForce, &BUFFER_BYTES).is_err() {
+            let _ = receiver.set_recv_buffer_size(BUFFER_BYTES);
+        }
         if address.is_ipv4() {
             receiver
                 .set_recv_tos_v4(true)
@@ -167,76 +180,45 @@ impl FamilyMouth {
                 .context("cannot ask for the outer hop limit")?;
         }
         let sources = (0..SOURCES)
-            .map(|index| Source::open(address, index))
+            .map(|index| source(address, index))
             .collect::<Result<_>>()?;
-        Ok(Self {
-            receiver,
-            sources,
-            control: nix::cmsg_space!(libc::c_int, libc::c_int),
-        })
+        Ok(Self { receiver, sources })
     }
 
-    fn recv(&mut self, into: &mut [u8]) -> IoResult<Option<Datagram>> {
-        let mut parts = [IoSliceMut::new(into)];
-        let fd = self.receiver.as_raw_fd();
-        let message = match recvmsg::<SockaddrStorage>(
-            fd,
-            &mut parts,
-            Some(&mut self.control),
-            MsgFlags::empty(),
-        ) {
-            Ok(message) => message,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let from = message
-            .address
-            .as_ref()
-            .and_then(ip_of)
-            .ok_or(ErrorKind::InvalidData)?;
-        let mut datagram = Datagram {
-            len: message.bytes,
-            cut: message.flags.contains(MsgFlags::MSG_TRUNC),
-            from,
-            tos: 0,
-            ttl: 0,
-        };
-        for part in message.cmsgs()? {
-            match part {
-                ControlMessageOwned::Ipv4Tos(tos) => datagram.tos = tos,
-                ControlMessageOwned::Ipv6TClass(tos) => datagram.tos = tos as u8,
-                ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
-                    datagram.ttl = ttl as u8
-                }
-                _ => {}
-            }
+    /// From the port of `entropy` to a peer.
+    fn way(&self, to: SocketAddr, entropy: u16, tos: u8) -> Way<'_> {
+        let socket = &self.sources[(usize::from(entropy) * SOURCES) >> 16];
+        Way {
+            to,
+            tos,
+            socket: SocketFd(socket.as_fd()),
         }
-        Ok(Some(datagram))
     }
 }
 
-impl Source {
-    /// A socket on the first free port of its share of the entropy range.
-    fn open(address: IpAddr, index: usize) -> Result<Self> {
-        let first = ENTROPY_PORT_MIN + index as u16 * PORTS_PER_SOURCE;
-        let mut last_error = None;
-        for port in first..=first + (PORTS_PER_SOURCE - 1) {
-            match bind(SocketAddr::new(address, port)) {
-                Ok(socket) => {
-                    // Nothing is ever read here; what strangers send may pile up no further than this.
-                    let _ = socket.set_recv_buffer_size(0);
-                    return Ok(Self { socket, tos: 0 });
+/// A socket on the first free port of its share of the entropy range.
+fn source(address: IpAddr, index: usize) -> Result<Socket> {
+    let first = ENTROPY_PORT_MIN + index as u16 * PORTS_PER_SOURCE;
+    let mut last_error = None;
+    for port in first..=first + (PORTS_PER_SOURCE - 1) {
+        match bind(SocketAddr::new(address, port)) {
+            Ok(socket) => {
+                // Nothing is ever read here; what strangers send may pile up no further than this.
+                let _ = socket.set_recv_buffer_size(0);
+                if setsockopt(&socket, SndBufForce, &BUFFER_BYTES).is_err() {
+                    let _ = socket.set_send_buffer_size(BUFFER_BYTES);
                 }
-                Err(error) if error.kind() == ErrorKind::AddrInUse => last_error = Some(error),
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot bind a tunnel source on {address}"));
-                }
+                return Ok(socket);
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse => last_error = Some(error),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("cannot bind a tunnel source on {address}"));
             }
         }
-        Err(last_error.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
-            .with_context(|| format!("no port from {first} on is free on {address}"))
     }
+    Err(last_error.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
+        .with_context(|| format!("no port from {first} on is free on {address}"))
 }
 
 /// A non-blocking socket whose packets carry DF and are refused when they exceed the path's MTU.
@@ -265,11 +247,6 @@ fn bind(address: SocketAddr) -> IoResult<Socket> {
     }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
-}
-
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 #[expect(unsafe_code, reason = "no safe crate sets MTU discovery")]

@@ -305,11 +305,10 @@ impl Streams {
                 continue;
             };
             let meta = Meta {
-                port: PortId::tunnel(path),
                 peer,
-                entropy: 0,
                 tos: frame.tos,
                 ttl: TTL,
+                ..Meta::plain(PortId::tunnel(path))
             };
             let Some(room) = into.get_mut(..frame.gre.len()) else {
                 return Some((0, meta));

@@ -68,7 +68,11 @@ impl Totals {
     }
 
     pub(super) fn count_drop(&self, reason: DropReason) {
-        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.count_drops(reason, 1);
+    }
+
+    pub(super) fn count_drops(&self, reason: DropReason, packets: u64) {
+        self.refused[reason as usize].fetch_add(packets, Ordering::Relaxed);
     }
 
     /// Of queues that count by themselves.

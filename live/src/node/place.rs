@@ -1,12 +1,13 @@
 //! Where a node stands: the devices that its table and its file give it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use anyedge_ccn::carry;
+use anyedge_net::flow::Family;
 use anyedge_net::id::NodeId;
 use anyedge_net::port::PortId;
-use anyedge_net::route_table::{Path as TunnelPath, RouteTable};
+use anyedge_net::route_table::{NodeKind, Path as TunnelPath, RouteTable};
 use anyedge_net::wire::gre;
 use anyedge_net::wire::outer::{Encap, STREAM_INNER_MTU};
 use anyedge_topologies::{Kind, Topology};
@@ -62,8 +63,16 @@ impl Place<'_> {
                 path.name
             );
         }
-        let v4 = Some(node.underlay_v4).filter(|address| *address != Ipv4Addr::UNSPECIFIED);
-        let v6 = Some(node.underlay_v6).filter(|address| *address != Ipv6Addr::UNSPECIFIED);
+        // Sockets are for the families that its tunnels use.
+        let is_tunnel = |path: &TunnelPath| path.encap == Encap::GreUdp;
+        let uses = |family| {
+            let mut tunnels = paths.iter().filter(|path| is_tunnel(path));
+            tunnels.any(|path| path.underlay == family)
+        };
+        let v4 = Some(node.underlay_v4)
+            .filter(|address| uses(Family::V4) && *address != Ipv4Addr::UNSPECIFIED);
+        let v6 = Some(node.underlay_v6)
+            .filter(|address| uses(Family::V6) && *address != Ipv6Addr::UNSPECIFIED);
         let outer_max = paths.iter().map(|path| path.mtu).max().unwrap_or(1_500);
         // A stream's packet has its GRE header alone around it.
         let inner_max = u32::from(STREAM_INNER_MTU) + gre::HEADER_LEN as u32;
@@ -85,13 +94,15 @@ impl Place<'_> {
             .starts_with(&Kind::Pop.object(""))
     }
 
-    /// The node's TUN: for a POP what clients send to its VIPs, for a host what its backend sends to anybody.
+    /// The node's TUN: for a POP what clients send to its VIPs, for a host what its backend sends to anybody. For a
+    /// CLB node whose hosts answer by plain routing, what they send: to VIPs, and to clients where a route says so.
     fn tun_plan(&self, name: &str, paths: &[&TunnelPath]) -> Result<(PortId, Option<TunPlan>)> {
         let plan = |mtu, routes| TunPlan {
             interface: TUN.to_owned(),
             mtu,
             addresses: Vec::new(),
             routes,
+            offload: true,
         };
         let (kind, _) = name.split_once('.').unwrap_or((name, ""));
         if kind == Kind::Pop.word() {
@@ -116,6 +127,24 @@ impl Place<'_> {
                 Some(plan(u32::from(mtu), vec![Prefix::ANY_V4, Prefix::ANY_V6])),
             ));
         }
+        let plain = paths.iter().filter(|path| path.encap == Encap::Plain);
+        if let Some(mtu) = plain.map(|path| path.mtu).max() {
+            let vips = host_routes(self.served());
+            return Ok((PortId::VPC, Some(plan(u32::from(mtu), vips))));
+        }
         Ok((PortId::LOCAL, None))
+    }
+
+    /// The VIPs of the node's region.
+    fn served(&self) -> impl Iterator<Item = IpAddr> {
+        let own = match self.table.nodes[self.own.index()].kind {
+            NodeKind::ClbNode(region) => Some(region),
+            NodeKind::Pop | NodeKind::Host(_) => None,
+        };
+        let vips = self.table.vips.iter().filter(move |(_, vip)| {
+            let clb = self.table.clbs.get(vip.clb.index());
+            clb.is_some_and(|clb| Some(clb.region) == own)
+        });
+        vips.map(|(address, _)| IpAddr::from(*address))
     }
 }

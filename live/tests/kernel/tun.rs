@@ -9,17 +9,22 @@ use std::time::Duration;
 use crate::lone_lab::{LoneLab, can_make_namespaces, program};
 use anyedge_live::tun::{Tun, TunPlan, host_routes};
 use anyedge_live::{lab, prefix::Prefix};
+use anyedge_net::packet::{Meta, Packet, Pool};
+use anyedge_net::port::PortId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The next packet that is neither a router solicitation nor any other talk of the kernel's own.
-fn next_udp(tun: &Tun, buffer: &mut [u8]) -> usize {
+fn next_udp(tun: &mut Tun, pool: &mut Pool) -> Packet {
     loop {
-        if let Some(len) = tun.recv(buffer).expect("the device is open") {
-            let is_udp = (buffer[0] >> 4 == 4 && buffer[9] == 17)
-                || (buffer[0] >> 4 == 6 && buffer[6] == 17);
+        let meta = Meta::plain(PortId::PUBLIC);
+        if let Some(packet) = tun.recv(pool, meta).expect("the device is open") {
+            let bytes = packet.bytes();
+            let is_udp =
+                (bytes[0] >> 4 == 4 && bytes[9] == 17) || (bytes[0] >> 4 == 6 && bytes[6] == 17);
             if is_udp {
-                return len;
+                return packet;
             }
+            pool.take_back(packet);
             continue;
         }
         let mut waiting = [PollFd::new(tun.as_fd(), PollFlags::POLLIN)];
@@ -40,10 +45,12 @@ fn packets_cross_a_tun_in_both_directions() {
     let mut blueprint = lone.line_of_three();
     blueprint.processes = vec![program("host.s", "host.s", "/bin/sleep", &["1000"])];
     lab::up_blueprint(&blueprint).expect("the lab comes up");
-    for (own, remote) in [
+    let ends = [
         ("10.7.0.1", "203.0.113.10"),
         ("2001:db8:7::1", "2001:db8:113::10"),
-    ] {
+    ];
+    let cases = [false, true].map(|offload| ends.map(|(own, remote)| (own, remote, offload)));
+    for (own, remote, offload) in cases.into_iter().flatten() {
         let (own, remote) = (
             own.parse().expect("an address"),
             remote.parse().expect("an address"),
@@ -53,18 +60,20 @@ fn packets_cross_a_tun_in_both_directions() {
             mtu: 1_500,
             addresses: vec![Prefix::host(own)],
             routes: host_routes([remote]),
+            offload,
         };
         lone.namespace("host.s")
             .run(|| {
-                let tun = Tun::open(&plan)?;
+                let mut tun = Tun::open(&plan)?;
+                assert_eq!(tun.has_offload(), offload);
                 assert_eq!(tun.interface(), "tun-vip");
                 let socket = UdpSocket::bind((own, 0))?;
                 socket.set_read_timeout(Some(Duration::from_secs(5)))?;
                 socket.send_to(b"ping", (remote, 7_000))?;
-                let mut buffer = [0; 2_048];
-                let len = next_udp(&tun, &mut buffer);
-                let packet = &mut buffer[..len];
-                assert_eq!(&packet[len - 4..], b"ping");
+                let mut pool = Pool::new(4);
+                let mut sent = next_udp(&mut tun, &mut pool);
+                let packet = sent.bytes_mut();
+                assert!(packet.ends_with(b"ping"));
                 // Addresses and ports swapped leave every checksum as it is: an answer from the other side.
                 let (header, address) = if own.is_ipv4() {
                     (20, 12..20)
@@ -74,7 +83,7 @@ fn packets_cross_a_tun_in_both_directions() {
                 let half = (address.end - address.start) / 2;
                 packet[address].rotate_left(half);
                 packet[header..header + 4].rotate_left(2);
-                assert!(tun.send(packet)?);
+                assert!(tun.send(&mut sent)?);
                 let mut answer = [0; 16];
                 let (len, from) = socket.recv_from(&mut answer)?;
                 assert_eq!(

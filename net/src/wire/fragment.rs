@@ -13,11 +13,11 @@ pub mod ranges;
 use core::ops::Range;
 
 use super::ip::Header;
-use super::{Fragment, Parsed, ipv4, ipv6, parse};
+use super::{Fragment, Parsed, ipv4, ipv6, parse, segments};
 use crate::checksum;
 use crate::flow::{Family, FlowKey};
 use crate::outbox::Outbox;
-use crate::packet::Packet;
+use crate::packet::{Offload, Packet};
 
 const POSITION_AT: usize = 6;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -47,16 +47,33 @@ pub const fn may_split(parsed: &Parsed) -> bool {
 /// Cuts a packet into fragments of at most `mtu` bytes and hands them to `each` in order. The first is the
 /// packet itself, the others are originated; when no slot is free the rest is lost.
 ///
-/// A packet that fits, or that may not be cut, is handed over as it is.
+/// A packet that fits, or that may not be cut, is handed over as it is. A super-packet whose segments do not fit is
+/// taken apart first.
 pub fn split(
     packet: Packet,
     mtu: u16,
     out: &mut Outbox,
     mut each: impl FnMut(Packet, &mut Outbox),
 ) {
+    let mut uncut = Some(packet);
+    while let Some(mut packet) = uncut.take() {
+        if packet.meta.offload != Offload::NONE && packet.wire_len() > usize::from(mtu) {
+            uncut = segments::split_first(&mut packet, out);
+        }
+        split_one(packet, mtu, out, &mut each);
+    }
+}
+
+/// The same for a packet that is just itself.
+fn split_one(
+    packet: Packet,
+    mtu: u16,
+    out: &mut Outbox,
+    each: &mut impl FnMut(Packet, &mut Outbox),
+) {
     let mut rest = Some(packet);
     while let Some(mut packet) = rest.take() {
-        if packet.len() > usize::from(mtu) {
+        if packet.wire_len() > usize::from(mtu) {
             rest = cut(&mut packet, mtu, out);
         }
         each(packet, out);

@@ -44,7 +44,7 @@ impl ClbNode {
         let target = listener
             .pick(flow.family(), spread_hash)
             .ok_or(DropReason::NoTarget)?;
-        let exit = self.exit_to_host(target.host, packet.len())?;
+        let exit = self.exit_to_host(target.host, packet.wire_len())?;
         let opening = Opening {
             key: flow,
             target: target.address,

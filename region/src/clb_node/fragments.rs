@@ -89,7 +89,7 @@ impl ClbNode {
                 staged.found = self.look_up(&staged);
                 self.pass_to_target(now, staged, entrance, out);
             }
-            Ok(Owner::Other(exit)) if staged.packet.len() <= usize::from(exit.inner_mtu) => {
+            Ok(Owner::Other(exit)) if staged.packet.wire_len() <= usize::from(exit.inner_mtu) => {
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
                 let entropy = (staged.hash >> 48) as u16;
                 self.hop(staged.packet, &staged.parsed, (key, entropy), exit, out);
@@ -155,7 +155,7 @@ impl ClbNode {
             };
             staged.found = self.look_up(&staged);
             match way {
-                _ if staged.packet.len() > usize::from(mtu) => {
+                _ if staged.packet.wire_len() > usize::from(mtu) => {
                     out.drop_packet(staged.packet, DropReason::TooBig);
                 }
                 Way::ToTarget(entrance) => self.pass_to_target(now, staged, entrance, out),

@@ -57,7 +57,7 @@ impl ClbNode {
         if reason == DropReason::NoFlow
             && let Some(exit) = self.second_chance(&staged, entrance.slot)
         {
-            if staged.packet.len() <= usize::from(exit.inner_mtu) {
+            if staged.packet.wire_len() <= usize::from(exit.inner_mtu) {
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
                 let entropy = (staged.hash >> 48) as u16;
                 return self.hop(staged.packet, &staged.parsed, (key, entropy), exit, out);
@@ -66,7 +66,7 @@ impl ClbNode {
         }
         if reason == DropReason::TooBig && self.may_split(&staged) {
             let mtu = self.mtu_to_target(&staged, entrance);
-            if staged.packet.len() > usize::from(mtu) {
+            if staged.packet.wire_len() > usize::from(mtu) {
                 return self.split(now, staged, mtu, out);
             }
         }
@@ -112,7 +112,7 @@ impl ClbNode {
         let found = self.bound(now, staged, Side::Client, out)?;
         if let Some(Found { id, host }) = self.living(now, found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
-                let exit = self.exit_to_host(host, packet.len())?;
+                let exit = self.exit_to_host(host, packet.wire_len())?;
                 self.count_client_packet(now, id, staged, entrance, out);
                 return Ok((id, exit));
             }

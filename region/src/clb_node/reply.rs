@@ -87,7 +87,7 @@ impl ClbNode {
             NodeId::UNKNOWN => None,
             pop => Some(self.way_to_client(pop, &vip).ok_or(DropReason::NoPath)?),
         };
-        if way.is_some_and(|(_, exit)| staged.packet.len() > usize::from(exit.inner_mtu)) {
+        if way.is_some_and(|(_, exit)| staged.packet.wire_len() > usize::from(exit.inner_mtu)) {
             return Err(DropReason::TooBig);
         }
         self.count_target_packet(now, id, staged, out);

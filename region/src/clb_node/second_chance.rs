@@ -68,7 +68,7 @@ impl ClbNode {
         out: &mut Outbox,
     ) {
         if let Some(exit) = self.second_chance(&staged, key.slot()) {
-            if staged.packet.len() > usize::from(exit.inner_mtu) {
+            if staged.packet.wire_len() > usize::from(exit.inner_mtu) {
                 return out.drop_packet(staged.packet, DropReason::TooBig);
             }
             let entropy = (staged.hash >> 48) as u16;

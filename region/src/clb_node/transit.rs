@@ -115,7 +115,7 @@ impl ClbNode {
 }
 
 fn onward(inner: &Inner, exit: Exit) -> Result<Way, DropReason> {
-    if inner.parsed.total_len > usize::from(exit.inner_mtu) {
+    if inner.wire_len > usize::from(exit.inner_mtu) {
         return Err(DropReason::TooBig);
     }
     Ok(Way::Onward(inner.key, exit))

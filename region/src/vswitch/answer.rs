@@ -54,7 +54,7 @@ impl VSwitch {
         let Staged { packet, parsed, .. } = staged;
         let key = self.tuples.key(id);
         let exit = self.exit_to_owner(key.slot())?;
-        if packet.len() > usize::from(exit.inner_mtu) {
+        if packet.wire_len() > usize::from(exit.inner_mtu) {
             return Err(DropReason::TooBig);
         }
         self.tuples

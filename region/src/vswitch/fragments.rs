@@ -43,7 +43,7 @@ impl VSwitch {
         let flow = staged.parsed.flow;
         fragment::split(staged.packet, mtu, out, |packet, out| {
             match wire::parse(packet.bytes()) {
-                Ok(mut parsed) if packet.len() <= usize::from(mtu) => {
+                Ok(mut parsed) if packet.wire_len() <= usize::from(mtu) => {
                     parsed.flow = flow;
                     self.answer(now, self.staged_as(packet, parsed), out);
                 }

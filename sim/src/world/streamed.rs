@@ -32,11 +32,10 @@ impl World {
     pub(crate) fn came_out(&mut self, node: NodeId, path: PathId, peer: NodeId, frame: &Frame) {
         self.streams.came_out += 1;
         let meta = Meta {
-            port: PortId::tunnel(path),
             peer,
-            entropy: 0,
             tos: frame.tos,
             ttl: TTL,
+            ..Meta::plain(PortId::tunnel(path))
         };
         match self.out.pool_mut().lend_copy(&frame.gre, meta) {
             Some(packet) => self.node_packet(node, packet),

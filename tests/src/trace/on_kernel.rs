@@ -161,6 +161,7 @@ impl<F: Forwarder> Player<F> {
             mtu: u32::from(PACKET_BYTES_MAX),
             addresses: Vec::new(),
             routes: Vec::new(),
+            offload: false,
         };
         let tun = bare.map(|_| Tun::open(&plan)).transpose()?;
         let wire = match bare {

@@ -57,11 +57,10 @@ impl<F: Forwarder> Subject<F> {
     /// Hands `bytes` in by `port`; the ledger checks that they are accounted for, this that what comes out parses.
     fn feed(&mut self, bytes: &[u8], port: PortId, peer: NodeId, tos: u8) {
         let meta = Meta {
-            port,
             peer,
-            entropy: 0,
             tos,
             ttl: 64,
+            ..Meta::plain(port)
         };
         let Some(packet) = self.out.pool_mut().lend_copy(bytes, meta) else {
             return;

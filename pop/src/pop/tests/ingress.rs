@@ -3,6 +3,7 @@
 //! Clients send the packets of this file. Expected packets are built from their descriptions and compared byte
 //! by byte behind the GRE header; the figures of MTU and MSS are those of RFC 2784, RFC 2890 and RFC 8086.
 
+use anyedge_net::packet::Offload;
 use anyedge_net::slot;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::ip::header_len;
@@ -183,6 +184,31 @@ fn what_fits_the_tunnel_exactly_passes_and_one_byte_more_does_not() {
             let mtu = wire::icmp::too_big_mtu(&error, &parsed);
             assert_eq!(mtu, Some(inner_mtu as u32));
         }
+    }
+}
+
+#[test]
+fn a_super_packet_passes_whole_as_long_as_its_segments_fit() {
+    let mut world = World::tokyo();
+    for family in FAMILIES {
+        let whole = Shape::segment(family, tcp::ACK).of_len(40_000);
+        let of = |segment_len| Meta {
+            offload: Offload {
+                segment_len,
+                partial: true,
+            },
+            ..Meta::plain(PortId::PUBLIC)
+        };
+        let fits = of(1_472);
+        let (meta, bytes) = world.arrives(&whole.bytes(), fits).sent();
+        assert_eq!((meta.offload, bytes.len()), (fits.offload, 8 + 40_000));
+        let too_big = world.arrives(&whole.bytes(), of(1_473));
+        let Outcome::Sent(meta, error) = too_big else {
+            panic!("the client is told");
+        };
+        let parsed = wire::parse(&error).expect("an IP packet");
+        assert_eq!(wire::icmp::too_big_mtu(&error, &parsed), Some(1_472));
+        assert_eq!(meta, Meta::plain(PortId::PUBLIC));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Answers on their way back to the client.
 
+use anyedge_net::packet::Offload;
+
 use super::*;
 
 #[test]
@@ -161,6 +163,51 @@ fn an_answer_too_large_for_the_way_back_is_dropped() {
         .only_sent();
     let too_big = node.target_sends(target, &flow, &of_len(INNER_MTU + 1));
     assert_eq!(too_big.drops, [DropReason::TooBig]);
+}
+
+#[test]
+fn a_super_packet_is_translated_whole_both_ways_as_long_as_its_segments_fit() {
+    for family in [Family::V4, Family::V6] {
+        let mut node = node();
+        let flow = client_flow(family, tcp::PROTOCOL, WEB, 1);
+        let target = node.establish(flow);
+        let payload = [7; 40_000];
+        let from = answer_flow(&flow, target, 8_080);
+        let question = Segment {
+            payload: &payload,
+            ..Segment::new(flow, tcp::ACK)
+        };
+        let answer = Segment {
+            payload: &payload,
+            ..Segment::new(from, tcp::ACK)
+        };
+        let host = [WEB_1, WEB_2][usize::from(target != backend(1, family))];
+        let path = [TO_WEB_1, TO_WEB_2][usize::from(target != backend(1, family))];
+        for (path, peer, packet, onward) in [
+            (FROM_TOKYO, TOKYO, question.packet(), from.reversed()),
+            (path, host, answer.packet(), flow.reversed()),
+        ] {
+            let of = |segment_len| Meta {
+                peer,
+                offload: Offload {
+                    segment_len,
+                    partial: true,
+                },
+                ..Meta::plain(PortId::tunnel(path))
+            };
+            let bytes = tunnelled(&packet, key_of(&flow));
+            let outcome = node.batch(&[(of(INNER_MTU), bytes.clone())]);
+            let (meta, sent) = outcome.only_sent();
+            assert_eq!(meta.offload, of(INNER_MTU).offload);
+            let expected = Segment {
+                payload: &payload,
+                ..Segment::new(onward, tcp::ACK)
+            };
+            assert_eq!(untunnelled(sent).1, with_ttl(&expected.packet(), 63));
+            let outcome = node.batch(&[(of(9_001), bytes)]);
+            assert_eq!(outcome.drops, [DropReason::TooBig]);
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The other ends of the node's tunnels: UDP sockets on the underlay address of every other node, and of strangers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use anyedge_live::dataplane::mouth::Mouth;
@@ -16,7 +16,11 @@ use crate::trace::network::{joins, underlay_of};
 use crate::trace::{Input, Trace};
 
 /// One mouth for each address, closed until [`Peers::open`].
-pub(super) struct Peers(BTreeMap<IpAddr, Option<Mouth>>);
+pub(super) struct Peers {
+    mouths: BTreeMap<IpAddr, Option<Mouth>>,
+    /// Packets that came with others in one message.
+    waiting: VecDeque<(Received, Vec<u8>)>,
+}
 
 /// A packet that a peer got.
 pub(super) struct Received {
@@ -41,16 +45,19 @@ impl Peers {
                 addresses.insert(*from, None);
             }
         }
-        Peers(addresses)
+        Peers {
+            mouths: addresses,
+            waiting: VecDeque::new(),
+        }
     }
 
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.keys().copied()
+        self.mouths.keys().copied()
     }
 
     /// Opens the sockets in the calling thread's namespace, where the addresses must be.
     pub(super) fn open(mut self) -> Result<Peers> {
-        for (address, mouth) in &mut self.0 {
+        for (address, mouth) in &mut self.mouths {
             *mouth = Some(match address {
                 IpAddr::V4(v4) => Mouth::open(Some(*v4), None)?,
                 IpAddr::V6(v6) => Mouth::open(None, Some(*v6))?,
@@ -61,7 +68,7 @@ impl Peers {
 
     /// `from` sends a packet to the tunnel mouth at `to`.
     pub(super) fn send(&mut self, from: IpAddr, to: IpAddr, tos: u8, bytes: &[u8]) -> Result<()> {
-        let mouth = self.0.get_mut(&from).and_then(Option::as_mut);
+        let mouth = self.mouths.get_mut(&from).and_then(Option::as_mut);
         let mouth = mouth.with_context(|| format!("no socket at {from}"))?;
         let to = SocketAddr::new(to, udp::PORT_GRE);
         mouth
@@ -71,20 +78,38 @@ impl Peers {
 
     /// A packet that waits at some peer.
     pub(super) fn recv(&mut self, into: &mut [u8]) -> Result<Option<Received>> {
-        for (address, mouth) in &mut self.0 {
+        if self.waiting.is_empty() {
+            self.take()?;
+        }
+        Ok(self.waiting.pop_front().map(|(received, bytes)| {
+            into[..bytes.len()].copy_from_slice(&bytes);
+            received
+        }))
+    }
+
+    /// Takes what waits at some peer, train by train.
+    fn take(&mut self) -> Result<()> {
+        for (address, mouth) in &mut self.mouths {
             let mouth = mouth.as_mut().context("the sockets were opened")?;
             let sides: Vec<_> = mouth.receivers().map(|(side, _)| side).collect();
             for side in sides {
-                if let Some(datagram) = mouth.recv(side, into)? {
-                    return Ok(Some(Received {
-                        by: *address,
-                        tos: datagram.tos,
-                        len: datagram.len,
-                    }));
+                let (messages, _) = mouth.recv(side)?;
+                for index in 0..messages {
+                    let message = mouth
+                        .message(index)
+                        .context("a source that is no address")?;
+                    for bytes in mouth.bytes(index).chunks(message.datagram_len) {
+                        let received = Received {
+                            by: *address,
+                            tos: message.tos,
+                            len: bytes.len(),
+                        };
+                        self.waiting.push_back((received, bytes.to_vec()));
+                    }
                 }
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 

@@ -1,0 +1,38 @@
+//! A packet as the complete packets that it stands for, one after the other: for devices that know no offload.
+
+use anyedge_net::packet::{Offload, Packet};
+use anyedge_net::wire::segments::Segments;
+
+/// Calls `each` with every packet that `packet` stands for, complete, in order; `prefix_len` bytes in front of the IP
+/// header (a tunnel's) go in front of each. Those that have to be made are made in `scratch`; without room there, or
+/// when it is neither TCP nor UDP, the packet goes as it is. Returns how many there were.
+pub fn each(
+    packet: &Packet,
+    prefix_len: usize,
+    scratch: &mut [u8],
+    mut each: impl FnMut(&[u8]),
+) -> usize {
+    let bytes = packet.bytes();
+    let offload = packet.meta.offload;
+    let inner = bytes.get(prefix_len..);
+    let inner = inner.filter(|_| offload != Offload::NONE);
+    let segments = inner.and_then(|inner| Segments::of(inner, offload).map(|it| (inner, it)));
+    let Some((inner, segments)) = segments else {
+        each(bytes);
+        return 1;
+    };
+    let headers_len = prefix_len + segments.header_len();
+    if headers_len + segments.size() > scratch.len() {
+        each(bytes);
+        return 1;
+    }
+    for index in 0..segments.count() {
+        let payload = &inner[segments.payload(index)];
+        scratch[..prefix_len].copy_from_slice(&bytes[..prefix_len]);
+        segments.write_header(inner, index, &mut scratch[prefix_len..]);
+        let len = headers_len + payload.len();
+        scratch[headers_len..len].copy_from_slice(payload);
+        each(&scratch[..len]);
+    }
+    segments.count()
+}
