@@ -54,6 +54,9 @@ use crate::tun::Tun;
 const SLOTS_MAX: usize = 4_096;
 /// Packets taken from one source before the others get their turn.
 const BURST_MAX: usize = 8 * BATCH_MAX;
+/// Bytes taken from one source before the others get their turn: behind more than a few super-packets, the
+/// acknowledgements that bring the next ones would wait.
+const BURST_BYTES: usize = 262_144;
 /// Bytes after which a batch is handed over, so that they are still in the cache.
 const BATCH_BYTES: usize = 65_536;
 /// Tables, a TUN device, the receiving socket of each family, and what comes out of streams.
@@ -87,6 +90,8 @@ pub struct Dataplane<F, C> {
     batch: Vec<Packet>,
     outgoing: Vec<Packet>,
     gather: Gather,
+    /// Bytes handed over since a source got its turn.
+    burst_bytes: usize,
     /// Where segments are made for devices that know no offload.
     scratch: Box<[u8]>,
     totals: Arc<Totals>,
@@ -133,6 +138,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             batch: Vec::with_capacity(BATCH_MAX),
             outgoing: Vec::with_capacity(BATCH_MAX),
             gather: Gather::default(),
+            burst_bytes: 0,
             scratch: vec![0; LARGE_SLOT].into_boxed_slice(),
             totals: Arc::new(Totals::default()),
             inbox: Inbox::new()?,
@@ -284,12 +290,13 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             return Ok(0);
         }
         let mut taken = 0;
+        self.burst_bytes = 0;
         if source == Source::Streams
             && let Some(streams) = &mut self.ground.streams
         {
             streams.quiet();
         }
-        while taken < BURST_MAX {
+        while taken < BURST_MAX && self.burst_bytes < BURST_BYTES {
             let (count, more) = match source {
                 Source::Inbox => return Ok(0),
                 Source::Tun => self.read_tun()?,
@@ -416,6 +423,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         if self.batch.is_empty() {
             return Ok(());
         }
+        self.burst_bytes += self.batch.iter().map(Packet::len).sum::<usize>();
         let now: Instant = self.clock.now();
         self.ledger
             .packets(&mut self.forwarder, now, &mut self.batch, &mut self.out);
