@@ -1,4 +1,7 @@
 //! A packet as the complete packets that it stands for, one after the other: for devices that know no offload.
+//!
+//! What is just itself and complete passes as it is; only what is not is copied, piece by piece, into the caller's
+//! memory, with headers and checksums that the kernel would have made.
 
 use anyedge_net::packet::{Offload, Packet};
 use anyedge_net::wire::segments::Segments;

@@ -1,4 +1,7 @@
 //! Trains that come together and what must stay apart, with the slots that it takes.
+//!
+//! What is inside a run has tests of its own, in `wire::coalesce`; here are GRE headers, outer headers, peers and the
+//! slots of the pool.
 
 use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, PathId};
