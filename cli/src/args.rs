@@ -143,6 +143,7 @@ pub(crate) struct CheckArgs {
 #[command(after_help = "\
 Examples (as root):
   anyedge lab up topologies/two-pops.toml
+  anyedge lab up topologies/two-pops.toml --backend nginx
   anyedge lab exec client.osaka curl -s http://203.0.113.10/
   anyedge lab status
   anyedge ctl --lab lab target set gz-main/web/10.0.0.12:8080 --weight 0
@@ -167,6 +168,9 @@ pub(crate) enum LabCommand {
         /// The lab's name
         #[arg(long, default_value = "lab")]
         name: String,
+        /// Who answers on the backends' hosts
+        #[arg(long, value_enum, default_value_t = BackendChoice::Demo)]
+        backend: BackendChoice,
     },
     /// Shows each node: namespace, process, whether it answers
     Status {
@@ -290,6 +294,15 @@ pub(crate) struct NodeArgs {
     /// How log lines are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+/// Who answers on the backends' hosts of a lab.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum BackendChoice {
+    /// The demo backend: HTTP with bodies of any length, raw exchanges, datagrams
+    Demo,
+    /// nginx, where it is installed: HTTP, and a log with clients' addresses
+    Nginx,
 }
 
 /// How log lines are written.

@@ -4,16 +4,16 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use anyedge_live::lab;
 use anyedge_live::lab::capture::{self, CapturePlan};
 use anyedge_live::lab::fault::{self, Fault};
 use anyedge_live::lab::refused::Refused;
 use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
+use anyedge_live::lab::{self, Backend};
 use anyedge_topologies::Topology;
 use anyhow::Error;
 use comfy_table::{Table, presets};
 
-use crate::args::{FaultCommand, LabArgs, LabCommand};
+use crate::args::{BackendChoice, FaultCommand, LabArgs, LabCommand};
 use crate::exit::Exit;
 use crate::mistakes;
 
@@ -23,7 +23,8 @@ pub(crate) fn run(args: LabArgs) -> Exit {
             file,
             overrides,
             name,
-        } => up(&file, &overrides.set, &name),
+            backend,
+        } => up(&file, &overrides.set, &name, backend),
         LabCommand::Status { name, json } => status(&name, json),
         LabCommand::Exec {
             name,
@@ -51,7 +52,11 @@ pub(crate) fn run(args: LabArgs) -> Exit {
     }
 }
 
-fn up(file: &Path, overrides: &[String], name: &str) -> Exit {
+fn up(file: &Path, overrides: &[String], name: &str, backend: BackendChoice) -> Exit {
+    let backend = match backend {
+        BackendChoice::Demo => Backend::Demo,
+        BackendChoice::Nginx => Backend::Nginx,
+    };
     let topology = match Topology::load_with(file, overrides) {
         Ok(topology) => topology,
         Err(found) => {
@@ -59,7 +64,7 @@ fn up(file: &Path, overrides: &[String], name: &str) -> Exit {
             return Exit::BadInput;
         }
     };
-    match lab::up(file, &topology, name) {
+    match lab::up_with(file, &topology, name, backend) {
         Ok(status) => {
             show(&status);
             let hint = topology.clients.keys().next().map_or_else(String::new, |client| {

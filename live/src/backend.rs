@@ -80,7 +80,7 @@ pub fn serve_until_asked(addresses: &[SocketAddr]) -> Result<()> {
 }
 
 /// Where the servers of a host listen.
-fn addresses_of(topology: &Topology, host: &str) -> Vec<SocketAddr> {
+pub(crate) fn addresses_of(topology: &Topology, host: &str) -> Vec<SocketAddr> {
     let servers = topology
         .targets
         .values()

@@ -13,6 +13,7 @@ pub mod exec;
 pub mod fault;
 pub mod identities;
 pub mod name;
+pub mod nginx;
 pub mod plan;
 pub mod process;
 pub mod refused;
@@ -49,16 +50,35 @@ const LOG_TAIL_BYTES: usize = 2_000;
 
 /// Builds the lab of `topology`, which was read from `file`, and waits until all of its nodes answer. They run on.
 pub fn up(file: &Path, topology: &Topology, name: &str) -> Result<LabStatus> {
+    up_with(file, topology, name, Backend::Demo)
+}
+
+/// Who answers on the hosts of a lab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The demo backend: HTTP, raw exchanges and datagrams.
+    #[default]
+    Demo,
+    /// nginx: HTTP alone.
+    Nginx,
+}
+
+/// As [`up`], with the backends that are wanted.
+pub fn up_with(
+    file: &Path,
+    topology: &Topology,
+    name: &str,
+    backend: Backend,
+) -> Result<LabStatus> {
     let file = file
         .canonicalize()
         .with_context(|| format!("cannot find {}", file.display()))?;
     let bird = routers::installed();
-    up_blueprint(&plan::plan_with(
-        topology,
-        &file,
-        &name.parse()?,
-        bird.as_deref(),
-    )?)
+    let mut blueprint = plan::plan_with(topology, &file, &name.parse()?, bird.as_deref())?;
+    if backend == Backend::Nginx {
+        nginx::serve_by_nginx(&mut blueprint, topology)?;
+    }
+    up_blueprint(&blueprint)
 }
 
 /// Builds the lab and waits until every node that can answer does. On any failure nothing of it stays.

@@ -26,7 +26,7 @@ struct Lab(String);
 impl Lab {
     /// Up, or `None` where this machine cannot have one.
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-    fn up(word: &str, topology: &str) -> Option<Lab> {
+    fn up(word: &str, args: &[&str]) -> Option<Lab> {
         let has_curl = Command::new("curl").arg("--version").output().is_ok();
         if !nix::unistd::geteuid().is_root() || !Path::new("/dev/net/tun").exists() || !has_curl {
             eprintln!("SKIPPED: a lab needs root, network namespaces, /dev/net/tun and curl");
@@ -36,7 +36,8 @@ impl Lab {
         // The command is built before the time counts.
         anyedge_tests::binary::path(Profile::Debug);
         let started = Instant::now();
-        let up = run(Profile::Debug, &["lab", "up", "--name", &lab.0, topology]);
+        let own = ["lab", "up", "--name", &lab.0, TWO_POPS];
+        let up = run(Profile::Debug, &[&own, args].concat());
         assert_eq!(up.status.code(), Some(0), "{}", text(&up.stderr));
         assert!(
             started.elapsed() < UP_MAX,
@@ -119,7 +120,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn an_order_to_the_controllers_of_a_lab_changes_who_answers_curl() {
-    let Some(lab) = Lab::up("nctl", TWO_POPS) else {
+    let Some(lab) = Lab::up("nctl", &[]) else {
         return;
     };
     assert!(lab.status().is_healthy(), "{:?}", lab.status());
@@ -157,7 +158,7 @@ fn an_order_to_the_controllers_of_a_lab_changes_who_answers_curl() {
 
 #[test]
 fn a_node_that_crashes_comes_back_when_the_fault_is_over() {
-    let Some(lab) = Lab::up("nfault", TWO_POPS) else {
+    let Some(lab) = Lab::up("nfault", &[]) else {
         return;
     };
     let number = || {
@@ -215,8 +216,48 @@ fn a_node_that_crashes_comes_back_when_the_fault_is_over() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn nginx_sees_the_addresses_of_clients_of_both_families() {
+    if Command::new("nginx").arg("-v").output().is_err() {
+        eprintln!("SKIPPED: nginx is not installed");
+        return;
+    }
+    let Some(lab) = Lab::up("nginx", &["--backend", "nginx"]) else {
+        return;
+    };
+    let logs = || {
+        let status = lab.status();
+        let all = status.nodes.into_iter().flat_map(|node| node.processes);
+        let backends = all.filter(|process| process.name.starts_with("backend."));
+        let read = |log| std::fs::read_to_string(log).unwrap_or_default();
+        backends
+            .map(|backend| read(backend.log))
+            .collect::<String>()
+    };
+    for (client, url) in [
+        ("client.osaka", "http://203.0.113.10/"),
+        ("client.berlin", "http://[2001:db8:113::10]/"),
+    ] {
+        let mut answer = String::new();
+        wait_for("an answer of nginx", || {
+            let curl = lab.exec(client, &["curl", "-si", "--max-time", "3", url]);
+            answer = text(&curl.stdout);
+            answer.contains("server backend.web-")
+        });
+        assert!(answer.contains("Server: nginx"), "{answer}");
+        let line = answer.lines().find_map(|line| line.strip_prefix("client "));
+        let (address, _) = line
+            .and_then(|line| line.rsplit_once(':'))
+            .expect("an address");
+        let is_of_the_file = address.starts_with("198.") || address.starts_with("2001:db8:c:");
+        assert!(is_of_the_file, "{answer}");
+        wait_for("its line in the log", || logs().contains(address));
+    }
+}
+
+#[test]
 fn a_node_of_a_lab_that_is_asked_to_end_does_within_a_second() {
-    let Some(lab) = Lab::up("nstop", TWO_POPS) else {
+    let Some(lab) = Lab::up("nstop", &[]) else {
         return;
     };
     let status = lab.status();

@@ -37,6 +37,8 @@ pub struct Blueprint {
     pub routers: Vec<RouterPlan>,
     /// One namespace per node.
     pub namespaces: Vec<NamespacePlan>,
+    /// Files that programs of the lab read, in its folder.
+    pub files: Vec<FilePlan>,
     /// Point-to-point wires between them.
     pub wires: Vec<WirePlan>,
     /// What runs in them, started in this order.
@@ -86,6 +88,15 @@ impl GroupPlan {
             founding: folder.join("founding.table"),
         }
     }
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlan {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
 }
 
 /// One node's namespace.
@@ -295,6 +306,7 @@ mod tests {
             lab: "demo".parse().expect("a lab's name"),
             identities: Vec::new(),
             group: None,
+            files: Vec::new(),
             topology: PathBuf::from("two-pops.toml"),
             entered_by: String::new(),
             routers: Vec::new(),

@@ -4,6 +4,7 @@
 //! ([`super::teardown`]), since a half-built lab is found by its namespaces' names.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -59,6 +60,10 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
     state.wires = blueprint.wires.iter().map(remembered).collect();
     identities::issue(&blueprint.identities, blueprint.group.as_ref())?;
     routers::write(&blueprint.lab, &blueprint.routers)?;
+    for file in &blueprint.files {
+        let written = fs::write(&file.path, &file.text);
+        written.with_context(|| format!("cannot write {}", file.path.display()))?;
+    }
     start_processes(blueprint, &namespaces, &mut state)?;
     state.write()?;
     Ok(state)

@@ -90,6 +90,7 @@ pub fn plan_with(
         entered_by: routed::entered_by(topology, drawing.is_routed).to_owned(),
         identities: identities(topology, lab),
         group: management::group(topology, lab)?,
+        files: Vec::new(),
         topology: file.to_owned(),
         namespaces: drawing.namespaces,
         wires: drawing.wires,

@@ -47,6 +47,7 @@ impl LoneLab {
         Blueprint {
             identities: Vec::new(),
             group: None,
+            files: Vec::new(),
             lab: self.name.parse().expect("a lab's name"),
             topology: PathBuf::from("written-in-the-test.toml"),
             entered_by: String::new(),
