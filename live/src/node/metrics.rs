@@ -68,8 +68,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn counter(&mut self, told: (&str, &str), count: u64) -> Result<(), Error> {
-        self.counters(told, [(Vec::new(), count)])
+    fn counter(&mut self, (name, help): (&str, &str), count: u64) -> Result<(), Error> {
+        let one = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(one)
     }
 
     fn gauges<'a>(
@@ -87,8 +90,15 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn gauge(&mut self, (name, help): (&str, &str), value: f64) -> Result<(), Error> {
-        self.gauges((name, help, None), [(Vec::new(), value)])
+    fn gauge(
+        &mut self,
+        (name, help, unit): (&str, &str, Option<&Unit>),
+        value: f64,
+    ) -> Result<(), Error> {
+        let one = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(one)
     }
 }
 
@@ -110,6 +120,7 @@ impl Collector for Figures {
         let told = (
             "controller_connected",
             "Whether the controller that leads took the last report",
+            None,
         );
         writer.gauge(told, is_heard)?;
         let told = ("controller_reports", "Reports that controllers took");
@@ -170,7 +181,7 @@ impl Figures {
             "Flows that another node opened and this one forwards",
         );
         writer.counter(told, taken_over)?;
-        let told = ("event_queue_length", "Events that wait to be told of");
+        let told = ("event_queue_length", "Events that wait to be told of", None);
         writer.gauge(told, self.flows.waiting() as f64)?;
         let told = ("events_lost", "Events that found no room in the queue");
         writer.counter(told, self.flows.lost())
@@ -181,11 +192,16 @@ fn table(known: &Known, writer: &mut Writer<'_>) -> Result<(), Error> {
     let (revision, age) = known.in_force.map_or((0, 0.0), |(revision, since)| {
         (revision, since.elapsed().as_secs_f64())
     });
-    let told = ("table_revision", "The revision that the node acts upon");
+    let told = (
+        "table_revision",
+        "The revision that the node acts upon",
+        None,
+    );
     writer.gauge(told, revision as f64)?;
     let told = (
         "table_revision_told",
         "The newest revision that the node was told of",
+        None,
     );
     writer.gauge(told, known.told as f64)?;
     let told = (
@@ -193,7 +209,7 @@ fn table(known: &Known, writer: &mut Writer<'_>) -> Result<(), Error> {
         "How long that revision has been in force",
         Some(&Unit::Seconds),
     );
-    writer.gauges(told, [(Vec::new(), age)])
+    writer.gauge(told, age)
 }
 
 fn found_out(known: &Known, writer: &mut Writer<'_>) -> Result<(), Error> {
@@ -203,7 +219,7 @@ fn found_out(known: &Known, writer: &mut Writer<'_>) -> Result<(), Error> {
     });
     let told = ("session_up", "Whether a session of probes is up", None);
     writer.gauges(told, sessions)?;
-    let told = ("vips_announced", "VIPs that are to be announced");
+    let told = ("vips_announced", "VIPs that are to be announced", None);
     writer.gauge(told, known.announced.len() as f64)?;
     let health = [
         (Health::Healthy, "healthy"),
@@ -238,7 +254,7 @@ mod tests {
         };
         standing.lock().put_in_force(7);
         let text = text(&registry(figures));
-        assert!(text.contains("anyedge_table_revision 7"), "{text}");
+        assert!(text.contains("anyedge_table_revision 7.0"), "{text}");
         assert!(text.contains("anyedge_packets_dropped_total{reason=\"NotVip\"} 0"));
         let page = include_str!("../../../docs/metrics.md");
         let named = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
