@@ -2,8 +2,9 @@
 //!
 //! It does what the simulator's driver does, in the order that [`Forwarder`] asks for: packets in, outbox drained,
 //! deadlines kept. Packets live in slots of one pool from the read to the write, without an allocation for each. The
-//! forwarder writes from the GRE header inwards; outer IP and UDP are the kernel's ([`mouth::Mouth`]). Super-packets
-//! pass whole ([`gather`] makes them of trains); nothing waits for more: what is there goes through, then it sleeps.
+//! forwarder writes from the GRE header inwards; outer IP and UDP are the kernel's ([`mouth::Mouth`], [`raw_gre::RawGre`]).
+//! Super-packets pass whole ([`gather`] makes them of trains); nothing waits for more: what is there goes through, then it
+//! sleeps.
 //!
 //! Invariant, asserted after every batch: the conservation law, and no slot out but those the forwarder holds.
 
@@ -14,6 +15,7 @@ pub mod mouth;
 pub mod onlooker;
 pub mod peers;
 pub mod pieces;
+pub mod raw_gre;
 pub mod streams;
 pub mod totals;
 
@@ -46,6 +48,7 @@ use self::inbox::Inbox;
 use self::mouth::{Mouth, Side};
 use self::onlooker::Onlooker;
 use self::peers::Peers;
+use self::raw_gre::RawGre;
 use self::streams::Streams;
 use self::totals::Totals;
 use crate::tun::Tun;
@@ -59,8 +62,8 @@ const BURST_MAX: usize = 8 * BATCH_MAX;
 const BURST_BYTES: usize = 262_144;
 /// Bytes after which a batch is handed over, so that they are still in the cache.
 const BATCH_BYTES: usize = 65_536;
-/// Tables, a TUN device, the receiving socket of each family, and what comes out of streams.
-const SOURCES_MAX: usize = 5;
+/// Tables, a TUN device, the receiving UDP and raw sockets of each family, and what comes out of streams.
+const SOURCES_MAX: usize = 7;
 /// How often a thread that waits looks whether it shall stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
@@ -73,6 +76,8 @@ pub struct Ground {
     pub tun_port: PortId,
     /// The tunnel sockets.
     pub mouth: Mouth,
+    /// The sockets of tunnels that are plain GRE.
+    pub raw_gre: Option<RawGre>,
     /// The tunnels that are gRPC streams.
     pub streams: Option<Streams>,
     /// The largest packet that may arrive, in bytes, outer headers not counted.
@@ -106,6 +111,7 @@ enum Source {
     Inbox,
     Tun,
     Mouth(Side),
+    Raw(Side),
     Streams,
 }
 
@@ -123,7 +129,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             "no packet has {} bytes",
             ground.packet_bytes_max
         );
-        let has_mouth = ground.mouth.receivers().next().is_some();
+        let has_mouth = ground.mouth.receivers().next().is_some() || ground.raw_gre.is_some();
         ensure!(
             ground.tun.is_some() || has_mouth || ground.streams.is_some(),
             "a data plane needs a TUN device, a tunnel address or streams"
@@ -259,9 +265,11 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             .mouth
             .receivers()
             .map(|(side, fd)| (Source::Mouth(side), fd));
+        let raw = self.ground.raw_gre.iter().flat_map(RawGre::receivers);
+        let raw = raw.map(|(side, fd)| (Source::Raw(side), fd));
         let streams = self.ground.streams.iter();
         let streams = streams.map(|streams| (Source::Streams, streams.bell()));
-        let mut sources = inbox.chain(tun).chain(sides).chain(streams);
+        let mut sources = inbox.chain(tun).chain(sides).chain(raw).chain(streams);
         let watched: [_; SOURCES_MAX] = std::array::from_fn(|_| sources.next());
         let (_, any) =
             watched[0].expect("a data plane has a device, or it would not have been made");
@@ -301,6 +309,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 Source::Inbox => return Ok(0),
                 Source::Tun => self.read_tun()?,
                 Source::Mouth(side) => self.read_mouth(side)?,
+                Source::Raw(side) => self.read_raw(side)?,
                 Source::Streams => self.read_streams(),
             };
             taken += count;
@@ -397,6 +406,41 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(0)
     }
 
+    /// Reads one packet of plain GRE.
+    fn read_raw(&mut self, side: Side) -> Result<(usize, bool)> {
+        let Some(raw) = &mut self.ground.raw_gre else {
+            return Ok((0, false));
+        };
+        let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
+        let pool = self.out.pool_mut();
+        // Without a free slot what arrives waits in the kernel until a deadline frees some.
+        let Some(mut packet) = pool.lend(room, Meta::plain(self.ground.tun_port)) else {
+            return Ok((0, false));
+        };
+        let arrived = match raw.recv(side, packet.bytes_mut()) {
+            Ok(Some(arrived)) => arrived,
+            Ok(None) => {
+                pool.take_back(packet);
+                return Ok((0, false));
+            }
+            Err(error) => {
+                pool.take_back(packet);
+                return Err(error).context("cannot read GRE from a raw socket");
+            }
+        };
+        let arrival = self.peers.raw_arrival(arrived.from);
+        packet.meta = Meta {
+            peer: arrival.peer,
+            tos: arrived.tos,
+            ttl: arrived.ttl,
+            ..Meta::plain(arrival.port)
+        };
+        // A packet that was cut has lost its end: as an empty one the forwarder counts it as malformed.
+        packet.truncate(if arrived.cut { 0 } else { arrived.len });
+        self.batch.push(packet);
+        Ok((1, true))
+    }
+
     /// Reads one packet that came out of a stream.
     fn read_streams(&mut self) -> (usize, bool) {
         let Some(streams) = &mut self.ground.streams else {
@@ -469,6 +513,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let Ground {
             tun_port,
             mouth,
+            raw_gre,
             streams,
             ..
         } = &mut self.ground;
@@ -479,6 +524,16 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             } = packet.meta;
             let by_mouth = destination(peers, packet).is_some_and(|to| mouth.reaches(to));
             if port == *tun_port || by_mouth {
+                continue;
+            }
+            if let Some(raw) = raw_gre
+                && let Some(to) = peers.raw_destination(port, peer)
+            {
+                pieces::each(packet, gre::HEADER_LEN, scratch, |piece| {
+                    if let Err(reason) = raw.send(piece, to, tos) {
+                        totals.count_drop(reason);
+                    }
+                });
                 continue;
             }
             let mut sent = false;

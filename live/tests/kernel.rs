@@ -13,6 +13,8 @@ mod lab;
 mod lone_lab;
 #[path = "kernel/offload.rs"]
 mod offload;
+#[path = "kernel/raw_gre.rs"]
+mod raw_gre;
 #[path = "kernel/streams.rs"]
 mod streams;
 #[path = "kernel/tun.rs"]

@@ -52,6 +52,10 @@ fn main() -> ExitCode {
             fetches::a_client_fetches_through_all_three_forwarders,
         ),
         (
+            "a client fetches through plain GRE inside of regions and between them",
+            fetches::a_client_fetches_through_plain_gre,
+        ),
+        (
             "a client fetches through streams with certificates",
             fetches::a_client_fetches_through_streams,
         ),

@@ -229,24 +229,30 @@ fn bind(address: SocketAddr) -> IoResult<Socket> {
         Some(Protocol::UDP),
     )?;
     socket.set_nonblocking(true)?;
-    if address.is_ipv4() {
-        set_int_option(
-            &socket,
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    never_fragment(&socket, address.is_ipv4())?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// Has what leaves `socket` carry DF, and refused when it exceeds the path's MTU.
+pub(super) fn never_fragment(socket: &Socket, is_v4: bool) -> IoResult<()> {
+    let (level, name, value) = if is_v4 {
+        (
             libc::IPPROTO_IP,
             libc::IP_MTU_DISCOVER,
             libc::IP_PMTUDISC_DO,
-        )?;
+        )
     } else {
-        socket.set_only_v6(true)?;
-        set_int_option(
-            &socket,
+        (
             libc::IPPROTO_IPV6,
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_DO,
-        )?;
-    }
-    socket.bind(&SockAddr::from(address))?;
-    Ok(socket)
+        )
+    };
+    set_int_option(socket, level, name, value)
 }
 
 #[expect(unsafe_code, reason = "no safe crate sets MTU discovery")]

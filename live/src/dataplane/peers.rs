@@ -21,6 +21,7 @@ pub struct Peers {
     table: Arc<RouteTable>,
     own: NodeId,
     by_source: BTreeMap<IpAddr, Arrival>,
+    by_raw_source: BTreeMap<IpAddr, Arrival>,
     stranger: Arrival,
 }
 
@@ -35,21 +36,24 @@ pub struct Arrival {
 
 impl Peers {
     /// What `own` shares a path with. Of several paths to one peer, the one of least round-trip time names the port.
-    /// Paths that are streams are not for sockets: what came by one would have shown no certificate.
+    /// A packet has to come in the wrapping of its path: by UDP for one of GRE in UDP, by a raw socket for one of GRE. Paths
+    /// that are streams are not for either: what came so would have shown no certificate.
     pub fn new(table: Arc<RouteTable>, own: NodeId) -> Self {
         let mut nearest: Vec<(PathId, &Path)> = table.paths().collect();
         nearest.sort_by(|(_, a), (_, b)| (a.rtt, &a.name).cmp(&(b.rtt, &b.name)));
-        let mut by_source = BTreeMap::new();
+        let (mut by_source, mut by_raw_source) = (BTreeMap::new(), BTreeMap::new());
         let mut own_port = None;
         for (id, path) in nearest {
             let port = PortId::tunnel(id);
             for peer in table.peers_over(path, own) {
                 own_port.get_or_insert(port);
-                if matches!(path.encap, Encap::Grpc | Encap::Plain) {
-                    continue;
-                }
+                let sources = match path.encap {
+                    Encap::Gre => &mut by_raw_source,
+                    Encap::GreUdp => &mut by_source,
+                    Encap::Grpc | Encap::Plain => continue,
+                };
                 let source = underlay_of(&table, path.underlay, peer);
-                by_source.entry(source).or_insert(Arrival { peer, port });
+                sources.entry(source).or_insert(Arrival { peer, port });
             }
         }
         let port = own_port.unwrap_or(PortId::tunnel(PathId(0)));
@@ -61,6 +65,7 @@ impl Peers {
             table,
             own,
             by_source,
+            by_raw_source,
             stranger,
         }
     }
@@ -74,25 +79,35 @@ impl Peers {
         }
     }
 
-    /// The peer and port of a packet with this outer source.
+    /// The peer and port of a datagram with this outer source.
     pub fn arrival(&self, source: IpAddr) -> Arrival {
         // A wildcard socket shows IPv4 sources as mapped.
         let arrival = self.by_source.get(&source.to_canonical());
         arrival.copied().unwrap_or(self.stranger)
     }
 
-    /// Where a packet to `peer` by `port` goes; `None` when either is not in the table, or the path is a stream.
+    /// The peer and port of a packet with this outer source that came as IP protocol 47.
+    pub fn raw_arrival(&self, source: IpAddr) -> Arrival {
+        let arrival = self.by_raw_source.get(&source);
+        arrival.copied().unwrap_or(self.stranger)
+    }
+
+    /// Where a datagram to `peer` by `port` goes; `None` when either is not in the table, or the path is no GRE in UDP.
     pub fn destination(&self, port: PortId, peer: NodeId) -> Option<SocketAddr> {
-        let path = self.table.paths.get(port.path()?.index())?;
-        if matches!(path.encap, Encap::Grpc | Encap::Plain) {
-            return None;
-        }
-        let node = self.table.nodes.get(peer.index())?;
-        let address = match path.underlay {
-            Family::V4 => IpAddr::V4(node.underlay_v4),
-            Family::V6 => IpAddr::V6(node.underlay_v6),
-        };
+        let address = self.underlay(port, peer, Encap::GreUdp)?;
         Some(SocketAddr::new(address, udp::PORT_GRE))
+    }
+
+    /// Where a packet to `peer` by `port` goes as IP protocol 47; `None` when either is not in the table, or the path is
+    /// no such one.
+    pub fn raw_destination(&self, port: PortId, peer: NodeId) -> Option<IpAddr> {
+        self.underlay(port, peer, Encap::Gre)
+    }
+
+    fn underlay(&self, port: PortId, peer: NodeId, encap: Encap) -> Option<IpAddr> {
+        let path = self.table.paths.get(port.path()?.index())?;
+        let is_there = path.encap == encap && peer.index() < self.table.nodes.len();
+        is_there.then(|| underlay_of(&self.table, path.underlay, peer))
     }
 }
 

@@ -57,7 +57,6 @@ pub fn plan_with(
     lab: &LabName,
     bird: Option<&Path>,
 ) -> Result<Blueprint> {
-    check_encapsulation(topology)?;
     check_faults(topology)?;
     check_pairs(topology)?;
     check_addresses(topology)?;
@@ -387,17 +386,6 @@ fn identities(topology: &Topology, lab: &LabName) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
-fn check_encapsulation(topology: &Topology) -> Result<()> {
-    let links = topology.links.values();
-    let links = links.map(|link| (link.encap, Kind::Link.object(&link.name)));
-    let defaults = (topology.defaults.encap, "[defaults]".to_owned());
-    let mut all = links.chain([defaults]);
-    if let Some((_, who)) = all.find(|(encap, _)| *encap == Encap::Gre) {
-        refuse!("{who} wants encap = \"gre\"; a lab tunnels in \"gre-udp\" and \"grpc\"");
-    }
-    Ok(())
-}
-
 /// Each tunnel of a lab is known by the addresses of its ends, so that two links between the same ends would be
 /// one.
 fn check_pairs(topology: &Topology) -> Result<()> {
@@ -587,9 +575,6 @@ mod tests {
 
     #[test]
     fn what_a_lab_cannot_do_is_said_with_its_place() {
-        let gre = TWO_POPS.replace("gre-udp", "gre");
-        let refusal = blueprint(&gre).expect_err("no plain GRE yet").to_string();
-        assert!(refusal.contains("link.frankfurt-guangzhou"), "{refusal}");
         let clash = TWO_POPS.replace("10.0.0.11", "169.254.7.7");
         let refusal = blueprint(&clash)
             .expect_err("the wires' own network")

@@ -11,7 +11,7 @@ use anyedge_net::route_table::{NodeKind, Path as TunnelPath, RouteTable};
 use anyedge_net::wire::gre;
 use anyedge_net::wire::outer::{Encap, STREAM_INNER_MTU};
 use anyedge_topologies::{Kind, Topology};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::runtime::Runtime;
 
 use super::NodeArgs;
@@ -20,6 +20,7 @@ use super::vip_routes::published;
 use crate::dataplane::Ground;
 use crate::dataplane::mouth::Mouth;
 use crate::dataplane::peers::own_paths;
+use crate::dataplane::raw_gre::RawGre;
 use crate::dataplane::streams::Streams;
 use crate::lab::identities;
 use crate::prefix::Prefix;
@@ -57,22 +58,22 @@ impl Place<'_> {
     pub(super) fn ground(&self, streams: Option<Streams>) -> Result<Ground> {
         let node = &self.table.nodes[self.own.index()];
         let paths: Vec<&TunnelPath> = own_paths(&self.table, self.own).collect();
-        if let Some(path) = paths.iter().find(|path| path.encap == Encap::Gre) {
-            bail!(
-                "the path {} is wrapped in plain GRE; a live node speaks GRE in UDP and in streams",
-                path.name
-            );
-        }
         // Sockets are for the families that its tunnels use.
-        let is_tunnel = |path: &TunnelPath| path.encap == Encap::GreUdp;
-        let uses = |family| {
-            let mut tunnels = paths.iter().filter(|path| is_tunnel(path));
-            tunnels.any(|path| path.underlay == family)
+        let addresses = |encap: Encap| {
+            let uses = |family| {
+                let mut own = paths.iter().filter(|path| path.encap == encap);
+                own.any(|path| path.underlay == family)
+            };
+            let v4 = Some(node.underlay_v4);
+            let v6 = Some(node.underlay_v6);
+            (
+                v4.filter(|address| uses(Family::V4) && *address != Ipv4Addr::UNSPECIFIED),
+                v6.filter(|address| uses(Family::V6) && *address != Ipv6Addr::UNSPECIFIED),
+            )
         };
-        let v4 = Some(node.underlay_v4)
-            .filter(|address| uses(Family::V4) && *address != Ipv4Addr::UNSPECIFIED);
-        let v6 = Some(node.underlay_v6)
-            .filter(|address| uses(Family::V6) && *address != Ipv6Addr::UNSPECIFIED);
+        let (v4, v6) = addresses(Encap::GreUdp);
+        let raw_gre = paths.iter().find(|path| path.encap == Encap::Gre);
+        let raw_gre = raw_gre.map(|path| open_raw_gre(&path.name, addresses(Encap::Gre)));
         let outer_max = paths.iter().map(|path| path.mtu).max().unwrap_or(1_500);
         // A stream's packet has its GRE header alone around it.
         let inner_max = u32::from(STREAM_INNER_MTU) + gre::HEADER_LEN as u32;
@@ -82,6 +83,7 @@ impl Place<'_> {
             tun: plan.as_ref().map(Tun::open).transpose()?,
             tun_port,
             mouth: Mouth::open(v4, v6)?,
+            raw_gre: raw_gre.transpose()?,
             streams,
             packet_bytes_max: u32::from(outer_max).max(inner_max).max(tun_mtu) as usize,
         })
@@ -147,4 +149,17 @@ impl Place<'_> {
         });
         vips.map(|(address, _)| IpAddr::from(*address))
     }
+}
+
+/// Opens what the path of that name wants, and says what it cannot promise.
+fn open_raw_gre(
+    path: &str,
+    (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>),
+) -> Result<RawGre> {
+    tracing::warn!(
+        path,
+        "tunnels in plain GRE know a peer by its address alone: a GRE key is a label and no secret, so that the \
+         underlay has to keep strangers out"
+    );
+    RawGre::open(v4, v6)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::lone_lab::{LoneLab, can_make_namespaces};
 use anyedge_live::dataplane::clock::TraceClock;
 use anyedge_live::dataplane::mouth::Mouth;
+use anyedge_live::dataplane::raw_gre::RawGre;
 use anyedge_live::dataplane::{Dataplane, Ground};
 use anyedge_live::lab;
 use anyedge_live::prefix::Prefix;
@@ -28,14 +29,14 @@ use anyedge_net::wire::udp;
 
 pub(crate) const OWN: NodeId = NodeId(0);
 pub(crate) const PEER: NodeId = NodeId(1);
-const LIMIT: Duration = Duration::from_secs(5);
-const TOS: u8 = 0xb9;
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const TOS: u8 = 0xb9;
 
 /// Sends what comes by a tunnel back to its sender, and what comes by the TUN to the peer. The first two bytes are
 /// the entropy. Remembers what it was told about each packet.
 #[derive(Default)]
-struct Mirror {
-    seen: Vec<Meta>,
+pub(crate) struct Mirror {
+    pub(crate) seen: Vec<Meta>,
     deadline: Option<Instant>,
     timeouts: usize,
 }
@@ -78,7 +79,7 @@ impl Forwarder for Mirror {
 }
 
 /// `client.c` as a POP and `host.s` as a CLB node, joined by a path over each family.
-pub(crate) fn table() -> Arc<RouteTable> {
+pub(crate) fn table(encap: Encap) -> Arc<RouteTable> {
     let node = |name: &str, kind, v4: [u8; 4], v6: &str| Node {
         name: name.to_owned(),
         kind,
@@ -92,7 +93,7 @@ pub(crate) fn table() -> Arc<RouteTable> {
             pop: OWN,
             region: RegionId(0),
         },
-        encap: Encap::GreUdp,
+        encap,
         underlay,
         mtu: 1_500,
         rtt: Duration::from_millis(1),
@@ -122,7 +123,7 @@ pub(crate) fn table() -> Arc<RouteTable> {
     })
 }
 
-fn own_address(family: Family) -> IpAddr {
+pub(crate) fn own_address(family: Family) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
         Family::V6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2)),
@@ -148,6 +149,16 @@ fn socket_in(lone: &LoneLab, node: &str, address: &str) -> UdpSocket {
 
 /// The mirror at work in `client.c`, with a TUN that `203.0.113.10` is routed to.
 fn dataplane(lone: &LoneLab, mirror: Mirror, clock: TraceClock) -> Dataplane<Mirror, TraceClock> {
+    dataplane_over(Encap::GreUdp, lone, mirror, clock)
+}
+
+/// The same, with paths of that encapsulation.
+pub(crate) fn dataplane_over(
+    encap: Encap,
+    lone: &LoneLab,
+    mirror: Mirror,
+    clock: TraceClock,
+) -> Dataplane<Mirror, TraceClock> {
     lone.namespace("client.c")
         .run(|| {
             let tun = Tun::open(&TunPlan {
@@ -164,20 +175,22 @@ fn dataplane(lone: &LoneLab, mirror: Mirror, clock: TraceClock) -> Dataplane<Mir
                 unreachable!("asked for IPv6")
             };
             let mouth = Mouth::open(Some(v4), Some(v6))?;
+            let raw_gre = (encap == Encap::Gre).then(|| RawGre::open(Some(v4), Some(v6)));
             let ground = Ground {
                 tun: Some(tun),
                 tun_port: PortId::PUBLIC,
                 mouth,
+                raw_gre: raw_gre.transpose()?,
                 streams: None,
                 packet_bytes_max: 1_500,
             };
-            Dataplane::new(mirror, clock, ground, table(), OWN)
+            Dataplane::new(mirror, clock, ground, table(encap), OWN)
         })
         .expect("a data plane in the namespace")
 }
 
 /// Works until `count` more packets were taken.
-fn poll_for(dataplane: &mut Dataplane<Mirror, TraceClock>, count: usize) {
+pub(crate) fn poll_for(dataplane: &mut Dataplane<Mirror, TraceClock>, count: usize) {
     let mut taken = 0;
     while taken < count {
         let more = dataplane.poll_once(LIMIT).expect("the devices are open");
@@ -186,7 +199,7 @@ fn poll_for(dataplane: &mut Dataplane<Mirror, TraceClock>, count: usize) {
     }
 }
 
-fn lab_is_up(test: &str) -> Option<LoneLab> {
+pub(crate) fn lab_is_up(test: &str) -> Option<LoneLab> {
     if !can_make_namespaces(test) {
         return None;
     }

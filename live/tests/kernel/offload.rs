@@ -26,6 +26,7 @@ use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::{Deadline, Instant};
 use anyedge_net::wire;
 use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::outer::Encap;
 
 use crate::dataplane::{OWN, PEER, table};
 use crate::lone_lab::{LoneLab, can_make_namespaces};
@@ -124,10 +125,11 @@ impl End {
                 tun: Some(Tun::open(&plan)?),
                 tun_port: PortId::PUBLIC,
                 mouth: Mouth::open(Some(self.mouth), None)?,
+                raw_gre: None,
                 streams: None,
                 packet_bytes_max: 1_500,
             };
-            Dataplane::new(pipe, MonotonicClock::start(), ground, table(), self.own)
+            Dataplane::new(pipe, MonotonicClock::start(), ground, table(Encap::GreUdp), self.own)
         });
         let mut dataplane = dataplane.expect("a data plane in the namespace");
         let (totals, stop) = (dataplane.totals(), Arc::clone(stop));

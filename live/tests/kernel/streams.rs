@@ -155,6 +155,7 @@ impl Process {
             tun: None,
             tun_port: PortId::LOCAL,
             mouth: Mouth::open(None, None).expect("no sockets"),
+            raw_gre: None,
             streams: Some(streams),
             packet_bytes_max: 1_600,
         };

@@ -172,6 +172,7 @@ impl<F: Forwarder> Player<F> {
             tun,
             tun_port: bare.unwrap_or(PortId::LOCAL),
             mouth: Mouth::open(Some(v4), Some(v6))?,
+            raw_gre: None,
             streams: None,
             packet_bytes_max: usize::from(PACKET_BYTES_MAX),
         };
