@@ -1,10 +1,13 @@
-//! A CCN link as a gRPC stream: packets in batches over one TCP connection, for where nothing else gets through.
+//! CCN links that are connections with certificates: gRPC streams, here, and QUIC datagrams, by [`Caller`] and
+//! [`Answerer`].
 //!
+//! A gRPC stream takes packets in batches over one TCP connection, for where nothing else gets through.
 //! TCP loses nothing and delivers in order, so a lost segment holds up all packets behind it, and a slow path
 //! makes them wait. What waits here is bounded in bytes and in time, and the *oldest* goes first: a packet that
 //! nobody waits for any more is worth less than the one that has just come. One node dials ([`dial`]) and calls
 //! again when the stream ends; the other answers ([`TunnelService`]). See docs/ccn.md.
 
+mod datagrams;
 mod ends;
 mod inlet;
 mod queue;
@@ -24,6 +27,7 @@ use futures_util::Stream;
 
 use crate::rpc::{Channel, Limits};
 
+pub use datagrams::{Answerer, Caller, QUIC_PORT};
 pub use ends::{PORT, call, calls, serve};
 pub use inlet::Inlet;
 pub use service::{Ports, TunnelService};
@@ -187,28 +191,42 @@ impl<H: Host> Port<H> {
     fn take_in(&self, frames: Frames) {
         for frame in frames.frames {
             let tos = u8::try_from(frame.tos).ok();
-            match tos.filter(|_| !frame.gre.is_empty()) {
-                Some(tos) => {
-                    self.received.fetch_add(1, Ordering::Relaxed);
-                    let gre = frame.gre;
-                    (self.deliver)(Frame { gre, tos });
-                }
-                None => {
-                    self.malformed.fetch_add(1, Ordering::Relaxed);
-                }
+            match tos {
+                Some(tos) => self.take_frame(Frame {
+                    gre: frame.gre,
+                    tos,
+                }),
+                None => self.count_malformed(),
             }
         }
     }
 
-    /// The frames that wait and those to come, in batches; ends an earlier one.
-    fn batches(self: &Arc<Self>) -> Batches<H> {
+    fn take_frame(&self, frame: Frame) {
+        if frame.gre.is_empty() {
+            return self.count_malformed();
+        }
+        self.received.fetch_add(1, Ordering::Relaxed);
+        (self.deliver)(frame);
+    }
+
+    fn count_malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Another stream begins, and the one before it ends: its number.
+    fn begin_stream(&self) -> u64 {
         let (stream, waker) = self.inlet.queue().begin_stream();
         if let Some(waker) = waker {
             waker.wake();
         }
+        stream
+    }
+
+    /// The frames that wait and those to come, in batches; ends an earlier one.
+    fn batches(self: &Arc<Self>) -> Batches<H> {
         Batches {
             port: Arc::clone(self),
-            stream,
+            stream: self.begin_stream(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! packet in GRE and takes it out again; [`exits`] is one node's choice among the paths that end at it, [`probe`]
 //! watches those paths. [`table`] is what the control plane replicates; [`assemble`] turns it into the immutable
 //! route table that all of them act upon, and [`author`] does both for whoever has no controllers. A
-//! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through too;
+//! [`controller`] keeps what is replicated, by [`raft`] over [`rpc`], which [`carry`] takes packets through, as it does through QUIC;
 //! [`keeper`] is what its leader does by itself, [`agent`] what a node runs, [`api`] how everybody asks it.
 
 pub mod agent;
@@ -17,6 +17,7 @@ pub mod exits;
 pub mod follow;
 pub mod keeper;
 pub mod probe;
+mod quic;
 pub mod raft;
 pub mod rpc;
 pub mod table;

@@ -37,6 +37,7 @@ pub use reflection::ReflectionService;
 pub use security::{ClientSecurity, ServerSecurity};
 pub use server::{Server, ServerCounts, Strangers};
 pub use tls::Tls;
+pub(crate) use tls::shown;
 
 /// `h2` forgets streams that it reset by the wall clock. Never, as far as a run can tell: a bounded number of
 /// them is remembered instead.

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: a served lab needs root, network namespaces, /dev/net/tun and curl");
         return ExitCode::SUCCESS;
     }
-    let cases: [(&str, fn()); 5] = [
+    let cases: [(&str, fn()); 7] = [
         (
             "a client fetches through all three forwarders over both families",
             fetches::a_client_fetches_through_all_three_forwarders,
@@ -58,6 +58,10 @@ fn main() -> ExitCode {
         (
             "a client fetches through streams with certificates",
             fetches::a_client_fetches_through_streams,
+        ),
+        (
+            "a client fetches through QUIC datagrams with certificates",
+            fetches::a_client_fetches_through_datagrams,
         ),
         (
             "a download survives the kill of its POP when the client's route moves to another",

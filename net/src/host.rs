@@ -159,6 +159,10 @@ pub trait UdpSocket: Send + Sync + 'static {
     /// Where it is bound.
     fn local_addr(&self) -> SocketAddr;
 
+    /// From here on no datagram of this socket is cut to pieces: one that is larger than its path is known to take is
+    /// refused by `send`, and one that turns out so is lost.
+    fn never_fragment(&self) -> io::Result<()>;
+
     /// Sends one datagram. A full device queue loses it silently, as UDP does; errors are about the
     /// socket and the address. A port-unreachable that came back earlier gives `ConnectionRefused` once.
     fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()>;

@@ -1,6 +1,7 @@
-//! Tunnels that are gRPC streams, as the world sees them: hosts on the links, and inlets for the forwarders' packets.
+//! Tunnels that are gRPC streams or QUIC connections, as the world sees them: hosts on the links, and inlets for the
+//! forwarders' packets. What is said of streams goes for both.
 //!
-//! Each end of such a path is a host of its own, with the node's tunnel address, on the path's own link: its TCP has
+//! Each end of such a path is a host of its own, with the node's tunnel address, on the path's own link: its TCP or UDP has
 //! the link's delay, loss and queue, and nothing else of the node uses it. A packet that a forwarder sends becomes a
 //! frame in an inlet and its slot goes back to the pool; what comes out of a stream is a packet again. Between the
 //! two it is on no link, so that these accounts stand for it.
@@ -13,7 +14,6 @@ use anyedge_ccn::carry::{CarryCounts, CarryLimits, Inlet};
 use anyedge_net::drop_reason::{DropCounts, DropReason};
 use anyedge_net::id::{NodeId, PathId, RegionId};
 use anyedge_net::route_table::{NodeKind, PathEnds, RouteTable};
-use anyedge_net::wire::outer::Encap;
 
 use crate::executor::HostId;
 
@@ -36,7 +36,7 @@ pub(crate) fn ends_of(table: &RouteTable) -> Vec<StreamEnd> {
         own.map(|(id, _)| id).collect()
     };
     let mut ends = Vec::new();
-    let streams = table.paths().filter(|(_, path)| path.encap == Encap::Grpc);
+    let streams = table.paths().filter(|(_, path)| path.encap.is_connection());
     for (id, path) in streams {
         let (callers, called) = match path.ends {
             PathEnds::Ccn { pop, region } => (vec![pop], clb_nodes(region)),

@@ -1,6 +1,6 @@
 //! The port's half of a tunnel: outer IP (and UDP) headers, written on the way out, read on the way in.
 //!
-//! Tunnels that are streams have none: their packets are the host's of [`crate::streams`].
+//! Tunnels that are connections have none: their packets are the host's of [`crate::streams`].
 //!
 //! A forwarder stops at the GRE header. In the live world the kernel does the rest; here these functions
 //! do, with the same bytes on the wire: DF set, TTL 64, the flow's entropy as UDP source port, UDP
@@ -76,7 +76,7 @@ pub(crate) fn wrap(
     let udp_len = match encap {
         Encap::Gre => 0,
         Encap::GreUdp => udp::HEADER_LEN,
-        Encap::Grpc | Encap::Plain => return None,
+        Encap::Grpc | Encap::Quic | Encap::Plain => return None,
     };
     let inner_len = packet.len();
     let (tos, entropy) = (packet.meta.tos, packet.meta.entropy);

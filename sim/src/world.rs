@@ -361,7 +361,7 @@ impl World {
     /// A packet came out of a tunnel's link: the port takes off the outer headers.
     fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
         match self.table.paths[path.index()].encap {
-            Encap::Grpc => return self.segment(path, packet),
+            Encap::Grpc | Encap::Quic => return self.segment(path, packet),
             Encap::Plain => return self.vpc_packet(at, path, packet),
             Encap::Gre | Encap::GreUdp => {}
         }
@@ -476,7 +476,7 @@ impl World {
                 };
                 let own = &self.table.nodes[node.id.index()];
                 let over = &self.table.paths[path.index()];
-                if over.encap == Encap::Grpc {
+                if over.encap.is_connection() {
                     let (from, to) = (node.id, packet.meta.peer);
                     return self.send_into_stream(from, path, to, packet);
                 }

@@ -7,6 +7,7 @@
 mod abuse;
 mod calls;
 mod certificates;
+mod datagrams;
 mod links;
 
 use core::future::Future;
@@ -26,6 +27,7 @@ use tonic::{Code, Status};
 use crate::conformance::{Case, Finding, Pair, case_list};
 
 pub use calls::{Security, everything_at_once, survives_a_partition};
+pub use datagrams::paced_datagrams;
 pub use links::{PacedFlow, paced_flow};
 
 /// Every case, in the order of the files.
@@ -59,6 +61,14 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_node_that_calls_again_ends_its_earlier_stream,
             a_link_comes_back_with_its_server,
             a_node_without_a_link_here_is_refused;
+        datagrams:
+            frames_arrive_whole_both_ways,
+            a_link_that_leads_nowhere_keeps_the_newest_frames_for_a_while,
+            a_node_that_calls_again_ends_its_earlier_connection,
+            a_link_comes_back_with_its_answering_end,
+            a_datagram_has_room_for_the_largest_packet_and_no_more,
+            whoever_is_no_node_of_ours_gets_nothing_through,
+            garbage_is_counted_and_hurts_nobody;
     }
 }
 

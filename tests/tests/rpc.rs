@@ -8,7 +8,8 @@ use anyedge_net::rng::Seed;
 use anyedge_sim::pair::{PairEnd, PairRun, Wire};
 use anyedge_tests::conformance::Finding;
 use anyedge_tests::rpc::{
-    PacedFlow, Security, cases, everything_at_once, paced_flow, survives_a_partition,
+    PacedFlow, Security, cases, everything_at_once, paced_datagrams, paced_flow,
+    survives_a_partition,
 };
 use anyedge_tests::two_machines::{LIMIT, RTT, all_hold, live, simulate, simulated};
 
@@ -60,6 +61,46 @@ fn real_time_changes_nothing(security: Security) {
     });
     assert!(steps >= 400, "only {steps} steps: the run was not slow");
     assert_eq!(fast, slow);
+}
+
+#[test]
+fn real_time_changes_nothing_about_datagrams() {
+    let run = |between: &mut dyn FnMut()| {
+        PairRun::new(Seed(1), LOSSY, 3 * LIMIT)
+            .between(between)
+            .run(|a, b| paced_datagrams(simulated(a, b, 1)))
+    };
+    let fast = run(&mut || {});
+    let flow = fast.value.clone().expect("it ends");
+    let flow = flow.expect("frames arrive in order");
+    assert!((1_000..6_000).contains(&flow.arrived), "{flow:?}");
+    let mut steps = 0;
+    let slow = run(&mut || {
+        steps += 1;
+        if steps % 100 == 0 && steps <= 1_000 {
+            thread::sleep(Duration::from_millis(500));
+        }
+    });
+    assert!(steps >= 1_000, "only {steps} steps: the run was not slow");
+    assert_eq!(fast, slow);
+}
+
+/// A datagram that is lost holds up nobody: what arrives does so at once.
+#[test]
+#[expect(clippy::print_stdout, reason = "docs/ccn.md quotes these figures")]
+fn a_lost_datagram_of_a_quic_link_holds_up_nobody() {
+    let one_way = Duration::from_millis(25);
+    for (loss_ppm, least) in [(0, 6_000), (1_000, 5_980), (10_000, 5_800)] {
+        let rtt = Duration::from_millis(50);
+        let wire = Wire { rtt, loss_ppm };
+        let run = PairRun::new(Seed(1), wire, 3 * LIMIT);
+        let end = run.run(|a, b| paced_datagrams(simulated(a, b, 0)));
+        let flow = end.value.expect("it ends").expect("frames arrive in order");
+        println!("loss {loss_ppm} ppm: {flow:?}");
+        assert!(flow.arrived >= least, "{flow:?}");
+        assert!(flow.p50 < one_way + Duration::from_millis(1), "{flow:?}");
+        assert!(flow.p99 < 3 * one_way, "{flow:?}");
+    }
 }
 
 #[test]

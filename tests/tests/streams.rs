@@ -83,11 +83,13 @@ fn the_benchmarks_run_over_streams() {
 }
 
 #[test]
-fn runs_over_streams_are_the_same_each_time() {
+fn runs_over_streams_and_datagrams_are_the_same_each_time() {
     let digest = |overrides: &[&str]| ran("two-pops.toml", overrides).digest;
-    let first = digest(&[STREAMS]);
-    assert_eq!(first, digest(&[STREAMS]));
-    assert_ne!(first, digest(&[STREAMS, "seed=2"]));
+    for kind in [STREAMS, "defaults.ccn.encap=quic"] {
+        let first = digest(&[kind]);
+        assert_eq!(first, digest(&[kind]), "{kind}");
+        assert_ne!(first, digest(&[kind, "seed=2"]), "{kind}");
+    }
 }
 
 /// The comparison of docs/ccn.md, at a loss of 0.1 %.

@@ -27,6 +27,8 @@ pub enum Encap {
     GreUdp,
     /// GRE in a gRPC stream.
     Grpc,
+    /// GRE in the datagrams of a QUIC connection (RFC 9221).
+    Quic,
 }
 
 /// The IP version of the outer header.
@@ -190,6 +192,16 @@ impl Encap {
             Self::Gre => "gre",
             Self::GreUdp => "gre-udp",
             Self::Grpc => "grpc",
+            Self::Quic => "quic",
+        }
+    }
+
+    /// Whether packets go in a connection that both ends hold with certificates.
+    #[must_use]
+    pub const fn is_connection(self) -> bool {
+        match self {
+            Self::Gre | Self::GreUdp => false,
+            Self::Grpc | Self::Quic => true,
         }
     }
 
@@ -199,11 +211,12 @@ impl Encap {
             "gre" => Ok(Self::Gre),
             "gre-udp" => Ok(Self::GreUdp),
             "grpc" => Ok(Self::Grpc),
-            "quic" => Err(Wrong::new(
-                format!("\"{text}\" is not available yet"),
-                "available: \"gre\", \"gre-udp\", \"grpc\"",
+            "quic" => Ok(Self::Quic),
+            _ => Err(one_of(
+                text,
+                "encapsulation",
+                &["gre", "gre-udp", "grpc", "quic"],
             )),
-            _ => Err(one_of(text, "encapsulation", &["gre", "gre-udp", "grpc"])),
         })
     }
 }

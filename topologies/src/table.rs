@@ -2,7 +2,8 @@
 //!
 //! Nodes go by their full names. A backbone path is named after its link, the path between a region and a host
 //! after the host (`host.web-1`), that among CLB nodes after the region. The latter two are wrapped as
-//! `[defaults] ccn` says, within the host link's MTU; where it says `grpc`, which is for the backbone, in GRE in UDP.
+//! `[defaults] ccn` says, within the host link's MTU; where it says `grpc` or `quic`,
+//! which are for the backbone, in GRE in UDP.
 //! CLB nodes that a fault adds are in the table from the beginning, as members that are absent.
 //! A server with two addresses becomes two targets, IPv4 first. Flows are hashed on the whole 5-tuple.
 
@@ -156,14 +157,15 @@ const fn encap(encap: Encap) -> outer::Encap {
         Encap::Gre => outer::Encap::Gre,
         Encap::GreUdp => outer::Encap::GreUdp,
         Encap::Grpc => outer::Encap::Grpc,
+        Encap::Quic => outer::Encap::Quic,
     }
 }
 
-/// Inside of a region: no stream.
+/// Inside of a region: no connection.
 const fn inside(default: Encap) -> outer::Encap {
     match default {
         Encap::Gre => outer::Encap::Gre,
-        Encap::GreUdp | Encap::Grpc => outer::Encap::GreUdp,
+        Encap::GreUdp | Encap::Grpc | Encap::Quic => outer::Encap::GreUdp,
     }
 }
 

@@ -99,6 +99,15 @@ impl Queue {
         self.waker.take()
     }
 
+    /// Whether `stream` is over; if not, `context` is woken when it may be.
+    pub(super) fn poll_ended(&mut self, context: &Context<'_>, stream: u64) -> Poll<()> {
+        if !self.is_current(stream) {
+            return Poll::Ready(());
+        }
+        self.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
     /// What `stream` sends next; nothing more when another has begun.
     pub(super) fn poll_batch(
         &mut self,

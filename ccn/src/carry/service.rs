@@ -1,7 +1,8 @@
-//! The end of a gRPC link that is called: a port for each node that may call.
+//! Who may call an end that answers, and the service that answers gRPC links: a port for each node.
 //!
 //! Who calls is what the certificate says; a node without a port here, or one that is no node, is refused.
 
+use core::net::IpAddr;
 use core::pin::Pin;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,7 +17,14 @@ use super::{MESSAGE_BYTES_MAX, Port};
 use crate::rpc::{Peer, Role};
 
 /// The nodes that may call, each with its port. Clones are the same ports, so nodes come and go while a server answers.
-pub struct Ports<H>(Arc<RwLock<BTreeMap<String, Arc<Port<H>>>>>);
+pub struct Ports<H>(Arc<RwLock<BTreeMap<String, Seat<H>>>>);
+
+/// A node that may call.
+struct Seat<H> {
+    port: Arc<Port<H>>,
+    /// Its address and the MTU of the path from there, where it has to call from one.
+    from: Option<(IpAddr, u16)>,
+}
 
 impl<H> Clone for Ports<H> {
     fn clone(&self) -> Ports<H> {
@@ -26,31 +34,41 @@ impl<H> Clone for Ports<H> {
 
 impl<H> Default for Ports<H> {
     fn default() -> Ports<H> {
-        Ports::from(BTreeMap::new())
+        Ports(Arc::default())
     }
 }
 
 impl<H> From<BTreeMap<String, Arc<Port<H>>>> for Ports<H> {
     fn from(ports: BTreeMap<String, Arc<Port<H>>>) -> Ports<H> {
-        Ports(Arc::new(RwLock::new(ports)))
+        let seats = ports.into_iter();
+        let seats = seats.map(|(name, port)| (name, Seat { port, from: None }));
+        Ports(Arc::new(RwLock::new(seats.collect())))
     }
 }
 
 impl<H: Host> Ports<H> {
     /// The node of that name may call from here on.
     pub fn admit(&self, name: &str, port: Arc<Port<H>>) {
-        let mut ports = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        ports.insert(name.to_owned(), port);
+        self.seat(name, Seat { port, from: None });
+    }
+
+    /// The node of that name may call from here on, from `address`, over a path whose packets have at most `mtu` bytes.
+    pub fn admit_from(&self, name: &str, port: Arc<Port<H>>, address: IpAddr, mtu: u16) {
+        let from = Some((address, mtu));
+        self.seat(name, Seat { port, from });
+    }
+
+    fn seat(&self, name: &str, seat: Seat<H>) {
+        let mut seats = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        seats.insert(name.to_owned(), seat);
     }
 
     /// The node of that name calls `port` no more, if it was that one.
     pub fn dismiss(&self, name: &str, port: &Arc<Port<H>>) {
-        let mut ports = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if ports
-            .get(name)
-            .is_some_and(|known| Arc::ptr_eq(known, port))
-        {
-            ports.remove(name);
+        let mut seats = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let seat = seats.get(name);
+        if seat.is_some_and(|seat| Arc::ptr_eq(&seat.port, port)) {
+            seats.remove(name);
         }
     }
 
@@ -62,7 +80,23 @@ impl<H: Host> Ports<H> {
 
     fn of(&self, name: &str) -> Option<Arc<Port<H>>> {
         let ports = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        ports.get(name).cloned()
+        ports.get(name).map(|seat| Arc::clone(&seat.port))
+    }
+
+    /// The port of the node of that name, if it may call from `address`.
+    pub(super) fn of_caller(&self, name: &str, address: IpAddr) -> Option<Arc<Port<H>>> {
+        let seats = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let seat = seats.get(name)?;
+        let is_from = seat.from.is_some_and(|(from, _)| from == address);
+        is_from.then(|| Arc::clone(&seat.port))
+    }
+
+    /// The least MTU of nodes that may call from `address`; `None` where nobody may.
+    pub(super) fn mtu_from(&self, address: IpAddr) -> Option<u16> {
+        let seats = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = seats.values().filter_map(|seat| seat.from);
+        let here = known.filter(|(from, _)| *from == address);
+        here.map(|(_, mtu)| mtu).min()
     }
 }
 

@@ -4,6 +4,7 @@
 //! no resumption. Keys and nonces come from the operating system; where a [`Host`] has seeded secrets they come
 //! from it, and time from its clock, so that a simulated run repeats to the byte: [`seeded`].
 
+mod quic;
 mod seeded;
 
 use core::fmt;
@@ -23,6 +24,7 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+pub(crate) use self::quic::shown;
 use self::seeded::{Scoped, Secrets};
 use super::certificates::{Identity, read_peer};
 use super::peer::Role;
@@ -44,6 +46,8 @@ pub struct Tls {
 struct Shown {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    /// From which keys come that a restart does not change.
+    lasting: ring::hkdf::Prk,
 }
 
 impl fmt::Debug for Tls {
@@ -155,6 +159,7 @@ impl Shown {
         Ok(Shown {
             client: Arc::new(client),
             server: Arc::new(server),
+            lasting: quic::lasting_keys(identity.key.secret_der()),
         })
     }
 }

@@ -238,7 +238,7 @@ fn bind(address: SocketAddr) -> IoResult<Socket> {
 }
 
 /// Has what leaves `socket` carry DF, and refused when it exceeds the path's MTU.
-pub(super) fn never_fragment(socket: &Socket, is_v4: bool) -> IoResult<()> {
+pub(crate) fn never_fragment(socket: &Socket, is_v4: bool) -> IoResult<()> {
     let (level, name, value) = if is_v4 {
         (
             libc::IPPROTO_IP,

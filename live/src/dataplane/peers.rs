@@ -50,7 +50,7 @@ impl Peers {
                 let sources = match path.encap {
                     Encap::Gre => &mut by_raw_source,
                     Encap::GreUdp => &mut by_source,
-                    Encap::Grpc | Encap::Plain => continue,
+                    Encap::Grpc | Encap::Quic | Encap::Plain => continue,
                 };
                 let source = underlay_of(&table, path.underlay, peer);
                 sources.entry(source).or_insert(Arrival { peer, port });

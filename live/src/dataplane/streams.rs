@@ -1,4 +1,4 @@
-//! Tunnels that are gRPC streams, as the data plane's thread sees them: ports to send by, and a queue of what came in.
+//! Tunnels that are gRPC streams or QUIC connections, both called streams here, as the data plane's thread sees them: ports to send by, and a queue of what came in.
 //!
 //! The streams are tasks of a tokio runtime; the data plane is a thread of its own and waits for neither side. What it
 //! sends goes into a port's bounded queue, which drops its oldest; what comes in waits in one bounded queue, and a bell
@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use anyedge_ccn::carry::{self, CarryCounts, CarryLimits, Frame, Port, Ports};
+use anyedge_ccn::carry::{
+    self, Answerer, Caller, CarryCounts, CarryLimits, Frame, Port, Ports, QUIC_PORT,
+};
 use anyedge_ccn::rpc::{Identity, Server, Tls};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::Family;
@@ -35,6 +37,10 @@ use crate::host::LiveHost;
 const ARRIVALS_MAX: usize = 4_096;
 /// Connections that wait to be answered.
 const BACKLOG: usize = 256;
+/// The largest packets of QUIC that there is room for, unless the first table has larger ones.
+const MTU_MAX: u16 = 9_216;
+/// Totals are published this many times before strangers are counted again, which costs more than other counts.
+const STRANGERS_EVERY: u64 = 64;
 /// A stream has no TTL; what comes out of it has come one hop.
 const TTL: u8 = 64;
 
@@ -42,7 +48,9 @@ const TTL: u8 = 64;
 pub struct Streams {
     host: LiveHost,
     tls: Tls,
-    tcp_port: u16,
+    doors: Doors,
+    /// No packet of QUIC is larger.
+    mtu_max: u16,
     door: Door,
     joined: BTreeMap<u64, Joined>,
     /// The number of the next end.
@@ -50,9 +58,36 @@ pub struct Streams {
     by_ids: BTreeMap<(PathId, NodeId), u64>,
     arrivals: Receiver<(u64, Frame)>,
     bell: UnixStream,
-    servers: BTreeMap<IpAddr, Answering>,
+    servers: BTreeMap<(IpAddr, Kind), Answering>,
+    callers: BTreeMap<IpAddr, Caller<LiveHost>>,
     /// Frames that ends which are gone have dropped: for want of room, and of time.
     dropped_before: (u64, u64),
+    published: AtomicU64,
+}
+
+/// Where streams are answered, on the tunnel addresses. 0 is any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doors {
+    /// The TCP port of gRPC.
+    pub grpc: u16,
+    /// The UDP port of QUIC.
+    pub quic: u16,
+}
+
+impl Default for Doors {
+    fn default() -> Doors {
+        Doors {
+            grpc: carry::PORT,
+            quic: QUIC_PORT,
+        }
+    }
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Kind {
+    Grpc,
+    Quic,
 }
 
 /// What makes an end the one that it is. With another it is another end, and another stream.
@@ -61,15 +96,20 @@ struct Link {
     path: String,
     peer: String,
     way: Way,
+    kind: Kind,
+    /// The node's own tunnel address and the peer's.
+    own: IpAddr,
+    far: IpAddr,
+    mtu: u16,
 }
 
 /// Who calls whom.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Way {
-    /// This node calls there.
-    Calls(SocketAddr),
-    /// It answers there.
-    Answers(IpAddr),
+    /// This node calls the peer.
+    Calls,
+    /// The peer calls this node.
+    Answers,
 }
 
 /// One end.
@@ -83,7 +123,13 @@ struct Joined {
 struct Answering {
     address: SocketAddr,
     ports: Ports<LiveHost>,
-    _server: Server,
+    server: Answers,
+}
+
+/// What answers there.
+enum Answers {
+    Grpc(#[expect(dead_code, reason = "dropping it ends it")] Server),
+    Quic(Answerer<LiveHost>),
 }
 
 impl fmt::Debug for Streams {
@@ -116,18 +162,25 @@ fn ring(mut rope: &UnixStream) {
     let _ = rope.write(&[1]);
 }
 
+/// Whatever still runs for its ports ends.
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.joined.values().for_each(|end| end.port.close());
+    }
+}
+
 impl Streams {
     /// The ends of `own` on all paths of `table` that are streams: calls those that it is to call, and answers others
-    /// at TCP port `port` ([`carry::PORT`]) of its tunnel addresses.
+    /// at `doors` of its tunnel addresses.
     ///
     /// # Errors
-    /// When the port is taken, or `identity` is none.
+    /// When a port is taken, or `identity` is none.
     pub fn open(
         host: &LiveHost,
         table: &RouteTable,
         own: NodeId,
         identity: &Identity,
-        port: u16,
+        doors: Doors,
     ) -> Result<Streams> {
         let tls = Tls::new(host, identity).context("cannot use the node's certificate")?;
         let (bell, rope) = UnixStream::pair().context("cannot make a bell")?;
@@ -142,7 +195,12 @@ impl Streams {
         let mut streams = Streams {
             host: host.clone(),
             tls,
-            tcp_port: port,
+            doors,
+            mtu_max: table
+                .paths
+                .iter()
+                .map(|path| path.mtu)
+                .fold(MTU_MAX, u16::max),
             door,
             joined: BTreeMap::new(),
             next: 0,
@@ -150,7 +208,9 @@ impl Streams {
             arrivals,
             bell,
             servers: BTreeMap::new(),
+            callers: BTreeMap::new(),
             dropped_before: (0, 0),
+            published: AtomicU64::new(0),
         };
         streams.follow(table, own)?;
         Ok(streams)
@@ -162,7 +222,7 @@ impl Streams {
     /// # Errors
     /// When an address of the node's own cannot be listened on; the streams on it are not there, all others are.
     pub(super) fn follow(&mut self, table: &RouteTable, own: NodeId) -> Result<()> {
-        let wanted = self.wanted(table, own);
+        let wanted = Streams::wanted(table, own);
         let gone = |end: &Joined| !wanted.contains_key(&end.link);
         let gone = self.joined.iter().filter(|(_, end)| gone(end));
         let gone: Vec<u64> = gone.map(|(number, _)| *number).collect();
@@ -174,6 +234,13 @@ impl Streams {
         // One that fails keeps none of the others away.
         let outcomes: Vec<Result<()>> = joined.collect();
         self.servers.retain(|_, server| !server.ports.is_empty());
+        let links = || self.joined.values().map(|end| &end.link);
+        let calls = |link: &Link| (link.way, link.kind) == (Way::Calls, Kind::Quic);
+        let callers: BTreeSet<IpAddr> = links()
+            .filter(|link| calls(link))
+            .map(|link| link.own)
+            .collect();
+        self.callers.retain(|address, _| callers.contains(address));
         self.by_ids.clear();
         for (number, end) in &mut self.joined {
             end.ids = wanted.get(&end.link).copied();
@@ -183,21 +250,31 @@ impl Streams {
     }
 
     /// The ends that `own` has by `table`, with their ids in it.
-    fn wanted(&self, table: &RouteTable, own: NodeId) -> BTreeMap<Link, (PathId, NodeId)> {
-        let paths = table.paths().filter(|(_, path)| path.encap == Encap::Grpc);
-        let ends = paths.flat_map(|(id, path)| {
+    fn wanted(table: &RouteTable, own: NodeId) -> BTreeMap<Link, (PathId, NodeId)> {
+        let ends = table.paths().filter_map(|(id, path)| {
+            let kind = match path.encap {
+                Encap::Gre | Encap::GreUdp | Encap::Plain => return None,
+                Encap::Grpc => Kind::Grpc,
+                Encap::Quic => Kind::Quic,
+            };
+            Some((id, path, kind))
+        });
+        let ends = ends.flat_map(|(id, path, kind)| {
             let peers = table.peers_over(path, own).into_iter();
             peers.map(move |peer| {
                 let way = if carry::calls(table, &path.ends, own) {
-                    let address = tunnel_address(table, path, peer);
-                    Way::Calls(SocketAddr::new(address, self.tcp_port))
+                    Way::Calls
                 } else {
-                    Way::Answers(tunnel_address(table, path, own))
+                    Way::Answers
                 };
                 let link = Link {
                     path: path.name.clone(),
                     peer: table.nodes[peer.index()].name.clone(),
                     way,
+                    kind,
+                    own: tunnel_address(table, path, own),
+                    far: tunnel_address(table, path, peer),
+                    mtu: path.mtu,
                 };
                 (link, (id, peer))
             })
@@ -209,9 +286,20 @@ impl Streams {
         let (number, door) = (self.next, self.door.clone());
         let deliver = move |frame| door.take(number, frame);
         let port = Port::new(&self.host, CarryLimits::default(), deliver);
-        match link.way {
-            Way::Calls(at) => carry::call(&port, at, self.tls.clone(), &link.peer),
-            Way::Answers(at) => self.answering(at)?.admit(&link.peer, Arc::clone(&port)),
+        match (link.way, link.kind) {
+            (Way::Calls, Kind::Grpc) => {
+                let at = SocketAddr::new(link.far, self.doors.grpc);
+                carry::call(&port, at, self.tls.clone(), &link.peer);
+            }
+            (Way::Calls, Kind::Quic) => {
+                let at = SocketAddr::new(link.far, self.doors.quic);
+                let caller = self.calling(link.own)?;
+                caller.call(&port, at, &link.peer, link.mtu);
+            }
+            (Way::Answers, kind) => {
+                let ports = self.answering(link.own, kind)?;
+                ports.admit_from(&link.peer, Arc::clone(&port), link.far, link.mtu);
+            }
         }
         let end = Joined {
             link: link.clone(),
@@ -223,24 +311,46 @@ impl Streams {
         Ok(())
     }
 
+    /// Where calls of QUIC come from at `address`.
+    fn calling(&mut self, address: IpAddr) -> Result<&Caller<LiveHost>> {
+        let place = match self.callers.entry(address) {
+            Entry::Occupied(place) => return Ok(place.into_mut()),
+            Entry::Vacant(place) => place,
+        };
+        let caller = Caller::open(&self.host, address, &self.tls, self.mtu_max);
+        let caller = caller.with_context(|| format!("cannot call by QUIC from {address}"))?;
+        Ok(place.insert(caller))
+    }
+
     /// Who may call at `address`, which is listened on from here on.
-    fn answering(&mut self, address: IpAddr) -> Result<&Ports<LiveHost>> {
-        let place = match self.servers.entry(address) {
+    fn answering(&mut self, address: IpAddr, kind: Kind) -> Result<&Ports<LiveHost>> {
+        let place = match self.servers.entry((address, kind)) {
             Entry::Occupied(place) => return Ok(&place.into_mut().ports),
             Entry::Vacant(place) => place,
         };
-        let at = SocketAddr::new(address, self.tcp_port);
-        let listener = self.host.tcp_listen(at, BACKLOG);
-        let listener = listener.with_context(|| {
-            let port = self.tcp_port;
-            format!("cannot answer streams on {address} port {port}")
-        })?;
-        let (address, ports) = (listener.local_addr(), Ports::default());
-        let server = carry::serve(&self.host, listener, ports.clone(), self.tls.clone());
+        let ports = Ports::default();
+        let (host, tls) = (&self.host, &self.tls);
+        let (address, server) = match kind {
+            Kind::Grpc => {
+                let at = SocketAddr::new(address, self.doors.grpc);
+                let listener = host.tcp_listen(at, BACKLOG);
+                let listener =
+                    listener.with_context(|| format!("cannot answer streams on {at}"))?;
+                let address = listener.local_addr();
+                let server = carry::serve(host, listener, ports.clone(), tls.clone());
+                (address, Answers::Grpc(server))
+            }
+            Kind::Quic => {
+                let at = SocketAddr::new(address, self.doors.quic);
+                let answerer = Answerer::open(host, at, ports.clone(), tls, self.mtu_max);
+                let answerer = answerer.with_context(|| format!("cannot answer QUIC on {at}"))?;
+                (answerer.local_addr(), Answers::Quic(answerer))
+            }
+        };
         let answering = Answering {
             address,
             ports,
-            _server: server,
+            server,
         };
         Ok(&place.insert(answering).ports)
     }
@@ -250,8 +360,8 @@ impl Streams {
             return;
         };
         port.close();
-        if let Way::Answers(at) = link.way
-            && let Some(server) = self.servers.get(&at)
+        if link.way == Way::Answers
+            && let Some(server) = self.servers.get(&(link.own, link.kind))
         {
             server.ports.dismiss(&link.peer, &port);
         }
@@ -263,6 +373,16 @@ impl Streams {
     /// Where it answers.
     pub fn listening(&self) -> impl Iterator<Item = SocketAddr> {
         self.servers.values().map(|server| server.address)
+    }
+
+    /// Datagrams at ports of QUIC that belonged to no node: see [`Answerer::strangers`].
+    pub fn strangers(&self) -> u64 {
+        let servers = self.servers.values();
+        let of_quic = servers.map(|answering| match &answering.server {
+            Answers::Grpc(_) => 0,
+            Answers::Quic(answerer) => answerer.strangers(),
+        });
+        of_quic.sum()
     }
 
     /// Path, peer and what became of the frames, of each end.
@@ -338,6 +458,10 @@ impl Streams {
         totals.set_refused(DropReason::StreamLate, late);
         let overflowed = self.door.overflowed.load(Ordering::Relaxed);
         totals.set_refused(DropReason::SocketFull, overflowed);
+        let published = self.published.fetch_add(1, Ordering::Relaxed);
+        if published.is_multiple_of(STRANGERS_EVERY) {
+            totals.set_refused(DropReason::UnknownPeer, self.strangers());
+        }
     }
 }
 

@@ -20,8 +20,10 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg,
 };
 use nix::sys::socket::{setsockopt, sockopt};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::io::Interest;
+
+use crate::dataplane::mouth::never_fragment;
 
 /// Room for TTL, TOS and packet information of either family, in bytes.
 const CONTROL_BYTES: usize = 128;
@@ -177,6 +179,10 @@ impl KernelUdp {
 impl UdpSocket for KernelUdp {
     fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    fn never_fragment(&self) -> io::Result<()> {
+        never_fragment(&SockRef::from(&*self.socket), self.local.is_ipv4())
     }
 
     fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()> {

@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyedge_topologies::{AddressPair, Client, Encap, FaultVerb, Kind, Topology};
+use anyedge_topologies::{AddressPair, Client, FaultVerb, Kind, Topology};
 use anyhow::{Result, ensure};
 
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
@@ -360,7 +360,7 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
 }
 
 /// Nodes that show somebody a certificate: all of them where there are controllers, else the ends of links that are
-/// gRPC streams.
+/// gRPC streams or QUIC connections.
 fn identities(topology: &Topology, lab: &LabName) -> Vec<(String, PathBuf)> {
     if management::has_controllers(topology) {
         let nodes = tunnel_nodes(topology).into_iter();
@@ -368,7 +368,7 @@ fn identities(topology: &Topology, lab: &LabName) -> Vec<(String, PathBuf)> {
         return own.collect();
     }
     let streams = topology.links.values();
-    let streams: Vec<_> = streams.filter(|link| link.encap == Encap::Grpc).collect();
+    let streams: Vec<_> = streams.filter(|link| link.encap.is_connection()).collect();
     let pops = topology.pops.keys().filter(|pop| {
         let mut own = streams.iter();
         own.any(|link| link.ends.has_pop(pop))

@@ -11,6 +11,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use anyedge_net::forwarder::Forwarder;
+use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::Topology;
 use anyhow::{Context, Result, bail};
 use caps::Capability;
@@ -32,6 +33,7 @@ use crate::control::Answer;
 use crate::dataplane::Dataplane;
 use crate::dataplane::clock::MonotonicClock;
 use crate::dataplane::inbox::Inbox;
+use crate::dataplane::peers::own_paths;
 use crate::dataplane::totals::Totals;
 
 /// How long services may take to end.
@@ -225,6 +227,7 @@ fn fitting(place: &Place<'_>, has_streams: bool, packet_bytes_max: usize) -> Fit
         v4: node.underlay_v4,
         v6: node.underlay_v6,
         has_streams,
+        has_raw_gre: own_paths(&place.table, place.own).any(|path| path.encap == Encap::Gre),
         packet_bytes_max,
     }
 }

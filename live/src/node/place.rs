@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use anyedge_ccn::carry;
 use anyedge_net::flow::Family;
 use anyedge_net::id::NodeId;
 use anyedge_net::port::PortId;
@@ -21,7 +20,7 @@ use crate::dataplane::Ground;
 use crate::dataplane::mouth::Mouth;
 use crate::dataplane::peers::own_paths;
 use crate::dataplane::raw_gre::RawGre;
-use crate::dataplane::streams::Streams;
+use crate::dataplane::streams::{Doors, Streams};
 use crate::lab::identities;
 use crate::prefix::Prefix;
 use crate::tun::{Tun, TunPlan, host_routes};
@@ -40,17 +39,17 @@ impl Place<'_> {
     /// The ends of its streams, and what they run on; `None` when no path of its own is one.
     pub(super) fn streams(&self, args: &NodeArgs) -> Result<Option<(Streams, Runtime)>> {
         let mut paths = own_paths(&self.table, self.own);
-        let Some(path) = paths.find(|path| path.encap == Encap::Grpc) else {
+        let Some(path) = paths.find(|path| path.encap.is_connection()) else {
             return Ok(None);
         };
         let file = args.identity.as_deref();
         let file = file.with_context(|| {
             let name = &path.name;
-            format!("the path {name} is a gRPC stream, which wants --identity")
+            format!("the path {name} is a connection with certificates, which wants --identity")
         })?;
         let identity = identities::read(file)?;
         let (host, runtime) = machine(&args.name)?;
-        let streams = Streams::open(&host, &self.table, self.own, &identity, carry::PORT)?;
+        let streams = Streams::open(&host, &self.table, self.own, &identity, Doors::default())?;
         Ok(Some((streams, runtime)))
     }
 
@@ -152,10 +151,7 @@ impl Place<'_> {
 }
 
 /// Opens what the path of that name wants, and says what it cannot promise.
-fn open_raw_gre(
-    path: &str,
-    (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>),
-) -> Result<RawGre> {
+fn open_raw_gre(path: &str, (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> Result<RawGre> {
     tracing::warn!(
         path,
         "tunnels in plain GRE know a peer by its address alone: a GRE key is a label and no secret, so that the \

@@ -90,6 +90,7 @@ pub(super) struct Fitting {
     pub(super) v4: Ipv4Addr,
     pub(super) v6: Ipv6Addr,
     pub(super) has_streams: bool,
+    pub(super) has_raw_gre: bool,
     pub(super) packet_bytes_max: usize,
 }
 
@@ -101,9 +102,13 @@ impl Fitting {
             return Some("it gives the node another tunnel address");
         }
         let mut paths = own_paths(table, own);
-        let misfit = |encap: Encap| encap == Encap::Grpc && !self.has_streams;
+        let misfit = |encap: Encap| encap.is_connection() && !self.has_streams;
         if paths.any(|path| misfit(path.encap)) {
             return Some("it has a path in a stream, and the node was started without any");
+        }
+        let is_raw = |encap: Encap| encap == Encap::Gre && !self.has_raw_gre;
+        if own_paths(table, own).any(|path| is_raw(path.encap)) {
+            return Some("it has a path in plain GRE, and the node was started without any");
         }
         let larger = |mtu: u16| usize::from(mtu) > self.packet_bytes_max;
         if own_paths(table, own).any(|path| larger(path.mtu)) {

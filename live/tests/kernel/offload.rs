@@ -129,7 +129,13 @@ impl End {
                 streams: None,
                 packet_bytes_max: 1_500,
             };
-            Dataplane::new(pipe, MonotonicClock::start(), ground, table(Encap::GreUdp), self.own)
+            Dataplane::new(
+                pipe,
+                MonotonicClock::start(),
+                ground,
+                table(Encap::GreUdp),
+                self.own,
+            )
         });
         let mut dataplane = dataplane.expect("a data plane in the namespace");
         let (totals, stop) = (dataplane.totals(), Arc::clone(stop));

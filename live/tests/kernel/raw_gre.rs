@@ -17,7 +17,9 @@ use anyedge_net::wire::outer::{Encap, inner_mtu};
 use anyedge_net::wire::{gre, udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::dataplane::{LIMIT, Mirror, PEER, TOS, dataplane_over, lab_is_up, own_address, poll_for};
+use crate::dataplane::{
+    LIMIT, Mirror, PEER, TOS, dataplane_over, lab_is_up, own_address, poll_for,
+};
 use crate::lone_lab::LoneLab;
 
 const FAMILIES: [(Family, &str, u16); 2] = [
@@ -76,11 +78,10 @@ fn a_packet_in_plain_gre_keeps_its_metadata_both_ways() {
         let seen = *dataplane.forwarder().seen.last().expect("one packet came");
         // The router between them took one off the usual 64.
         let expected = Meta {
-            port: PortId::tunnel(PathId(path)),
             peer: PEER,
-            entropy: 0,
             tos: TOS,
             ttl: 63,
+            ..Meta::plain(PortId::tunnel(PathId(path)))
         };
         assert_eq!(seen, expected);
         let (outer, back) = read(&mut peer, family);
@@ -132,9 +133,7 @@ fn packets_up_to_the_inner_mtu_pass_and_larger_ones_are_refused_over_both_kinds_
     for encap in [Encap::Gre, Encap::GreUdp] {
         let mut dataplane = mirror(&lone, encap);
         for (family, address, path) in FAMILIES {
-            let of_both = limits
-                .iter()
-                .find(|row| (row.0, row.1) == (encap, family));
+            let of_both = limits.iter().find(|row| (row.0, row.1) == (encap, family));
             let limit = of_both.expect("every pair is listed").2;
             assert_eq!(usize::from(inner_mtu(encap, family, 1_500)), limit);
             let address: IpAddr = address.parse().expect("an address");

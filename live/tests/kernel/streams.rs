@@ -1,4 +1,5 @@
-//! Tunnels that are gRPC streams between two data planes, over the kernel's TCP with certificates.
+//! Tunnels that are gRPC streams or QUIC connections between two data planes, over the kernel's TCP or UDP with
+//! certificates: the same cases for both.
 //!
 //! Both ends are on the loopback, each with a runtime of its own that ends as a process does. No root is needed.
 
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant as Wall};
 use anyedge_ccn::rpc::{Authority, Identity, Role};
 use anyedge_live::dataplane::clock::MonotonicClock;
 use anyedge_live::dataplane::mouth::Mouth;
-use anyedge_live::dataplane::streams::Streams;
+use anyedge_live::dataplane::streams::{Doors, Streams};
 use anyedge_live::dataplane::{Dataplane, Ground};
 use anyedge_live::host::LiveHost;
 use anyedge_net::drop_reason::DropReason;
@@ -84,8 +85,8 @@ const OWN_ALONE: &[(&str, NodeId)] = &[("own-r", POP)];
 const OTHER_ALONE: &[(&str, NodeId)] = &[("other-r", OTHER)];
 const BOTH: &[(&str, NodeId)] = &[("own-r", POP), ("other-r", OTHER)];
 
-/// Streams between the CLB node and these POPs.
-fn table(pops: &[(&str, NodeId)]) -> Arc<RouteTable> {
+/// Streams of that kind between the CLB node and these POPs.
+fn table(encap: Encap, pops: &[(&str, NodeId)]) -> Arc<RouteTable> {
     let node = |name: &str, kind, last: u8| Node {
         name: name.to_owned(),
         kind,
@@ -107,19 +108,19 @@ fn table(pops: &[(&str, NodeId)]) -> Arc<RouteTable> {
             slots: Arc::new(SlotMap::fill(&[(CLB, "region.r.clb-1")])),
         }]
         .into(),
-        paths: pops.iter().map(path).collect(),
+        paths: pops.iter().map(|pop| path(encap, pop)).collect(),
         ..RouteTable::empty()
     })
 }
 
-fn path((name, pop): &(&str, NodeId)) -> Path {
+fn path(encap: Encap, (name, pop): &(&str, NodeId)) -> Path {
     Path {
         name: (*name).to_owned(),
         ends: PathEnds::Ccn {
             pop: *pop,
             region: RegionId(0),
         },
-        encap: Encap::Grpc,
+        encap,
         underlay: Family::V4,
         mtu: 1_500,
         rtt: Duration::from_millis(1),
@@ -131,15 +132,30 @@ fn path((name, pop): &(&str, NodeId)) -> Path {
 struct Process {
     runtime: Runtime,
     dataplane: Dataplane<End, MonotonicClock>,
+    encap: Encap,
     port: u16,
 }
 
+/// The largest packet of a path, with its GRE header, and the outer TOS that it arrives with.
+fn largest(encap: Encap) -> (usize, u8) {
+    match encap {
+        Encap::Quic => (1_426 + 8, 0),
+        _ => (1_500 + 8, TOS),
+    }
+}
+
 impl Process {
-    fn start(own: NodeId, identity: &Identity, port: u16) -> Process {
-        Process::with(table(OWN_ALONE), own, identity, port)
+    fn start(encap: Encap, own: NodeId, identity: &Identity, port: u16) -> Process {
+        Process::with((encap, OWN_ALONE), own, identity, port)
     }
 
-    fn with(table: Arc<RouteTable>, own: NodeId, identity: &Identity, port: u16) -> Process {
+    fn with(
+        (encap, pops): (Encap, &[(&str, NodeId)]),
+        own: NodeId,
+        identity: &Identity,
+        port: u16,
+    ) -> Process {
+        let table = table(encap, pops);
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -148,7 +164,12 @@ impl Process {
         let clock = MonotonicClock::start();
         let name = &table.nodes[own.index()].name;
         let host = LiveHost::new(name, clock, Seed(1), runtime.handle().clone());
-        let streams = Streams::open(&host, &table, own, identity, port).expect("the port is free");
+        let doors = Doors {
+            grpc: port,
+            quic: port,
+        };
+        let streams = Streams::open(&host, &table, own, identity, doors);
+        let streams = streams.expect("the port is free");
         let answers = streams.listening().next();
         let port = answers.map_or(port, |address| address.port());
         let ground = Ground {
@@ -168,6 +189,7 @@ impl Process {
         Process {
             runtime,
             dataplane: dataplane.expect("it has streams"),
+            encap,
             port,
         }
     }
@@ -183,7 +205,7 @@ impl Process {
     }
 
     fn apply(&mut self, own: NodeId, pops: &[(&str, NodeId)]) {
-        let applied = self.dataplane.apply(table(pops), own);
+        let applied = self.dataplane.apply(table(self.encap, pops), own);
         applied.expect("its port is its own");
     }
 
@@ -231,7 +253,7 @@ fn work(
     let mut number = first;
     while !is_enough(pop, clb) {
         assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}");
-        let packet = [number; 1_508];
+        let packet = vec![number; largest(pop.encap).0];
         let meta = Meta::plain(PortId::PUBLIC);
         let offered = pop.dataplane.inject(&[(packet.as_slice(), meta)]);
         offered.expect("the conservation law holds");
@@ -247,15 +269,25 @@ fn work(
 
 #[test]
 fn packets_cross_a_stream_both_ways_and_again_after_its_answering_end_restarted() {
+    packets_cross_both_ways_and_again_after_a_restart(Encap::Grpc);
+}
+
+#[test]
+fn packets_cross_in_datagrams_both_ways_and_again_after_the_answering_end_restarted() {
+    packets_cross_both_ways_and_again_after_a_restart(Encap::Quic);
+}
+
+fn packets_cross_both_ways_and_again_after_a_restart(encap: Encap) {
     let (_runtime, mut authority) = authority();
     let clb_identity = issue(&mut authority, "region.r.clb-1");
-    let mut clb = Process::start(CLB, &clb_identity, 0);
-    let mut pop = Process::start(POP, &issue(&mut authority, "pop.own"), clb.port);
+    let mut clb = Process::start(encap, CLB, &clb_identity, 0);
+    let mut pop = Process::start(encap, POP, &issue(&mut authority, "pop.own"), clb.port);
     work(&mut pop, &mut clb, 1, |pop, _| pop.seen().len() >= 3);
     for (process, peer) in [(&pop, CLB), (&clb, POP)] {
         let (meta, bytes) = &process.seen()[0];
         assert_eq!((meta.port, meta.peer), (PortId::tunnel(PATH), peer));
-        assert_eq!((meta.tos, meta.ttl, bytes.len()), (TOS, 64, 1_508));
+        let (len, tos) = largest(encap);
+        assert_eq!((meta.tos, meta.ttl, bytes.len()), (tos, 64, len));
         assert!(
             bytes.iter().all(|byte| *byte == bytes[0]),
             "whole and unmixed"
@@ -263,42 +295,60 @@ fn packets_cross_a_stream_both_ways_and_again_after_its_answering_end_restarted(
     }
     let port = clb.port;
     clb.kill();
-    let mut clb = Process::start(CLB, &clb_identity, port);
+    let mut clb = Process::start(encap, CLB, &clb_identity, port);
     let before = pop.seen().len();
     work(&mut pop, &mut clb, 128, |pop, _| {
         pop.seen().len() >= before + 3
     });
     assert!(!clb.seen().is_empty());
     pop.kill();
-    let mut pop = Process::start(POP, &issue(&mut authority, "pop.own"), port);
+    let mut pop = Process::start(encap, POP, &issue(&mut authority, "pop.own"), port);
     work(&mut pop, &mut clb, 1, |pop, _| pop.seen().len() >= 3);
 }
 
 #[test]
 fn a_node_with_a_wrong_certificate_gets_nothing_through() {
+    a_wrong_certificate_gets_nothing_through(Encap::Grpc);
+}
+
+#[test]
+fn a_node_with_a_wrong_certificate_gets_no_datagram_through() {
+    a_wrong_certificate_gets_nothing_through(Encap::Quic);
+}
+
+fn a_wrong_certificate_gets_nothing_through(encap: Encap) {
     let (_runtime, mut right) = authority();
     let (_other_runtime, mut other) = authority();
-    let mut clb = Process::start(CLB, &issue(&mut right, "region.r.clb-1"), 0);
+    let mut clb = Process::start(encap, CLB, &issue(&mut right, "region.r.clb-1"), 0);
     let wrong = [
         ("another's authority", issue(&mut other, "pop.own")),
         ("another's name", issue(&mut right, "pop.other")),
     ];
     for (what, identity) in wrong {
-        let mut pop = Process::start(POP, &identity, clb.port);
+        let mut pop = Process::start(encap, POP, &identity, clb.port);
         work(&mut pop, &mut clb, 1, |pop, _| pop.streams_begun() >= 3);
         assert_eq!((pop.seen().len(), clb.seen().len()), (0, 0), "{what}");
         pop.kill();
     }
-    let mut pop = Process::start(POP, &issue(&mut right, "pop.own"), clb.port);
+    let mut pop = Process::start(encap, POP, &issue(&mut right, "pop.own"), clb.port);
     work(&mut pop, &mut clb, 1, |pop, _| !pop.seen().is_empty());
 }
 
 #[test]
 fn a_stream_comes_and_goes_with_its_path_and_another_never_notices() {
+    one_comes_and_goes_and_another_never_notices(Encap::Grpc);
+}
+
+#[test]
+fn a_connection_comes_and_goes_with_its_path_and_another_never_notices() {
+    one_comes_and_goes_and_another_never_notices(Encap::Quic);
+}
+
+fn one_comes_and_goes_and_another_never_notices(encap: Encap) {
     let (_runtime, mut authority) = authority();
     let mut start = |own, name, port| {
         let identity = issue(&mut authority, name);
-        Process::with(table(OTHER_ALONE), own, &identity, port)
+        Process::with((encap, OTHER_ALONE), own, &identity, port)
     };
     let mut clb = start(CLB, "region.r.clb-1", 0);
     let mut pop = start(POP, "pop.own", clb.port);

@@ -32,6 +32,10 @@ pub(crate) fn a_client_fetches_through_plain_gre() {
     every_client_is_served("gre", &["defaults.ccn.encap=gre".to_owned()]);
 }
 
+pub(crate) fn a_client_fetches_through_datagrams() {
+    every_client_is_served("quic", &["defaults.ccn.encap=quic".to_owned()]);
+}
+
 fn every_client_is_served(word: &str, overrides: &[String]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/two-pops.toml");
     let topology = Topology::load_with(&file, overrides).expect("a shipped topology");

@@ -18,6 +18,13 @@ pub const STREAM_INNER_MTU: u16 = 1_500;
 /// Frame, gRPC message, HTTP/2 data frame, TLS 1.3 record and TCP header around a packet that goes alone.
 const STREAM_LEN: usize = 6 + 5 + 9 + 22 + tcp::HEADER_LEN;
 
+/// Of a connection id in QUIC packets, in bytes.
+pub const QUIC_ID_LEN: usize = 8;
+
+/// What is kept free around a datagram in a QUIC packet: flags, connection id, the longest packet number, the seal of
+/// AES-GCM, and type and the longest length of the DATAGRAM frame (RFC 9000 §17.3, RFC 9221 §4).
+const QUIC_LEN: usize = 1 + QUIC_ID_LEN + 4 + 16 + 1 + 8;
+
 /// How a packet travels through a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encap {
@@ -29,19 +36,34 @@ pub enum Encap {
     Grpc,
     /// No tunnel: bare IP on a region's own network, to hosts without a vSwitch.
     Plain,
+    /// GRE with key in the datagrams of a QUIC connection.
+    Quic,
+}
+
+impl Encap {
+    /// Whether packets go in a connection that both ends hold, with certificates, and not each by itself.
+    #[inline]
+    pub const fn is_connection(self) -> bool {
+        match self {
+            Encap::Gre | Encap::GreUdp | Encap::Plain => false,
+            Encap::Grpc | Encap::Quic => true,
+        }
+    }
 }
 
 /// Largest inner packet in a tunnel over a link that takes packets of `mtu` bytes.
 pub const fn inner_mtu(encap: Encap, underlay: Family, mtu: u16) -> u16 {
     match encap {
-        Encap::Gre | Encap::GreUdp => mtu.saturating_sub(overhead(encap, underlay) as u16),
+        Encap::Gre | Encap::GreUdp | Encap::Quic => {
+            mtu.saturating_sub(overhead(encap, underlay) as u16)
+        }
         Encap::Grpc => STREAM_INNER_MTU,
         Encap::Plain => mtu,
     }
 }
 
 /// The bytes that an encapsulation adds to a packet, over an underlay of this family; to one that shares no message
-/// with others, where it goes in a stream.
+/// with others, where it goes in a stream. In a QUIC packet a few bytes of these stay free, whose lengths vary.
 #[inline]
 pub const fn overhead(encap: Encap, underlay: Family) -> usize {
     let between = match encap {
@@ -49,6 +71,7 @@ pub const fn overhead(encap: Encap, underlay: Family) -> usize {
         Encap::GreUdp => udp::HEADER_LEN,
         Encap::Grpc => STREAM_LEN,
         Encap::Plain => return 0,
+        Encap::Quic => udp::HEADER_LEN + QUIC_LEN,
     };
     ip::header_len(underlay) + between + gre::HEADER_LEN
 }

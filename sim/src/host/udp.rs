@@ -40,6 +40,12 @@ impl UdpSocket for SimUdpSocket {
         self.local
     }
 
+    fn never_fragment(&self) -> io::Result<()> {
+        self.shared
+            .world()
+            .with_stack(self.host, |stack, _| stack.udp_never_fragment(self.id))
+    }
+
     fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()> {
         self.shared.world().with_stack(self.host, |stack, io| {
             stack.udp_send(self.id, payload, &meta, io)

@@ -6,12 +6,13 @@ use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use anyedge_ccn::carry::{self, CarryLimits, PORT, Port};
+use anyedge_ccn::carry::{self, Answerer, Caller, CarryLimits, PORT, Port, Ports, QUIC_PORT};
 use anyedge_ccn::rpc::{Authority, Identity, Role, Tls};
 use anyedge_net::flow::Family;
 use anyedge_net::host::Host as _;
 use anyedge_net::id::NodeId;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{Node, RouteTable};
+use anyedge_net::wire::outer::Encap;
 
 use crate::build::StreamHost;
 use crate::executor::HostId;
@@ -19,6 +20,7 @@ use crate::host::{Shared, SimHost};
 
 /// Callers that wait to be answered at one end: each has at most a few connections.
 const BACKLOG: usize = 1_024;
+const FRESH: &str = "a fresh host has every port free";
 
 /// The ends of all streams and who their nodes are.
 pub(super) struct StreamServices {
@@ -59,40 +61,24 @@ impl StreamServices {
         let table = Arc::clone(&shared.world().table);
         let identity = &self.identities(shared, &table)[&own.end.node];
         let tls = Tls::new(&host, identity).expect("the run's own certificate");
-        let ports = ports(shared, own, &host);
-        let underlay = table.paths[own.end.path.index()].underlay;
-        if own.end.calls {
-            for (peer, port) in &ports {
-                let peer = &table.nodes[peer.index()];
-                let address: IpAddr = match underlay {
-                    Family::V4 => peer.underlay_v4.into(),
-                    Family::V6 => peer.underlay_v6.into(),
-                };
-                let at = SocketAddr::new(address, PORT);
-                carry::call(port, at, tls.clone(), &peer.name);
-            }
-            // A port ends when nobody holds it: these end with the machine.
-            host.spawn(async move {
-                let _ports = ports;
-                pending::<()>().await;
-            });
-            return;
-        }
-        let named = ports
+        let path = &table.paths[own.end.path.index()];
+        let ports: Vec<Joined> = ports(shared, own, &host)
             .into_iter()
-            .map(|(peer, port)| (table.nodes[peer.index()].name.clone(), port));
-        let named: BTreeMap<String, _> = named.collect();
-        let any: IpAddr = match underlay {
-            Family::V4 => [0; 4].into(),
-            Family::V6 => [0; 16].into(),
-        };
-        let listener = host.tcp_listen(SocketAddr::new(any, PORT), BACKLOG);
-        let listener = listener.expect("a fresh host has every port free");
-        let server = carry::serve(&host, listener, named, tls);
-        host.spawn(async move {
-            let _server = server;
-            pending::<()>().await;
-        });
+            .map(|(peer, port)| {
+                let node = &table.nodes[peer.index()];
+                let (name, address) = (node.name.clone(), address_of(node, path.underlay));
+                (name, address, port)
+            })
+            .collect();
+        match path.encap {
+            Encap::Quic => {
+                let address = address_of(&table.nodes[own.end.node.index()], path.underlay);
+                join_by_quic(&host, own.end.calls, (address, path.mtu), &tls, ports);
+            }
+            Encap::Gre | Encap::GreUdp | Encap::Grpc | Encap::Plain => {
+                join_by_grpc(&host, own.end.calls, path.underlay, &tls, ports);
+            }
+        }
     }
 
     /// The certificates of all nodes with streams.
@@ -112,6 +98,67 @@ impl StreamServices {
             }
             identities
         })
+    }
+}
+
+/// A peer's name, its tunnel address and the port for it.
+type Joined = (String, IpAddr, Arc<Port<SimHost>>);
+
+fn join_by_grpc(host: &SimHost, calls: bool, underlay: Family, tls: &Tls, ports: Vec<Joined>) {
+    if calls {
+        for (name, address, port) in &ports {
+            carry::call(port, SocketAddr::new(*address, PORT), tls.clone(), name);
+        }
+        return keep(host, ports);
+    }
+    let named: BTreeMap<String, _> = ports
+        .into_iter()
+        .map(|(name, _, port)| (name, port))
+        .collect();
+    let any: IpAddr = match underlay {
+        Family::V4 => [0; 4].into(),
+        Family::V6 => [0; 16].into(),
+    };
+    let listener = host.tcp_listen(SocketAddr::new(any, PORT), BACKLOG);
+    let server = carry::serve(host, listener.expect(FRESH), named, tls.clone());
+    keep(host, server);
+}
+
+fn join_by_quic(
+    host: &SimHost,
+    calls: bool,
+    (own, mtu): (IpAddr, u16),
+    tls: &Tls,
+    ports: Vec<Joined>,
+) {
+    if calls {
+        let caller = Caller::open(host, own, tls, mtu).expect(FRESH);
+        for (name, address, port) in &ports {
+            caller.call(port, SocketAddr::new(*address, QUIC_PORT), name, mtu);
+        }
+        return keep(host, (caller, ports));
+    }
+    let admitted = Ports::default();
+    for (name, address, port) in ports {
+        admitted.admit_from(&name, port, address, mtu);
+    }
+    let at = SocketAddr::new(own, QUIC_PORT);
+    let answerer = Answerer::open(host, at, admitted, tls, mtu).expect(FRESH);
+    keep(host, answerer);
+}
+
+/// Holds `what` as long as the machine runs: a port or an answering end is over when nobody holds it.
+fn keep(host: &SimHost, what: impl Send + 'static) {
+    host.spawn(async move {
+        let _what = what;
+        pending::<()>().await;
+    });
+}
+
+fn address_of(node: &Node, underlay: Family) -> IpAddr {
+    match underlay {
+        Family::V4 => node.underlay_v4.into(),
+        Family::V6 => node.underlay_v6.into(),
     }
 }
 

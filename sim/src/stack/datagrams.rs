@@ -52,6 +52,8 @@ struct Socket {
     local: Bound,
     queue: VecDeque<Received>,
     refused: bool,
+    /// Whether datagrams that are too long are refused and not cut.
+    whole: bool,
     reader: Option<Waker>,
 }
 
@@ -162,6 +164,7 @@ impl Datagrams {
             local,
             queue: VecDeque::new(),
             refused: false,
+            whole: false,
             reader: None,
         });
         self.bound.insert(local, index);
@@ -271,11 +274,20 @@ impl HostStack {
         }
     }
 
+    /// From here on datagrams that are longer than their path takes are refused.
+    ///
+    /// # Errors
+    /// `NotConnected` when the host crashed.
+    pub fn udp_never_fragment(&mut self, id: UdpId) -> io::Result<()> {
+        self.udp.socket(id)?.whole = true;
+        Ok(())
+    }
+
     /// Sends one datagram. Without a free slot in the pool it is lost silently.
     ///
     /// # Errors
-    /// `ConnectionRefused` once after a port-unreachable; `InvalidInput` for a payload longer than any datagram or
-    /// a peer of another family; `AddrNotAvailable` for a source that is not ours.
+    /// `ConnectionRefused` once after a port-unreachable; `InvalidInput` for a payload longer than any datagram, or than
+    /// its path takes where none may be cut, or a peer of another family; `AddrNotAvailable` for a source that is not ours.
     pub fn udp_send(
         &mut self,
         id: UdpId,
@@ -292,7 +304,7 @@ impl HostStack {
             Some(local) if socket.local.address.is_unspecified() => local.into(),
             _ => socket.local.address,
         };
-        let src_port = socket.local.port;
+        let (src_port, whole) = (socket.local.port, socket.whole);
         let src = self.local.source(bound, dst)?;
         let flow = FlowKey {
             src,
@@ -304,6 +316,10 @@ impl HostStack {
         let at = header_len(dst.family());
         let len = at + udp::HEADER_LEN + payload.len();
         if flow.dst_port == 0 || len - at > payload_len_max(dst.family()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mtu = self.udp.path_mtus.to(dst, io.now);
+        if whole && len > mtu {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let Some(mut packet) = io.pool.lend(len, Meta::plain(PortId::LOCAL)) else {
@@ -330,7 +346,6 @@ impl HostStack {
             check => check,
         };
         datagram[6..udp::HEADER_LEN].copy_from_slice(&check.to_be_bytes());
-        let mtu = self.udp.path_mtus.to(dst, io.now);
         self.send(packet, mtu, io);
         Ok(())
     }

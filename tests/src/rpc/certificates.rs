@@ -23,7 +23,7 @@ const PATIENT: Limits = Limits {
     ..LIMITS
 };
 /// What the servers of these cases are called.
-const SERVER: &str = "controller.a";
+pub(super) const SERVER: &str = "controller.a";
 
 /// Answers nodes alone, with the length of their names.
 struct NodesOnly;
@@ -83,7 +83,7 @@ pub(super) fn issue(authority: &mut Authority, name: &str, role: Role) -> Result
         .map_err(|error| error.to_string())
 }
 
-fn tls<H: Host>(host: &H, issued: &Issued) -> Result<Tls, String> {
+pub(super) fn tls<H: Host>(host: &H, issued: &Issued) -> Result<Tls, String> {
     let identity = issued.identity().map_err(|error| error.to_string())?;
     Tls::new(host, &identity).map_err(|error| error.to_string())
 }

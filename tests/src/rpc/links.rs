@@ -14,16 +14,16 @@ use super::{LIMITS, Served, becomes, pause, same};
 use crate::conformance::{Finding, Pair};
 
 /// Frames that came in, and when.
-type Inbox = Arc<Mutex<Vec<(Duration, Frame)>>>;
+pub(super) type Inbox = Arc<Mutex<Vec<(Duration, Frame)>>>;
 
 /// One end of a link and what came in at it.
-struct End<H> {
-    port: Arc<Port<H>>,
-    inbox: Inbox,
+pub(super) struct End<H> {
+    pub(super) port: Arc<Port<H>>,
+    pub(super) inbox: Inbox,
 }
 
 impl<H: Host> End<H> {
-    fn new(host: &H, limits: CarryLimits) -> End<H> {
+    pub(super) fn new(host: &H, limits: CarryLimits) -> End<H> {
         let inbox = Inbox::default();
         let into = Arc::clone(&inbox);
         let clock = host.clone();
@@ -36,7 +36,7 @@ impl<H: Host> End<H> {
         End { port, inbox }
     }
 
-    fn send(&self, number: u32, bytes: usize) {
+    pub(super) fn send(&self, number: u32, bytes: usize) {
         let mut gre = vec![0; bytes];
         gre[..4].copy_from_slice(&number.to_be_bytes());
         let tos = (number % 256) as u8;
@@ -45,7 +45,7 @@ impl<H: Host> End<H> {
     }
 
     /// The numbers of what came in.
-    fn numbers(&self) -> Vec<u32> {
+    pub(super) fn numbers(&self) -> Vec<u32> {
         let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         let number = |frame: &Frame| {
             let first = frame.gre.first_chunk::<4>();
@@ -238,11 +238,20 @@ pub struct PacedFlow {
 /// # Errors
 /// When no link comes about, or frames arrive out of order.
 pub async fn paced_flow<H: Host>(pair: Pair<H>) -> Result<PacedFlow, String> {
-    const FRAMES: u32 = 6_000;
-    let every = Duration::from_millis(10);
     let limits = CarryLimits::default();
     let (served, mut authority, far) = serve_link(&pair, limits)?;
     let near = dial_as(&pair, &served, &mut authority, "pop.tokyo", limits)?;
+    pace(&pair, &near, &far).await
+}
+
+/// The same over a link that is there already.
+pub(super) async fn pace<H: Host>(
+    pair: &Pair<H>,
+    near: &End<H>,
+    far: &End<H>,
+) -> Result<PacedFlow, String> {
+    const FRAMES: u32 = 6_000;
+    let every = Duration::from_millis(10);
     becomes(&pair.a, "a stream", || far.port.counts().streams == 1).await?;
     pause(&pair.a, Duration::from_secs(1)).await;
     let begin = pair.a.now();

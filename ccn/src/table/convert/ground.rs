@@ -178,6 +178,7 @@ impl From<&Path> for pb::Path {
                 Encap::GreUdp => pb::Encap::GreUdp,
                 Encap::Grpc => pb::Encap::Grpc,
                 Encap::Plain => pb::Encap::Plain,
+                Encap::Quic => pb::Encap::Quic,
             }
             .into(),
             underlay_v6: path.underlay == Family::V6,
@@ -213,6 +214,7 @@ impl TryFrom<&pb::Path> for Path {
                 pb::Encap::GreUdp => Encap::GreUdp,
                 pb::Encap::Grpc => Encap::Grpc,
                 pb::Encap::Plain => Encap::Plain,
+                pb::Encap::Quic => Encap::Quic,
                 pb::Encap::Unspecified => {
                     return Err(Reason::Missing.because("an encapsulation"));
                 }

@@ -27,8 +27,8 @@ fn tunnelled(packet: &[u8], encap: Encap, underlay: Family) -> Vec<u8> {
             };
             udp_packet(&flow, &inner)
         }
-        Encap::Grpc => unreachable!("a stream has no outer packets"),
         Encap::Plain => unreachable!("there is no tunnel"),
+        Encap::Grpc | Encap::Quic => unreachable!("a connection has no outer packets of its own"),
     }
 }
 
@@ -43,6 +43,9 @@ fn inner_mtus_of_a_1500_byte_link_are_the_documented_ones() {
     assert_eq!(overhead(Encap::Grpc, Family::V4), 90);
     assert_eq!(inner_mtu(Encap::Plain, Family::V6), 1_500);
     assert_eq!(overhead(Encap::Plain, Family::V4), 0);
+    assert_eq!(inner_mtu(Encap::Quic, Family::V4), 1_426);
+    assert_eq!(inner_mtu(Encap::Quic, Family::V6), 1_406);
+    assert_eq!(overhead(Encap::Quic, Family::V4), 74);
 }
 
 #[test]

@@ -115,6 +115,10 @@ fn the_mss_of_a_syn_is_lowered_to_what_fits_through_every_path() {
         (Encap::GreUdp, Family::V4, Family::V6, 1_404),
         (Encap::GreUdp, Family::V6, Family::V4, 1_404),
         (Encap::GreUdp, Family::V6, Family::V6, 1_384),
+        (Encap::Quic, Family::V4, Family::V4, 1_386),
+        (Encap::Quic, Family::V4, Family::V6, 1_366),
+        (Encap::Quic, Family::V6, Family::V4, 1_366),
+        (Encap::Quic, Family::V6, Family::V6, 1_346),
     ];
     for (encap, underlay, family, expected) in cases {
         let mut world = World::at(
@@ -170,6 +174,8 @@ fn what_fits_the_tunnel_exactly_passes_and_one_byte_more_does_not() {
         (over(Encap::GreUdp, Family::V4), 1_464),
         (over(Encap::Gre, Family::V6), 1_452),
         (over(Encap::GreUdp, Family::V6), 1_444),
+        (over(Encap::Quic, Family::V4), 1_426),
+        (over(Encap::Quic, Family::V6), 1_406),
     ];
     for (setup, inner_mtu) in cases {
         let mut world = World::at("pop.tokyo", &setup);

@@ -48,6 +48,10 @@ impl UdpSocket for LoopbackUdp {
         self.local
     }
 
+    fn never_fragment(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn send(&self, payload: &[u8], meta: DatagramMeta) -> io::Result<()> {
         if self.world.state().unreachable.contains(&meta.peer.ip()) {
             return Err(io::ErrorKind::NetworkUnreachable.into());
