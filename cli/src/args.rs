@@ -171,6 +171,9 @@ pub(crate) enum LabCommand {
         /// Who answers on the backends' hosts
         #[arg(long, value_enum, default_value_t = BackendChoice::Demo)]
         backend: BackendChoice,
+        /// What wires are like: as fast as the kernel, or with the delays, rates and losses of the file's links
+        #[arg(long, value_enum, default_value_t = Links::Bare)]
+        links: Links,
     },
     /// Shows each node: namespace, process, whether it answers
     Status {
@@ -248,6 +251,24 @@ pub(crate) enum FaultCommand {
     Clear,
 }
 
+/// What the wires of a lab are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Links {
+    /// As fast as the kernel
+    Bare,
+    /// With the delays, rates and losses of the file's links
+    File,
+}
+
+impl From<Links> for anyedge_live::lab::Links {
+    fn from(links: Links) -> Self {
+        match links {
+            Links::Bare => Self::Bare,
+            Links::File => Self::AsInFile,
+        }
+    }
+}
+
 /// `anyedge node`
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
@@ -288,6 +309,9 @@ pub(crate) struct NodeArgs {
     /// Answers a Prometheus server here: on loopback or the management network, for whoever reaches it may read
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// The lab whose wires it works at
+    #[arg(long, hide = true)]
+    pub(crate) lab: Option<String>,
     /// Runs as this user, who takes along no more than CAP_NET_ADMIN and CAP_NET_RAW
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,

@@ -8,7 +8,7 @@ use anyedge_live::lab::capture::{self, CapturePlan};
 use anyedge_live::lab::fault::{self, Fault};
 use anyedge_live::lab::refused::Refused;
 use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
-use anyedge_live::lab::{self, Backend};
+use anyedge_live::lab::{self, Backend, Wishes};
 use anyedge_topologies::Topology;
 use anyhow::Error;
 use comfy_table::{Table, presets};
@@ -24,7 +24,17 @@ pub(crate) fn run(args: LabArgs) -> Exit {
             overrides,
             name,
             backend,
-        } => up(&file, &overrides.set, &name, backend),
+            links,
+        } => {
+            let wishes = Wishes {
+                backend: match backend {
+                    BackendChoice::Demo => Backend::Demo,
+                    BackendChoice::Nginx => Backend::Nginx,
+                },
+                links: links.into(),
+            };
+            up(&file, &overrides.set, &name, wishes)
+        }
         LabCommand::Status { name, json } => status(&name, json),
         LabCommand::Exec {
             name,
@@ -52,11 +62,7 @@ pub(crate) fn run(args: LabArgs) -> Exit {
     }
 }
 
-fn up(file: &Path, overrides: &[String], name: &str, backend: BackendChoice) -> Exit {
-    let backend = match backend {
-        BackendChoice::Demo => Backend::Demo,
-        BackendChoice::Nginx => Backend::Nginx,
-    };
+fn up(file: &Path, overrides: &[String], name: &str, wishes: Wishes) -> Exit {
     let topology = match Topology::load_with(file, overrides) {
         Ok(topology) => topology,
         Err(found) => {
@@ -64,7 +70,7 @@ fn up(file: &Path, overrides: &[String], name: &str, backend: BackendChoice) -> 
             return Exit::BadInput;
         }
     };
-    match lab::up_with(file, &topology, name, backend) {
+    match lab::up_with(file, &topology, name, wishes) {
         Ok(status) => {
             show(&status);
             let hint = topology.clients.keys().next().map_or_else(String::new, |client| {

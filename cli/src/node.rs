@@ -31,6 +31,7 @@ pub(crate) fn run(args: &NodeArgs) -> Exit {
         founding: args.founding.clone(),
         data: args.data.clone(),
         metrics: args.metrics,
+        lab: args.lab.clone(),
         user: args.user.clone(),
     };
     match node::run(&args) {

@@ -12,6 +12,7 @@ pub mod capture;
 pub mod exec;
 pub mod fault;
 pub mod identities;
+pub mod modelled;
 pub mod name;
 pub mod nginx;
 pub mod plan;
@@ -48,9 +49,19 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 /// How much of a failed node's log its error shows, in bytes.
 const LOG_TAIL_BYTES: usize = 2_000;
 
+/// What the wires of a lab are like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// As fast as the kernel.
+    #[default]
+    Bare,
+    /// As the file says of its links ([`modelled`]).
+    AsInFile,
+}
+
 /// Builds the lab of `topology`, which was read from `file`, and waits until all of its nodes answer. They run on.
 pub fn up(file: &Path, topology: &Topology, name: &str) -> Result<LabStatus> {
-    up_with(file, topology, name, Backend::Demo)
+    up_with(file, topology, name, Wishes::default())
 }
 
 /// Who answers on the hosts of a lab.
@@ -63,20 +74,32 @@ pub enum Backend {
     Nginx,
 }
 
-/// As [`up`], with the backends that are wanted.
+/// What a lab may be otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Who answers on its hosts.
+    pub backend: Backend,
+    /// What its wires are like.
+    pub links: Links,
+}
+
+/// As [`up`], with what is wished for.
 pub fn up_with(
     file: &Path,
     topology: &Topology,
     name: &str,
-    backend: Backend,
+    wishes: Wishes,
 ) -> Result<LabStatus> {
     let file = file
         .canonicalize()
         .with_context(|| format!("cannot find {}", file.display()))?;
     let bird = routers::installed();
     let mut blueprint = plan::plan_with(topology, &file, &name.parse()?, bird.as_deref())?;
-    if backend == Backend::Nginx {
+    if wishes.backend == Backend::Nginx {
         nginx::serve_by_nginx(&mut blueprint, topology)?;
+    }
+    if wishes.links == Links::AsInFile {
+        modelled::lay(&mut blueprint, topology, &file)?;
     }
     up_blueprint(&blueprint)
 }

@@ -31,6 +31,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::backend;
 use crate::entropy;
+use crate::lab::modelled;
 use beginning::Beginning;
 pub(crate) use beginning::founding_table;
 pub(crate) use desk::{Desk, End};
@@ -60,6 +61,8 @@ pub struct NodeArgs {
     pub data: Option<PathBuf>,
     /// Where it answers a Prometheus server.
     pub metrics: Option<SocketAddr>,
+    /// The lab that it belongs to, of the process that works at a lab's wires.
+    pub lab: Option<String>,
     /// The user that it runs as, once it has taken its rights along.
     pub user: Option<String>,
 }
@@ -103,6 +106,9 @@ pub fn run(args: &NodeArgs) -> Result<()> {
         .and_then(|rest| rest.strip_prefix('.'))
     {
         return backend::run(&topology, host, args, desk);
+    }
+    if args.name == modelled::WIRES {
+        return modelled::run(&topology, args, desk);
     }
     privileges::keep_those_of_a_node(args.user.as_deref())?;
     let Some((beginning, following)) = Beginning::find(args, &topology, &desk)? else {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyedge_net::link::Loss;
+use anyedge_net::link::{LinkSpec, Loss, Wear};
 
 use crate::loss;
 use crate::reader::Reader;
@@ -70,6 +70,21 @@ impl Line {
         loss: Loss::NONE,
         queue_bytes_max: 4 << 20,
     };
+
+    /// One direction of a link of this kind, whose ends are `rtt` apart.
+    #[must_use]
+    pub fn spec(&self, name: String, rtt: Duration) -> LinkSpec {
+        LinkSpec {
+            name,
+            rate_bps: self.rate_bps,
+            delay: rtt / 2,
+            jitter: self.jitter,
+            loss: self.loss,
+            queue_bytes_max: self.queue_bytes_max,
+            mtu: self.mtu_bytes as usize,
+            wear: Wear::NONE,
+        }
+    }
 
     /// Reads the figures that are there; the others are `base`'s.
     pub(crate) fn read(reader: &mut Reader<'_>, base: Line, keys: LineKeys) -> Line {

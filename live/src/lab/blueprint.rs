@@ -14,6 +14,7 @@ use super::routers::RouterPlan;
 use crate::control::SOCKET_PATH_BYTES_MAX;
 use crate::netlink::{INTERFACE_LEN_MAX, Route};
 use crate::prefix::Prefix;
+use crate::wires::Plan;
 
 /// The smallest MTU that carries IPv6 (RFC 8200 §5).
 const MTU_MIN: u32 = 1_280;
@@ -33,6 +34,8 @@ pub struct Blueprint {
     pub topology: PathBuf,
     /// What moves clients' routes, for people to see.
     pub entered_by: String,
+    /// What stands between wires that have the file's links; empty where none have.
+    pub between: Plan,
     /// BGP routers, whose processes are among the others.
     pub routers: Vec<RouterPlan>,
     /// One namespace per node.
@@ -309,6 +312,7 @@ mod tests {
             files: Vec::new(),
             topology: PathBuf::from("two-pops.toml"),
             entered_by: String::new(),
+            between: Plan::default(),
             routers: Vec::new(),
             namespaces: vec![namespace("pop.a"), namespace("client.b")],
             wires: vec![WirePlan {

@@ -16,6 +16,7 @@ use super::routers;
 use super::state::{LabState, NodeState, ProcessState, WireState, log_of};
 use crate::netlink::{Netlink, WireEnd, set_sysctl};
 use crate::netns::Namespace;
+use crate::offloads;
 
 /// Set in every namespace before it has an interface. Asymmetric routes are normal here (a POP answers for a VIP), so
 /// reverse-path checks are off; addresses are usable at once, without duplicate detection.
@@ -47,6 +48,12 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
         namespace
             .run(|| add_routes(plan, &blueprint.wires))
             .with_context(|| format!("node `{}`", plan.node))?;
+    }
+    for port in &blueprint.between.ports {
+        let Some((namespace, interface)) = &port.far else {
+            continue;
+        };
+        Namespace::open(namespace)?.run(|| offloads::turn_off(interface))?;
     }
     let mut state = LabState::new(blueprint.lab.clone(), blueprint.topology.clone());
     state.entered_by.clone_from(&blueprint.entered_by);

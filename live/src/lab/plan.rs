@@ -28,6 +28,7 @@ use super::state::{control_of, identity_of};
 use crate::netlink::Route;
 use crate::node;
 use crate::prefix::Prefix;
+use crate::wires::Plan;
 
 mod routed;
 
@@ -95,6 +96,7 @@ pub fn plan_with(
         wires: drawing.wires,
         processes: bird.chain(processes(topology, file, lab)).collect(),
         routers: routers.clone(),
+        between: Plan::default(),
     };
     blueprint.check()?;
     Ok(blueprint)

@@ -11,6 +11,7 @@ use anyedge_live::lab::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEn
 use anyedge_live::netlink::Route;
 use anyedge_live::netns::Namespace;
 use anyedge_live::prefix::Prefix;
+use anyedge_live::wires::Plan;
 
 /// Whether this test can run; says loudly when it cannot.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
@@ -51,6 +52,7 @@ impl LoneLab {
             lab: self.name.parse().expect("a lab's name"),
             topology: PathBuf::from("written-in-the-test.toml"),
             entered_by: String::new(),
+            between: Plan::default(),
             routers: Vec::new(),
             namespaces: vec![
                 namespace("client.c", false, &["192.0.2.1", "2001:db8:1::1"]),

@@ -7,7 +7,7 @@ use anyedge_net::route_table::{Path, PathEnds, RouteTable};
 use anyedge_topologies::{Client, Fault, FaultVerb, Kind, Line, Topology};
 
 use super::ranks::Ranks;
-use crate::link::{Link, LinkSpec, Wear};
+use crate::link::Link;
 use crate::world::{LinkEnd, LinkId, World};
 
 /// The name of the direct twin of a population: the same clients, straight to `region`.
@@ -165,16 +165,7 @@ pub(super) fn add(
     ranks: &Ranks,
     world: &mut World,
 ) -> LinkId {
-    let spec = LinkSpec {
-        name: name.to_owned(),
-        rate_bps: line.rate_bps,
-        delay: rtt / 2,
-        jitter: line.jitter,
-        loss: line.loss,
-        queue_bytes_max: line.queue_bytes_max,
-        mtu: line.mtu_bytes as usize,
-        wear: Wear::NONE,
-    };
+    let spec = line.spec(name.to_owned(), rtt);
     let link = Link::new(spec, ranks.source(name), world.seed());
     world.add_link(link, end)
 }
