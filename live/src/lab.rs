@@ -84,12 +84,7 @@ pub struct Wishes {
 }
 
 /// As [`up`], with what is wished for.
-pub fn up_with(
-    file: &Path,
-    topology: &Topology,
-    name: &str,
-    wishes: Wishes,
-) -> Result<LabStatus> {
+pub fn up_with(file: &Path, topology: &Topology, name: &str, wishes: Wishes) -> Result<LabStatus> {
     let file = file
         .canonicalize()
         .with_context(|| format!("cannot find {}", file.display()))?;

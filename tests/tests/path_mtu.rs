@@ -99,7 +99,7 @@ fn too_big(report: &Report) -> u64 {
 
 /// The network under each encapsulation over each underlay.
 fn each_encapsulation() -> impl Iterator<Item = (String, String)> {
-    let encaps = ["gre", "gre-udp"].into_iter();
+    let encaps = ["gre", "gre-udp", "quic"].into_iter();
     let both = encaps.flat_map(|encap| ["v4", "v6"].map(|underlay| (encap, underlay)));
     both.map(|(encap, underlay)| {
         let defaults =
@@ -115,6 +115,8 @@ fn without_the_clamp_hosts_learn_from_icmp_errors_over_every_encapsulation() {
         let learned = play(&text, ICMP_ALONE);
         assert_eq!(ends(&learned), [(8, 0), (8, 0)], "{name}");
         assert!(too_big(&learned) > 0, "{name}: nothing had to be learned");
+        // What just fits the tunnel just fits the link in its wrapping.
+        assert_eq!(learned.drops.get("LinkMtu"), None, "{name}");
         assert_eq!(ends(&play(&text, NEITHER)), [(8, 8), (8, 8)], "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! Backbone links as gRPC streams: every shipped topology over them, and what a lost segment costs.
+//! Backbone links as gRPC streams and as QUIC connections: every shipped topology over them, and what a loss costs.
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_sim::report::Report;
@@ -7,6 +7,20 @@ use anyedge_tests::binary::root;
 use anyedge_topologies::Topology;
 
 const STREAMS: &str = "defaults.ccn.encap=grpc";
+const DATAGRAMS: &str = "defaults.ccn.encap=quic";
+/// The drills that keep their service levels over both.
+const DRILLS: [&str; 10] = [
+    "clb-node-added.toml",
+    "clb-node-down.toml",
+    "controllers-down.toml",
+    "global-14.toml",
+    "grey-link.toml",
+    "link-down.toml",
+    "pop-down.toml",
+    "pop-drain.toml",
+    "region-down.toml",
+    "syn-flood.toml",
+];
 
 fn ran(name: &str, overrides: &[&str]) -> Report {
     let file = root().join("topologies").join(name);
@@ -31,18 +45,7 @@ fn missed(report: &Report) -> Vec<(&str, &str)> {
 /// to Frankfurt's stream, whose congestion window has to open first, and two of Berlin's wait for longer than 1 s.
 #[test]
 fn every_shipped_topology_runs_over_streams_and_keeps_its_service_levels_but_one() {
-    for name in [
-        "clb-node-added.toml",
-        "clb-node-down.toml",
-        "controllers-down.toml",
-        "global-14.toml",
-        "grey-link.toml",
-        "link-down.toml",
-        "pop-down.toml",
-        "pop-drain.toml",
-        "region-down.toml",
-        "syn-flood.toml",
-    ] {
+    for name in DRILLS {
         let report = ran(name, &[STREAMS]);
         assert_eq!(missed(&report), [], "{name}");
     }
@@ -53,6 +56,14 @@ fn every_shipped_topology_runs_over_streams_and_keeps_its_service_levels_but_one
         "{:?}",
         report.drops
     );
+}
+
+#[test]
+fn every_shipped_topology_runs_over_datagrams_and_keeps_its_service_levels() {
+    for name in DRILLS.into_iter().chain(["two-pops.toml"]) {
+        let report = ran(name, &[DATAGRAMS]);
+        assert_eq!(missed(&report), [], "{name}");
+    }
 }
 
 /// A CLB node dies and comes back while clients' packets travel in streams; controllers find out and write both tables,
@@ -83,9 +94,21 @@ fn the_benchmarks_run_over_streams() {
 }
 
 #[test]
+fn the_benchmarks_run_over_datagrams() {
+    for name in ["bench/dumbbell-tcp.toml", "bench/dumbbell-udp.toml"] {
+        let calm = ["client.load.load.rate=100/s", "client.load.load.start=1s"];
+        let report = ran(
+            name,
+            &[calm.as_slice(), &[DATAGRAMS, "duration=4s"]].concat(),
+        );
+        assert_eq!(missed(&report), [], "{name}");
+    }
+}
+
+#[test]
 fn runs_over_streams_and_datagrams_are_the_same_each_time() {
     let digest = |overrides: &[&str]| ran("two-pops.toml", overrides).digest;
-    for kind in [STREAMS, "defaults.ccn.encap=quic"] {
+    for kind in [STREAMS, DATAGRAMS] {
         let first = digest(&[kind]);
         assert_eq!(first, digest(&[kind]), "{kind}");
         assert_ne!(first, digest(&[kind, "seed=2"]), "{kind}");
@@ -105,7 +128,7 @@ fn a_stream_loses_nothing_on_a_lossy_link_and_makes_packets_wait() {
         let failed: u64 = service.requests.failed.values().sum();
         (failed, latency.p50, latency.p99, latency.p999)
     };
-    for packets in ["gre", "gre-udp"] {
+    for packets in ["gre", "gre-udp", "quic"] {
         let (lost, p50, _, p999) = ticks(packets);
         assert!(lost > 0, "every thousandth packet is");
         assert!(p999 < p50 + 1.0, "packets wait for nobody: {p50} {p999}");
@@ -119,11 +142,13 @@ fn a_stream_loses_nothing_on_a_lossy_link_and_makes_packets_wait() {
 #[test]
 fn what_a_narrow_link_does_not_take_is_dropped_by_the_streams_queue() {
     let narrow = ["link.tokyo-guangzhou.rate=500Kbps", "fault=[]", "slo=[]"];
-    let report = ran("two-pops.toml", &[narrow.as_slice(), &[STREAMS]].concat());
-    let (full, late) = (
-        dropped(&report, DropReason::StreamFull),
-        dropped(&report, DropReason::StreamLate),
-    );
-    assert!(full + late > 0, "{:?}", report.drops);
-    assert_eq!(dropped(&report, DropReason::QueueFull), 0);
+    for kind in [STREAMS, DATAGRAMS] {
+        let report = ran("two-pops.toml", &[narrow.as_slice(), &[kind]].concat());
+        let (full, late) = (
+            dropped(&report, DropReason::StreamFull),
+            dropped(&report, DropReason::StreamLate),
+        );
+        assert!(full + late > 0, "{kind}: {:?}", report.drops);
+        assert_eq!(dropped(&report, DropReason::QueueFull), 0, "{kind}");
+    }
 }
