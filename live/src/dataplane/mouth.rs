@@ -2,7 +2,7 @@
 //!
 //! Packets come in on port 4754 of the node's tunnel addresses. They leave from one of [`SOURCES`] sockets per family,
 //! chosen by the flow's entropy, so that routers on the way spread flows over equal paths; a socket has one source
-//! port. Both ways many datagrams go with one call, in trains where they are alike: [`inlet`], [`outlet`]. Outer packets
+//! port. Both ways many datagrams go with one call, in trains where they are alike: `inlet`, `outlet`. Outer packets
 //! are never fragmented: too large is an error of the send.
 
 mod inlet;
