@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod compare;
 mod controller;
 mod ctl;
 mod dev;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Bundle(args) => machines::bundle(&args),
         Command::Export(command) => machines::export(&command),
         Command::Node(args) => node::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Serve(args) => load::serve(&args),
     });

@@ -16,6 +16,7 @@ pub mod modelled;
 pub mod name;
 pub mod nginx;
 pub mod plan;
+pub mod play;
 pub mod process;
 pub mod refused;
 pub mod routers;

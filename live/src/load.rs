@@ -22,6 +22,7 @@ use hdrhistogram::Histogram;
 use crate::foreground::{Foreground, asked_to_end};
 use crate::lab::refused::Refused;
 
+pub use anyedge_traffic::distance::kolmogorov_smirnov as apart;
 pub use anyedge_traffic::load::{Arrivals, LoadKind, Rate};
 
 /// Between the call and the first request.

@@ -150,6 +150,7 @@ fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
                 service: Service::of(&stats, direct.as_deref()),
                 broken_flows: stats.broken_flows(),
                 gap_s: stats.longest_gap().as_secs_f64(),
+                intended: stats.intended().clone(),
             })
         });
     reports.collect()

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anyedge_net::drop_reason::DropCounts;
 use anyedge_traffic::failure::Failure;
 use anyedge_traffic::stats::Stats;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// Version of the JSON's shape; it grows when a field changes its meaning or goes away.
@@ -107,6 +108,9 @@ pub struct LoadReport {
     pub broken_flows: u64,
     /// Longest time without an answer; of long flows, without a byte that one of them wanted.
     pub gap_s: f64,
+    /// Latency from the intended time of answered requests, in ns.
+    #[serde(skip)]
+    pub intended: Histogram<u64>,
 }
 
 /// How requests were served: through the edge and, where the file asks for it, over the direct path.

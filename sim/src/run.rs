@@ -18,7 +18,7 @@ use anyedge_net::route_table::Mechanisms;
 use anyedge_net::time::Instant;
 use anyedge_topologies::Topology;
 use anyedge_traffic::clients;
-use anyedge_traffic::load::{Arrivals, Load, LoadKind, Rate, Share};
+use anyedge_traffic::load::{Load, Share};
 use anyedge_traffic::stats::SharedStats;
 
 use crate::build::{self, BuildError, Built, LoadHost};
@@ -232,7 +232,7 @@ fn start_loads(
             {
                 continue;
             }
-            let Some(plan) = plan(topology, load, host.v6, duration) else {
+            let Some(plan) = Load::from_file(topology, load, host.v6, duration) else {
                 continue;
             };
             let key = (host.client.clone(), number, host.direct.is_some());
@@ -253,63 +253,6 @@ fn start_loads(
         }
     }
     accounts.into_values().collect()
-}
-
-/// The file's load as the client's; `None` when its VIP has no address of the client's family.
-fn plan(
-    topology: &Topology,
-    load: &anyedge_topologies::Load,
-    v6: bool,
-    duration: Duration,
-) -> Option<Load> {
-    let vip = &topology.vips[&load.vip];
-    let address = if v6 {
-        vip.address.v6.map(Into::into)
-    } else {
-        vip.address.v4.map(Into::into)
-    }?;
-    let listener = &topology.clbs[&vip.clb].listeners[&load.listener];
-    let (kind, size, request_size) = unit(load.kind);
-    Some(Load {
-        stream: format!("{}:{}", load.vip, load.listener),
-        kind,
-        rate: Rate {
-            count: load.rate.count,
-            per: load.rate.per,
-        },
-        arrivals: match load.arrivals {
-            anyedge_topologies::Arrivals::Poisson => Arrivals::Poisson,
-            anyedge_topologies::Arrivals::Fixed => Arrivals::Fixed,
-        },
-        size,
-        request_size,
-        to: std::net::SocketAddr::new(address, listener.port),
-        timeout: load.timeout,
-        start: Instant::ZERO + load.start,
-        stop: Instant::ZERO + load.stop.unwrap_or(duration).min(duration),
-        in_flight_max: load.in_flight_max,
-    })
-}
-
-/// One unit of a load: what it is, its bytes, and bytes of the request.
-fn unit(kind: anyedge_topologies::LoadKind) -> (LoadKind, u64, u32) {
-    use anyedge_topologies::LoadKind as FileKind;
-    match kind {
-        FileKind::Request {
-            request_bytes,
-            answer_bytes,
-        } => (LoadKind::Request, answer_bytes, request_bytes as u32),
-        FileKind::KeepAlive {
-            request_bytes,
-            answer_bytes,
-        } => (LoadKind::KeepAlive, answer_bytes, request_bytes as u32),
-        FileKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
-        FileKind::SynFlood => (LoadKind::SynFlood, 0, 0),
-        FileKind::Download { bytes, pace } => (LoadKind::Download { pace }, bytes, 0),
-        FileKind::Upload { bytes, pace } => (LoadKind::Upload { pace }, bytes, 0),
-        FileKind::HalfClosed { bytes, pace } => (LoadKind::HalfClosed { pace }, bytes, 0),
-        FileKind::Idle { bytes, idle } => (LoadKind::Idle { silence: idle }, bytes, 0),
-    }
 }
 
 #[cfg(test)]

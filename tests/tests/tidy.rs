@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("pop", &["net", "ccn"]),
     ("region", &["net", "ccn"]),
     ("topologies", &["net", "ccn"]),
-    ("traffic", &["net"]),
+    ("traffic", &["net", "topologies"]),
     (
         "sim",
         &["net", "ccn", "pop", "region", "topologies", "traffic"],

@@ -11,6 +11,7 @@
 
 pub mod backend;
 pub mod clients;
+pub mod distance;
 pub mod exchange;
 pub mod failure;
 pub mod hgrm;

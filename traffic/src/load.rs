@@ -3,6 +3,8 @@
 //! The rate belongs to the population. Each of its hosts sends its [`Share`], on a stream of arrivals of
 //! its own, and all of them together make the rate: exactly so for fixed arrivals, on average for Poisson.
 
+mod from_file;
+
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
