@@ -44,7 +44,7 @@ use crate::control;
 use crate::controller::CertificateFiles;
 
 /// How long the nodes of a lab may take to answer, once they were started.
-pub const ANSWER_MAX: Duration = Duration::from_secs(4);
+pub const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// How often a node that does not answer yet is asked again.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 /// How much of a failed node's log its error shows, in bytes.

