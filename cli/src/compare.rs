@@ -1,8 +1,5 @@
 //! `anyedge compare`: one topology in both worlds, and how far their latencies are apart.
 
-use std::io::{self, Write as _};
-
-use anyedge_live::lab::refused::Refused;
 use anyedge_live::lab::{self, Links, Wishes, play};
 use anyedge_live::load::apart;
 use anyedge_sim::report::{LoadReport, Report};
@@ -56,14 +53,7 @@ pub(crate) fn run(args: &CompareArgs) -> Exit {
     match compare(args, &topology).and_then(|pairs| publish(args, &pairs)) {
         Ok(true) => Exit::Kept,
         Ok(false) => Exit::Broken,
-        Err(error) => {
-            mistakes::complain(&format!("{error:#}"));
-            if error.is::<Refused>() {
-                Exit::BadInput
-            } else {
-                Exit::Internal
-            }
-        }
+        Err(error) => mistakes::failed(&error),
     }
 }
 
@@ -137,7 +127,6 @@ fn publish(args: &CompareArgs, pairs: &[Pair]) -> Result<bool> {
     } else {
         tables::pairs(pairs, args.duration)
     };
-    // A reader that has seen enough is no failure of ours.
-    let _ = write!(io::stdout().lock(), "{text}");
+    mistakes::say(&text);
     Ok(pairs.iter().all(|pair| pair.kept != Some(false)))
 }

@@ -1,12 +1,10 @@
 //! `anyedge lab`: the same file with real packets, in namespaces on this machine.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyedge_live::lab::capture::{self, CapturePlan};
 use anyedge_live::lab::fault::{self, Fault};
-use anyedge_live::lab::refused::Refused;
 use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
 use anyedge_live::lab::{self, Backend, Wishes};
 use anyedge_topologies::Topology;
@@ -15,7 +13,7 @@ use comfy_table::{Table, presets};
 
 use crate::args::{BackendChoice, FaultCommand, LabArgs, LabCommand};
 use crate::exit::Exit;
-use crate::mistakes;
+use crate::mistakes::{self, failed, say};
 
 pub(crate) fn run(args: LabArgs) -> Exit {
     match args.command {
@@ -76,7 +74,7 @@ fn up(file: &Path, overrides: &[String], name: &str, wishes: Wishes) -> Exit {
             let hint = topology.clients.keys().next().map_or_else(String::new, |client| {
                 format!("\nTry: anyedge lab exec --name {name} client.{client} curl -s http://VIP/\n")
             });
-            print(&hint);
+            say(&hint);
             Exit::Kept
         }
         Err(error) => failed(&error),
@@ -88,7 +86,7 @@ fn status(name: &str, json: bool) -> Exit {
         Ok(status) => {
             if json {
                 match serde_json::to_string_pretty(&status) {
-                    Ok(text) => print(&(text + "\n")),
+                    Ok(text) => say(&(text + "\n")),
                     Err(error) => return failed(&error.into()),
                 }
             } else {
@@ -136,7 +134,7 @@ fn strike(name: &str, command: &FaultCommand) -> Exit {
 fn told(outcome: Result<String, Error>) -> Exit {
     match outcome {
         Ok(line) => {
-            print(&format!("{line}\n"));
+            say(&format!("{line}\n"));
             Exit::Kept
         }
         Err(error) => failed(&error),
@@ -146,11 +144,11 @@ fn told(outcome: Result<String, Error>) -> Exit {
 fn down(name: &str) -> Exit {
     match lab::down(name) {
         Ok(removed) if removed.is_nothing() => {
-            print(&format!("lab {name}: nothing to take down\n"));
+            say(&format!("lab {name}: nothing to take down\n"));
             Exit::Kept
         }
         Ok(_) => {
-            print(&format!("lab {name}: down\n"));
+            say(&format!("lab {name}: down\n"));
             Exit::Kept
         }
         Err(error) => failed(&error),
@@ -179,13 +177,13 @@ fn show(status: &LabStatus) {
             table.add_row(row(node, process));
         }
     }
-    print(&format!("{table}\n"));
+    say(&format!("{table}\n"));
     if !status.entered_by.is_empty() {
-        print(&format!("\nclients enter by {}\n", status.entered_by));
+        say(&format!("\nclients enter by {}\n", status.entered_by));
     }
     if !status.controllers.is_empty() {
         let (lab, at) = (&status.lab, status.controllers.join(" "));
-        print(&format!(
+        say(&format!(
             "\ncontrollers {at}; anyedge ctl --lab {lab} targets\n"
         ));
     }
@@ -218,18 +216,4 @@ fn row(node: &NodeStatus, process: &ProcessStatus) -> Vec<String> {
         uptime,
         process.summary.clone(),
     ]
-}
-
-fn print(text: &str) {
-    // A reader that has seen enough is no failure of ours.
-    let _ = write!(io::stdout().lock(), "{text}");
-}
-
-fn failed(error: &Error) -> Exit {
-    mistakes::complain(&format!("{error:#}"));
-    if error.is::<Refused>() {
-        Exit::BadInput
-    } else {
-        Exit::Internal
-    }
 }

@@ -4,15 +4,15 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyedge_live::backend;
-use anyedge_live::lab::refused::Refused;
 use anyedge_live::load::{self, Outcome, Progress};
 use anyedge_sim::report::Service;
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::args::{LoadArgs, ServeArgs};
 use crate::exit::Exit;
-use crate::{mistakes, tables};
+use crate::mistakes::{failed, say};
+use crate::tables;
 
 /// What came of a load, as JSON.
 #[derive(Serialize)]
@@ -64,13 +64,13 @@ fn publish(args: &LoadArgs, outcome: &Outcome) -> Result<bool> {
     let json = || serde_json::to_string_pretty(&report).context("the account as JSON");
     let table = || tables::load(&report.service, report.lasted_s, report.gap_s);
     match args.json.as_deref() {
-        Some(path) if path == Path::new("-") => print(&(json()? + "\n")),
+        Some(path) if path == Path::new("-") => say(&(json()? + "\n")),
         Some(path) => {
             std::fs::write(path, json()? + "\n")
                 .with_context(|| format!("cannot write {}", path.display()))?;
-            print(&table());
+            say(&table());
         }
-        None => print(&table()),
+        None => say(&table()),
     }
     Ok(stats.failed_total() == 0)
 }
@@ -91,18 +91,4 @@ fn show(progress: &Progress) {
         millis(p99)
     );
     let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
-fn print(text: &str) {
-    // A reader that has seen enough is no failure of ours.
-    let _ = write!(io::stdout().lock(), "{text}");
-}
-
-fn failed(error: &Error) -> Exit {
-    mistakes::complain(&format!("{error:#}"));
-    if error.is::<Refused>() {
-        Exit::BadInput
-    } else {
-        Exit::Internal
-    }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::exit::Exit;
+use anyedge_live::lab::refused::Refused;
 use anyedge_topologies::Diagnostic;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
@@ -54,6 +56,21 @@ fn render(mistake: &Diagnostic, text: &str) -> String {
     match handler.render_report(&mut shown, report.as_ref()) {
         Ok(()) => shown,
         Err(_) => plain,
+    }
+}
+
+/// Text on stdout. A reader that has seen enough is no failure of ours.
+pub(crate) fn say(text: &str) {
+    let _ = write!(std::io::stdout().lock(), "{text}");
+}
+
+/// What a command that failed says on stderr, and how it exits.
+pub(crate) fn failed(error: &anyhow::Error) -> Exit {
+    complain(&format!("{error:#}"));
+    if error.is::<Refused>() {
+        Exit::BadInput
+    } else {
+        Exit::Internal
     }
 }
 

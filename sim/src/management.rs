@@ -17,7 +17,7 @@ use anyedge_topologies::{Line, Managed, Topology, Ways};
 use siphasher::sip::SipHasher13;
 
 use crate::executor::HostId;
-use crate::link::{LinkSpec, Wear};
+use crate::link::LinkSpec;
 use crate::world::LinkId;
 
 use partitions::Partitions;
@@ -100,16 +100,8 @@ impl Management {
     pub(crate) fn plan(&self, leg: Leg) -> Option<(LinkSpec, usize)> {
         let rtt = self.ways.rtt(leg.0, leg.1, &BTreeSet::new())?;
         let spots = self.ways.spots();
-        let spec = LinkSpec {
-            name: format!("management/{}>{}", spots[leg.0], spots[leg.1]),
-            rate_bps: self.line.rate_bps,
-            delay: rtt / 2,
-            jitter: self.line.jitter,
-            loss: self.line.loss,
-            queue_bytes_max: self.line.queue_bytes_max,
-            mtu: self.line.mtu_bytes as usize,
-            wear: Wear::NONE,
-        };
+        let name = format!("management/{}>{}", spots[leg.0], spots[leg.1]);
+        let spec = self.line.spec(name, rtt);
         Some((spec, self.first_rank + leg.0 * spots.len() + leg.1))
     }
 

@@ -8,6 +8,7 @@
 //! A server with two addresses becomes two targets, IPv4 first. Flows are hashed on the whole 5-tuple.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use anyedge_ccn::author::plan::{
     self, ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
@@ -16,6 +17,7 @@ use anyedge_ccn::author::plan::{
 use anyedge_ccn::author::{Membership, TableAuthor};
 use anyedge_ccn::table::refusal::{Reason, Refusal};
 use anyedge_net::flow::{Family, HashKey};
+use anyedge_net::route_table::{Path, PathEnds};
 use anyedge_net::wire::outer;
 
 use crate::addresses::AddressPair;
@@ -89,6 +91,27 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
         None => Ok(()),
     })?;
     Ok(author)
+}
+
+impl Topology {
+    /// The round-trip time under a path of this topology's tables and what its link is like; `near` is the path's first
+    /// end.
+    ///
+    /// # Panics
+    /// When the path is none of this topology's.
+    pub fn under(&self, path: &Path, near: &str) -> (Duration, Line) {
+        match path.ends {
+            PathEnds::Ccn { .. } | PathEnds::Backbone { .. } => {
+                let link = &self.links[&path.name];
+                (link.rtt, link.line)
+            }
+            PathEnds::Fabric { .. } => {
+                let host = &self.hosts[near.strip_prefix("host.").unwrap_or(near)];
+                (host.rtt, host.line)
+            }
+            PathEnds::Mesh { .. } => (self.defaults.host_rtt, self.defaults.host),
+        }
+    }
 }
 
 fn node(name: String, underlay: AddressPair) -> NodePlan {

@@ -206,7 +206,7 @@ impl Model {
         let table = author.publish(anyedge_net::time::Instant::ZERO)?;
         for (_, path) in table.paths() {
             let ends = Ends::of(&table, &path.ends);
-            let (rtt, line) = figures(topology, &path.name, &path.ends, &ends.objects[0]);
+            let (rtt, line) = topology.under(path, &ends.objects[0]);
             let [there, back] = self.add_links([&ends.objects[0], &ends.objects[1]], line, rtt);
             for near in &ends.nodes[0] {
                 for far in ends.nodes[1].iter().filter(|far| *far != near) {
@@ -269,23 +269,6 @@ impl Ends {
             nodes: [near.0, far.0],
             objects: [near.1, far.1],
         }
-    }
-}
-
-/// The round trip under a path and what its link is like; `near` is its first end.
-fn figures(topology: &Topology, path: &str, ends: &PathEnds, near: &str) -> (Duration, Line) {
-    let within = (topology.defaults.host_rtt, topology.defaults.host);
-    match ends {
-        PathEnds::Ccn { .. } | PathEnds::Backbone { .. } => {
-            let link = topology.links.get(path);
-            link.map_or(within, |link| (link.rtt, link.line))
-        }
-        PathEnds::Fabric { .. } => {
-            let bare = near.strip_prefix("host.").unwrap_or(near);
-            let host = topology.hosts.get(bare);
-            host.map_or(within, |host| (host.rtt, host.line))
-        }
-        PathEnds::Mesh { .. } => within,
     }
 }
 

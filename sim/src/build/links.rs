@@ -76,7 +76,7 @@ pub(super) fn add_backbone(
     for (id, path) in table.paths() {
         let (near, _) = path_ends(table, &path.ends);
         let [inward, outward] = ways(table, path);
-        let (rtt, line) = figures(topology, path, &near);
+        let (rtt, line) = topology.under(path, &near);
         let mut link = |name: &str, end| add(name, line, rtt, end, ranks, world);
         match path.ends {
             PathEnds::Ccn { pop: edge, region } | PathEnds::Fabric { host: edge, region } => {
@@ -96,22 +96,6 @@ pub(super) fn add_backbone(
                 join_region(world, table, b, id, back);
             }
         }
-    }
-}
-
-/// The round-trip time under a path and what its link is like; `near` is the path's first end.
-fn figures(topology: &Topology, path: &Path, near: &str) -> (Duration, Line) {
-    match path.ends {
-        PathEnds::Ccn { .. } | PathEnds::Backbone { .. } => {
-            let link = &topology.links[&path.name];
-            (link.rtt, link.line)
-        }
-        PathEnds::Fabric { .. } => {
-            let bare = near.strip_prefix("host.").unwrap_or(near);
-            let host = &topology.hosts[bare];
-            (host.rtt, host.line)
-        }
-        PathEnds::Mesh { .. } => (topology.defaults.host_rtt, topology.defaults.host),
     }
 }
 
