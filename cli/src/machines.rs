@@ -4,12 +4,16 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyedge_live::bundle::{BundlePlan, write_bundle};
+use anyedge_live::doctor::Finding;
+use anyedge_live::foreground::Foreground;
 use anyedge_live::lab::refused::Refused;
 use anyedge_live::{containerlab, doctor};
 use anyedge_topologies::Topology;
 use anyhow::Error;
 
 use crate::args::{BundleArgs, DoctorArgs, ExportCommand};
+use crate::ctl::place::Place;
+use crate::ctl::trouble::Trouble;
 use crate::exit::Exit;
 use crate::mistakes;
 
@@ -22,10 +26,14 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Exit {
         None => None,
     };
     let of = topology.as_ref().zip(args.name.as_deref());
-    let findings = match doctor::examine(of) {
+    let mut findings = match doctor::examine(of) {
         Ok(findings) => findings,
         Err(error) => return failed(&error),
     };
+    match compare_clocks(args) {
+        Ok(more) => findings.extend(more),
+        Err(trouble) => return trouble.show(args.json),
+    }
     if args.json {
         match serde_json::to_string_pretty(&findings) {
             Ok(text) => print(&format!("{text}\n")),
@@ -41,6 +49,19 @@ pub(crate) fn doctor(args: &DoctorArgs) -> Exit {
     } else {
         Exit::Broken
     }
+}
+
+/// What the controllers' clocks say to this machine's, where there are controllers.
+fn compare_clocks(args: &DoctorArgs) -> Result<Vec<Finding>, Trouble> {
+    let Some(place) = Place::find_any(&args.server, &args.security)? else {
+        return Ok(Vec::new());
+    };
+    let failed = |error: Error| Trouble::failed(format_args!("{error:#}"));
+    let foreground = Foreground::new("doctor").map_err(failed)?;
+    let host = foreground.host().clone();
+    let asked = doctor::compare_clocks(&host, &place.servers, &place.security, args.timeout);
+    let asked = foreground.run(asked);
+    asked.map_err(|error| Trouble::refused(format_args!("{error:#}"), "PEM files"))
 }
 
 pub(crate) fn bundle(args: &BundleArgs) -> Exit {

@@ -1,8 +1,10 @@
 //! The doctor: what of this machine would keep a node from working, each with what to type against it.
 //!
 //! It changes nothing. What is only slower, or only wrong for some tables, is a warning; what a node cannot work with is
-//! bad. Checks of addresses, ports and MTUs want to know which node this machine shall be.
+//! bad. Checks of addresses, ports and MTUs want to know which node this machine shall be, those of the clock's skew
+//! whom to ask.
 
+mod clocks;
 mod machine;
 mod ways;
 
@@ -11,6 +13,7 @@ use std::fmt;
 use anyedge_topologies::Topology;
 use serde::Serialize;
 
+pub use clocks::compare_clocks;
 pub use ways::Patient;
 
 /// How grave a finding is.

@@ -16,6 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyedge_net::host::Host;
 use anyedge_net::rng::{Rng, Seed};
@@ -115,6 +116,11 @@ impl Host for LiveHost {
 
     fn now(&self) -> Instant {
         self.shared.clock.now()
+    }
+
+    fn unix_time(&self) -> Duration {
+        // Before 1970 no clock is worth telling of.
+        SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static {

@@ -14,6 +14,7 @@ mod durable_file;
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::io;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -39,6 +40,12 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// The time.
     fn now(&self) -> Instant;
+
+    /// The clock on the wall: time since 1970, as the machine has it. It may jump, and is for being told to others
+    /// alone. Simulated machines began at 1970 and are never wrong.
+    fn unix_time(&self) -> Duration {
+        self.now().since(Instant::ZERO)
+    }
 
     /// Completes at `at`, or at once when that has passed.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static;

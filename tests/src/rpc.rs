@@ -8,6 +8,7 @@ mod abuse;
 mod calls;
 mod certificates;
 mod datagrams;
+mod either_link;
 mod links;
 
 use core::future::Future;
@@ -28,7 +29,8 @@ use crate::conformance::{Case, Finding, Pair, case_list};
 
 pub use calls::{Security, everything_at_once, survives_a_partition};
 pub use datagrams::paced_datagrams;
-pub use links::{PacedFlow, paced_flow};
+pub use either_link::PacedFlow;
+pub use links::paced_flow;
 
 /// Every case, in the order of the files.
 pub fn cases<H: Host>() -> Vec<Case<H>> {

@@ -31,6 +31,12 @@ fn one_command_starts_a_group_and_ctrl_c_leaves_nothing_behind() {
         let fields: Vec<&String> = member.as_object().expect("an object").keys().collect();
         assert_eq!(fields, ["id", "address", "role"]);
     }
+    let examined = dev.run(&["doctor", "--json"]);
+    let findings: Value = serde_json::from_slice(&examined.stdout).expect("JSON");
+    let findings = findings.as_array().expect("a list");
+    let skews = findings.iter().filter(|finding| finding["check"] == "skew");
+    let skews: Vec<&Value> = skews.map(|finding| &finding["gravity"]).collect();
+    assert_eq!(skews, ["well"; 3], "one clock, asked three times");
     let leaders = listed.iter().filter(|member| member["role"] == "leader");
     assert_eq!(leaders.count(), 1);
     let file = root().join(TOPOLOGY).display().to_string();

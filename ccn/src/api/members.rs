@@ -92,7 +92,11 @@ impl<H: Host> Api<H> {
     }
 
     fn members(&self) -> MembersReply {
-        self.shared.controller.with_status(members_of)
+        let unix_time = self.shared.host.unix_time();
+        MembersReply {
+            unix_micros: u64::try_from(unix_time.as_micros()).unwrap_or(u64::MAX),
+            ..self.shared.controller.with_status(members_of)
+        }
     }
 }
 
@@ -123,6 +127,7 @@ fn members_of(status: &Status) -> MembersReply {
         term: status.term,
         leader,
         members: ids.iter().map(member).collect(),
+        unix_micros: 0,
     }
 }
 

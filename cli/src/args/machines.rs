@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Overrides;
+use super::control::SecurityArgs;
+use super::{Overrides, duration};
 
 /// `anyedge doctor`
 #[derive(Args, Debug)]
@@ -13,7 +15,10 @@ use super::Overrides;
 Examples:
   anyedge doctor                                        what any node needs of its machine
   anyedge doctor two-pops.toml --name pop.tokyo         also the addresses, ports and ways of that node
+  anyedge doctor --server 10.0.0.1:7000 --cert node.pem --key node.key --ca ca.pem
+                                                        also how far its clock is from the controllers'
 
+Controllers and certificates are found as by `anyedge ctl`; without any their clocks are not looked at.
 Exit codes: 0 a node would work, 1 something is bad, 2 bad input.")]
 pub(crate) struct DoctorArgs {
     /// The topology file
@@ -24,6 +29,14 @@ pub(crate) struct DoctorArgs {
     /// The node that this machine shall be, as in the file
     #[arg(long, requires = "file")]
     pub(crate) name: Option<String>,
+    /// A controller, to compare clocks with; may be said more than once
+    #[arg(long, value_name = "ADDRESS:PORT", value_delimiter = ',')]
+    pub(crate) server: Vec<String>,
+    #[command(flatten)]
+    pub(crate) security: SecurityArgs,
+    /// How long a controller may take to answer
+    #[arg(long, value_parser = duration, default_value = "3s", value_name = "TIME")]
+    pub(crate) timeout: Duration,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

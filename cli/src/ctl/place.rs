@@ -24,7 +24,27 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Those that are named somewhere.
+    ///
+    /// # Errors
+    /// When none is, or one by a name that has no address.
     pub(crate) fn find(servers: &[String], security: &SecurityArgs) -> Result<Place, Trouble> {
+        Self::find_any(servers, security)?.ok_or_else(|| {
+            Trouble::refused(
+                "no controller is named",
+                "give --server ADDRESS:PORT or ANYEDGE_SERVER, or say `anyedge dev FILE` in this folder",
+            )
+        })
+    }
+
+    /// Those that are named somewhere, if any is.
+    ///
+    /// # Errors
+    /// When one is named that has no address.
+    pub(crate) fn find_any(
+        servers: &[String],
+        security: &SecurityArgs,
+    ) -> Result<Option<Place>, Trouble> {
         let folder = Path::new(FOLDER);
         let named = env::var("ANYEDGE_SERVER").unwrap_or_default();
         let written = || fs::read_to_string(folder.join(SERVERS)).unwrap_or_default();
@@ -41,17 +61,10 @@ impl Place {
                 found.extend(resolved(word)?);
             }
         }
-        if found.is_empty() {
-            return Err(Trouble::refused(
-                "no controller is named",
-                "give --server ADDRESS:PORT or ANYEDGE_SERVER, or say `anyedge dev FILE` in this folder",
-            ));
-        }
-        let security = security_of(security, folder);
-        Ok(Place {
+        Ok((!found.is_empty()).then(|| Place {
             servers: found,
-            security,
-        })
+            security: security_of(security, folder),
+        }))
     }
 }
 

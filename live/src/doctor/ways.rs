@@ -10,13 +10,24 @@ use anyedge_net::id::NodeId;
 use anyedge_net::route_table::{NodeKind, RouteTable};
 use anyedge_net::wire::udp;
 use anyedge_topologies::Topology;
+use nix::libc;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::IpMtu;
+use nix::{getsockopt_impl, sockopt_impl};
 
 use super::Finding;
 use crate::dataplane::peers::own_paths;
 use crate::lab::refused::refuse;
 use crate::node;
+
+sockopt_impl!(
+    /// What the kernel knows of a connected socket's way, in bytes.
+    Ipv6Mtu,
+    GetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU,
+    libc::c_int
+);
 
 /// The node that this machine shall be.
 #[derive(Debug)]
@@ -123,12 +134,12 @@ fn way(peer: &str, to: IpAddr, mtu: u16) -> Finding {
             );
         }
     };
-    // The kernel tells it of IPv4 alone by this question.
-    let carries = to
-        .is_ipv4()
-        .then(|| getsockopt(&socket, IpMtu).ok())
-        .flatten();
-    match carries.and_then(|carries| u32::try_from(carries).ok()) {
+    let carries = if to.is_ipv4() {
+        getsockopt(&socket, IpMtu)
+    } else {
+        getsockopt(&socket, Ipv6Mtu)
+    };
+    match carries.ok().and_then(|carries| u32::try_from(carries).ok()) {
         Some(carries) if carries < u32::from(mtu) => Finding::bad(
             check,
             format!("that to {peer} carries {carries} bytes, and the file says {mtu}"),

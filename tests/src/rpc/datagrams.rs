@@ -14,12 +14,14 @@ use anyedge_net::wire::gre;
 use anyedge_net::wire::outer::{Encap, inner_mtu};
 
 use super::certificates::{SERVER, issue, tls};
-use super::links::{End, PacedFlow, pace};
+use super::either_link::{
+    CALLER, Carrier, End, PacedFlow, a_second_call_ends_the_first, newest_frames_wait_a_while,
+    paced,
+};
 use super::{becomes, pause, same};
 use crate::conformance::{Finding, Pair};
 
 const MTU: u16 = 1_500;
-const CALLER: &str = "pop.tokyo";
 
 fn text(error: impl ToString) -> String {
     error.to_string()
@@ -43,17 +45,25 @@ fn answer<H: Host>(
     Answerer::open(&pair.b, at, ports, &tls(&pair.b, issued)?, MTU).map_err(text)
 }
 
-/// A server with a port for [`CALLER`].
-fn serve<H: Host>(pair: &Pair<H>, limits: CarryLimits) -> Result<(Served<H>, End<H>), String> {
-    let far = End::new(&pair.b, limits);
-    let mut authority = Authority::new(&pair.b).map_err(text)?;
-    let issued = issue(&mut authority, SERVER, Role::Node)?;
-    let answerer = answer(pair, 0, &far, &issued)?;
-    let served = Served {
-        answerer,
-        authority,
-    };
-    Ok((served, far))
+impl<H: Host> Carrier<H> for Served<H> {
+    type Call = Caller<H>;
+
+    fn serve(pair: &Pair<H>, limits: CarryLimits) -> Result<(Served<H>, End<H>), String> {
+        let far = End::new(&pair.b, limits);
+        let mut authority = Authority::new(&pair.b).map_err(text)?;
+        let issued = issue(&mut authority, SERVER, Role::Node)?;
+        let answerer = answer(pair, 0, &far, &issued)?;
+        let served = Served {
+            answerer,
+            authority,
+        };
+        Ok((served, far))
+    }
+
+    fn call(&mut self, pair: &Pair<H>, near: &End<H>) -> Result<Caller<H>, String> {
+        let issued = issue(&mut self.authority, CALLER, Role::Node)?;
+        call(pair, self.answerer.local_addr(), near, &issued)
+    }
 }
 
 /// Calls with that certificate. The caller lives as long as what is returned.
@@ -69,31 +79,17 @@ fn call<H: Host>(
     Ok(caller)
 }
 
-/// An end that calls as [`CALLER`].
-fn call_properly<H: Host>(
-    pair: &Pair<H>,
-    served: &mut Served<H>,
-    limits: CarryLimits,
-) -> Result<(Caller<H>, End<H>), String> {
-    let near = End::new(&pair.a, limits);
-    let issued = issue(&mut served.authority, CALLER, Role::Node)?;
-    let caller = call(pair, served.answerer.local_addr(), &near, &issued)?;
-    Ok((caller, near))
-}
-
 /// [`paced_flow`](super::paced_flow) in datagrams.
 ///
 /// # Errors
 /// When no link comes about, or frames arrive out of order.
 pub async fn paced_datagrams<H: Host>(pair: Pair<H>) -> Result<PacedFlow, String> {
-    let (mut served, far) = serve(&pair, CarryLimits::default())?;
-    let (_caller, near) = call_properly(&pair, &mut served, CarryLimits::default())?;
-    pace(&pair, &near, &far).await
+    paced::<H, Served<H>>(pair).await
 }
 
 pub(super) async fn frames_arrive_whole_both_ways<H: Host>(pair: Pair<H>) -> Finding {
-    let (mut served, far) = serve(&pair, CarryLimits::default())?;
-    let (_caller, near) = call_properly(&pair, &mut served, CarryLimits::default())?;
+    let (mut served, far) = Served::serve(&pair, CarryLimits::default())?;
+    let (_caller, near) = served.call_from_new_end(&pair, CarryLimits::default())?;
     for number in 0..300_u32 {
         near.send(number, 1_400);
         far.send(number, 40 + number as usize);
@@ -131,54 +127,13 @@ pub(super) async fn frames_arrive_whole_both_ways<H: Host>(pair: Pair<H>) -> Fin
 pub(super) async fn a_link_that_leads_nowhere_keeps_the_newest_frames_for_a_while<H: Host>(
     pair: Pair<H>,
 ) -> Finding {
-    let limits = CarryLimits {
-        queue_bytes_max: 10_000,
-        ..CarryLimits::default()
-    };
-    let (mut served, far) = serve(&pair, limits)?;
-    let near = End::new(&pair.a, limits);
-    for number in 0..100 {
-        near.send(number, 1_000);
-    }
-    same("no room", near.port.counts().dropped_full, 90)?;
-    pause(&pair.a, 2 * limits.wait_max).await;
-    for number in 100..105 {
-        near.send(number, 1_000);
-    }
-    let issued = issue(&mut served.authority, CALLER, Role::Node)?;
-    let _caller = call(&pair, served.answerer.local_addr(), &near, &issued)?;
-    becomes(&pair.a, "frames", || far.port.counts().received == 5).await?;
-    same("arrived", far.numbers(), (100..105).collect())?;
-    let counts = near.port.counts();
-    same("too late", counts.dropped_late, 5)?;
-    same("sent", counts.sent, 5)?;
-    same("no room", counts.dropped_full, 95)
+    newest_frames_wait_a_while::<H, Served<H>>(pair).await
 }
 
 pub(super) async fn a_node_that_calls_again_ends_its_earlier_connection<H: Host>(
     pair: Pair<H>,
 ) -> Finding {
-    let limits = CarryLimits {
-        redial: Duration::from_secs(30),
-        ..CarryLimits::default()
-    };
-    let (mut served, far) = serve(&pair, limits)?;
-    let (_first_caller, first) = call_properly(&pair, &mut served, limits)?;
-    first.send(1, 100);
-    becomes(&pair.a, "the first connection", || {
-        far.port.counts().received == 1
-    })
-    .await?;
-    let (_second_caller, second) = call_properly(&pair, &mut served, limits)?;
-    second.send(2, 100);
-    becomes(&pair.a, "the second connection", || {
-        far.port.counts().received == 2
-    })
-    .await?;
-    far.send(3, 100);
-    becomes(&pair.a, "an answer", || second.port.counts().received == 1).await?;
-    same("to the first", first.numbers(), vec![])?;
-    same("connections", far.port.counts().streams, 2)
+    a_second_call_ends_the_first::<H, Served<H>>(pair).await
 }
 
 pub(super) async fn a_link_comes_back_with_its_answering_end<H: Host>(pair: Pair<H>) -> Finding {
@@ -208,8 +163,8 @@ pub(super) async fn a_link_comes_back_with_its_answering_end<H: Host>(pair: Pair
 pub(super) async fn a_datagram_has_room_for_the_largest_packet_and_no_more<H: Host>(
     pair: Pair<H>,
 ) -> Finding {
-    let (mut served, far) = serve(&pair, CarryLimits::default())?;
-    let (_caller, near) = call_properly(&pair, &mut served, CarryLimits::default())?;
+    let (mut served, far) = Served::serve(&pair, CarryLimits::default())?;
+    let (_caller, near) = served.call_from_new_end(&pair, CarryLimits::default())?;
     let family = if pair.a_address.is_ipv4() {
         Family::V4
     } else {
@@ -241,7 +196,7 @@ pub(super) async fn whoever_is_no_node_of_ours_gets_nothing_through<H: Host>(
         redial: Duration::from_millis(50),
         ..CarryLimits::default()
     };
-    let (mut served, far) = serve(&pair, limits)?;
+    let (mut served, far) = Served::serve(&pair, limits)?;
     let mut elsewhere = Authority::new(&pair.a).map_err(text)?;
     let good = issue(&mut served.authority, CALLER, Role::Node)?;
     let forged = Issued {
@@ -271,14 +226,14 @@ pub(super) async fn whoever_is_no_node_of_ours_gets_nothing_through<H: Host>(
     }
     same("received", far.port.counts().received, 0)?;
     same("connections", far.port.counts().streams, 0)?;
-    let (_caller, near) = call_properly(&pair, &mut served, limits)?;
+    let (_caller, near) = served.call_from_new_end(&pair, limits)?;
     near.send(2, 100);
     becomes(&pair.a, "the node", || far.port.counts().received == 1).await
 }
 
 pub(super) async fn garbage_is_counted_and_hurts_nobody<H: Host>(pair: Pair<H>) -> Finding {
-    let (mut served, far) = serve(&pair, CarryLimits::default())?;
-    let (_caller, near) = call_properly(&pair, &mut served, CarryLimits::default())?;
+    let (mut served, far) = Served::serve(&pair, CarryLimits::default())?;
+    let (_caller, near) = served.call_from_new_end(&pair, CarryLimits::default())?;
     near.send(1, 100);
     becomes(&pair.a, "a frame", || far.port.counts().received == 1).await?;
     same("strangers", served.answerer.strangers(), 0)?;
