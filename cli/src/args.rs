@@ -175,6 +175,8 @@ Examples (as root):
   anyedge lab status
   anyedge ctl --lab lab target set gz-main/web/10.0.0.12:8080 --weight 0
   anyedge lab fault crash pop.tokyo --for 10s
+  anyedge lab fault link tokyo-guangzhou loss 5% --for 10s
+  anyedge lab bench
   anyedge lab capture pop.tokyo --out tokyo.pcapng --for 5s
   anyedge lab down
 
@@ -222,7 +224,46 @@ pub(crate) enum LabCommand {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// Has a fault befall a process of the lab, for a while
+    /// Measures what a running lab carries: requests, connections, downloads and ticks from a client to a VIP
+    #[command(after_help = "\
+Examples:
+  anyedge lab bench
+  anyedge lab bench --client client.berlin --v6 --for 10s --json
+
+Generator, nodes and backends share this machine's processors: the figures are of all of them together. The backends must
+be the demo's, which answer what `anyedge load` sends.
+
+Exit codes: 0 measured, 1 a load got no answer at all, 2 bad input, 3 internal error.")]
+    Bench {
+        /// The lab's name
+        #[arg(long, default_value = "lab")]
+        name: String,
+        /// Who sends, such as client.osaka [default: the file's first population]
+        #[arg(long)]
+        client: Option<String>,
+        /// How long each of the five loads lasts
+        #[arg(long = "for", value_parser = duration, default_value = "5s", value_name = "TIME")]
+        time: Duration,
+        /// To the VIP's IPv6 address
+        #[arg(long)]
+        v6: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// No progress on stderr
+        #[arg(long, short)]
+        quiet: bool,
+    },
+    /// Shows every link of a lab with `--links file`: whether it is up, what it carried and what it lost, by cause
+    Links {
+        /// The lab's name
+        #[arg(long, default_value = "lab")]
+        name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Has a fault befall a process or a link of the lab, for a while
     Fault {
         /// The lab's name
         #[arg(long, default_value = "lab", global = true)]
@@ -274,7 +315,29 @@ pub(crate) enum FaultCommand {
         #[arg(long = "for", value_parser = duration, default_value = "10s", value_name = "TIME")]
         time: Duration,
     },
-    /// Starts whatever has ended, and has go on whatever was stopped
+    /// Has a link go down or get worse, and be what it was afterwards
+    #[command(after_help = "\
+Examples:
+  anyedge lab fault link tokyo-guangzhou down --for 10s
+  anyedge lab fault link tokyo-guangzhou loss 5% delay 40ms --from pop.tokyo --for 10s
+  anyedge lab fault link client.osaka--pop.tokyo rate 10Mbps      until anyedge lab fault clear
+
+Words and values are those of a file's `degrade`: loss, delay (or latency: on top of the link's own), jitter, rate, reorder,
+duplicate, corrupt, mtu. Wires without the file's links can only go down: see `lab up --links file`.")]
+    Link {
+        /// A link of the file, host.NAME, or two ends: client.osaka--pop.tokyo
+        link: String,
+        /// down, or what gets worse with its value
+        #[arg(required = true, value_name = "down|WHAT VALUE ..")]
+        words: Vec<String>,
+        /// Only what is sent from this end, such as pop.tokyo
+        #[arg(long, value_name = "END")]
+        from: Option<String>,
+        /// For how long [default: until `anyedge lab fault clear`]
+        #[arg(long = "for", value_parser = duration, value_name = "TIME")]
+        time: Option<Duration>,
+    },
+    /// Starts whatever has ended, has go on whatever was stopped, and makes links what the file says
     Clear,
 }
 

@@ -1,9 +1,14 @@
 //! `anyedge lab`: the same file with real packets, in namespaces on this machine.
 
+mod bench;
+mod links;
+
 use std::ffi::OsString;
 use std::path::Path;
 
+use anyedge_live::lab::bench::BenchPlan;
 use anyedge_live::lab::capture::{self, CapturePlan};
+use anyedge_live::lab::fault::links::LinkFault;
 use anyedge_live::lab::fault::{self, Fault};
 use anyedge_live::lab::status::{LabStatus, NodeStatus, ProcessStatus};
 use anyedge_live::lab::{self, Backend, Wishes};
@@ -40,6 +45,15 @@ pub(crate) fn run(args: LabArgs) -> Exit {
             command,
         } => exec(&name, &node, &command),
         LabCommand::Down { name } => down(&name),
+        LabCommand::Bench {
+            name,
+            client,
+            time,
+            v6,
+            json,
+            quiet,
+        } => bench::run(&name, &BenchPlan { client, time, v6 }, json, quiet),
+        LabCommand::Links { name, json } => links::run(&name, json),
         LabCommand::Fault { name, fault } => strike(&name, &fault),
         LabCommand::Capture {
             name,
@@ -119,10 +133,24 @@ fn strike(name: &str, command: &FaultCommand) -> Exit {
             let struck = fault::strike(&lab, Fault::Hang, process, *time);
             struck.map(|()| format!("{process} hung for {time:?} and goes on"))
         }
+        FaultCommand::Link {
+            link,
+            words,
+            from,
+            time,
+        } => {
+            let fault = LinkFault::of_words(words)?;
+            let struck = fault::strike_link(&lab, (link, from.as_deref()), &fault, *time);
+            let what = words.join(" ");
+            struck.map(|()| match time {
+                Some(time) => format!("{link}: {what} for {time:?}, and is what it was"),
+                None => format!("{link}: {what}, until anyedge lab fault --name {lab} clear"),
+            })
+        }
         FaultCommand::Clear => {
             let started = fault::clear(&lab)?;
             Ok(match started.len() {
-                0 => "nothing had ended".to_owned(),
+                0 => "no process had ended; links are what the file says".to_owned(),
                 _ => format!("started again: {}", started.join(", ")),
             })
         }

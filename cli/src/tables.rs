@@ -30,7 +30,7 @@ fn line(text: &mut String, content: &str) {
     text.push('\n');
 }
 
-fn table(header: &[&str], left_columns: usize) -> Table {
+pub(crate) fn table(header: &[&str], left_columns: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for (index, column) in table.column_iter_mut().enumerate() {

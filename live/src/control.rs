@@ -22,7 +22,7 @@ use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 /// How long either side waits for the other.
-const EXCHANGE_MAX: Duration = Duration::from_millis(500);
+pub(crate) const EXCHANGE_MAX: Duration = Duration::from_millis(500);
 /// The longest answer read.
 const ANSWER_BYTES_MAX: u64 = 4_096;
 /// The longest path of a Unix socket, in bytes (`sun_path` less the terminating zero).
@@ -79,31 +79,38 @@ impl ControlSocket {
 
     /// Answers the caller that waits, if one does. A caller that goes away is no error, and neither is a stranger.
     pub fn answer_waiting(&self, answer: impl FnOnce() -> Answer) -> Result<()> {
-        let mut caller = match self.listener.accept() {
+        let Some(mut caller) = self.accept_known()? else {
+            return Ok(());
+        };
+        let line = serde_json::to_string(&answer()).context("cannot write the answer as JSON")?;
+        if let Err(error) = caller.write_all(line.as_bytes()) {
+            tracing::debug!(%error, "a control caller went away");
+        }
+        Ok(())
+    }
+
+    /// The caller that waits, if one does and it may call; what it says and hears is bounded in time.
+    pub(crate) fn accept_known(&self) -> Result<Option<UnixStream>> {
+        let caller = match self.listener.accept() {
             Ok((caller, _)) => caller,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
             {
-                return Ok(());
+                return Ok(None);
             }
             Err(error) => return Err(error).context("cannot accept on the control socket"),
         };
         let who = getsockopt(&caller, PeerCredentials).context("cannot see who calls")?;
         if who.uid() != 0 && who.uid() != geteuid().as_raw() {
             tracing::debug!(event = "StrangerRefused", uid = who.uid());
-            return Ok(());
+            return Ok(None);
         }
-        caller
+        let bounded = caller
             .set_nonblocking(false)
-            .context("cannot make a control connection blocking")?;
-        caller
-            .set_write_timeout(Some(EXCHANGE_MAX))
-            .context("cannot bound a control connection")?;
-        let line = serde_json::to_string(&answer()).context("cannot write the answer as JSON")?;
-        if let Err(error) = caller.write_all(line.as_bytes()) {
-            tracing::debug!(%error, "a control caller went away");
-        }
-        Ok(())
+            .and_then(|()| caller.set_read_timeout(Some(EXCHANGE_MAX)))
+            .and_then(|()| caller.set_write_timeout(Some(EXCHANGE_MAX)));
+        bounded.context("cannot bound a control connection")?;
+        Ok(Some(caller))
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Invariant: at most one lab has a name, and the lab's folder under /run/anyedge is the claim to it.
 
+pub mod bench;
 pub mod blueprint;
 pub mod build;
 pub mod capture;
@@ -15,6 +16,7 @@ pub mod identities;
 pub mod modelled;
 pub mod name;
 pub mod nginx;
+pub mod orders;
 pub mod plan;
 pub mod play;
 pub mod process;

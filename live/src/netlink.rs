@@ -121,6 +121,16 @@ impl Netlink {
             .with_context(|| format!("cannot bring {interface} up"))
     }
 
+    /// Takes an interface down: the kernel forgets its routes and its IPv6 addresses.
+    pub fn set_down(&self, interface: &str) -> Result<()> {
+        let link = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index_of(interface)?)
+            .down()
+            .build();
+        self.ask(self.handle.link().set(link).execute())
+            .with_context(|| format!("cannot take {interface} down"))
+    }
+
     /// Sets the largest packet that an interface takes, in bytes.
     pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {
         let link = LinkMessageBuilder::<LinkUnspec>::new()

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::link::{Link, LinkSpec};
+use anyedge_net::link::{Change, Link, LinkSpec};
 use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::ip;
@@ -27,6 +27,7 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use crate::dataplane::clock::{Clock, MonotonicClock};
+use crate::lab::orders::{Act, LinkTold, Order, Told};
 use crate::netns::Namespace;
 use crate::packet_socket::PacketSocket;
 
@@ -211,6 +212,46 @@ impl Wires {
         self.lost
     }
 
+    /// Does what is ordered, and tells of the links that it is about.
+    pub fn obey(&mut self, order: &Order) -> Told {
+        let place_of = |name: &String| self.links.iter().position(|link| link.spec.name == *name);
+        let mut places = Vec::new();
+        for name in &order.links {
+            let Some(place) = place_of(name) else {
+                return Told {
+                    refused: Some(format!("no wire of the lab is the link `{name}`")),
+                    ..Told::default()
+                };
+            };
+            places.push(place);
+        }
+        if order.links.is_empty() {
+            places.extend(0..self.links.len());
+        }
+        let now = self.clock.now();
+        for place in &places {
+            let link = &mut self.links[*place];
+            match &order.act {
+                Act::Down => link.go_down(),
+                Act::Up => link.come_up(),
+                Act::Worse(worse) => link.degrade(now, &Change::from(worse)),
+                Act::Restore => link.restore(now),
+                Act::Tell => {}
+            }
+        }
+        let Lost {
+            no_way,
+            unknown,
+            full,
+        } = self.lost;
+        let links = places.iter().map(|place| told(&self.links[*place]));
+        Told {
+            links: links.collect(),
+            lost: [no_way, unknown, full],
+            refused: None,
+        }
+    }
+
     fn take_from(&mut self, port: usize) -> Result<()> {
         for _ in 0..BURST_MAX {
             let received = self.ports[port].socket.recv(&mut self.buffer);
@@ -302,6 +343,19 @@ impl Wires {
     }
 }
 
+fn told(link: &Link<()>) -> LinkTold {
+    let dropped = link.dropped.iter();
+    LinkTold {
+        name: link.spec.name.clone(),
+        up: link.is_up(),
+        worse: link.is_worse(),
+        delivered: link.delivered,
+        dropped: dropped
+            .map(|(reason, count)| (reason.name().to_owned(), count))
+            .collect(),
+    }
+}
+
 /// In short, for who asks how a lab is.
 impl fmt::Display for Wires {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -317,7 +371,14 @@ impl fmt::Display for Wires {
             "{} links, {delivered} packets, {dropped} lost by them, {} without a way, {full} for want of room",
             self.links.len(),
             no_way + unknown
-        )
+        )?;
+        let links = || self.links.iter();
+        let down = links().filter(|link| !link.is_up()).count();
+        let worse = links().filter(|link| link.is_worse()).count();
+        match (down, worse) {
+            (0, 0) => Ok(()),
+            _ => write!(f, "; {down} down, {worse} worse than in the file"),
+        }
     }
 }
 

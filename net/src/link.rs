@@ -190,6 +190,16 @@ impl<K> Link<K> {
         self.dropped.add(reason);
     }
 
+    /// Whether it carries anything.
+    pub const fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Whether it got worse and was not restored.
+    pub const fn is_worse(&self) -> bool {
+        self.sound.is_some()
+    }
+
     /// Nothing gets through from now on, also of what is on the wire and in the queue.
     pub fn go_down(&mut self) {
         self.up = false;

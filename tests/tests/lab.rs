@@ -3,121 +3,20 @@
 //!
 //! Needs root, curl and /dev/net/tun; skipped loudly without.
 
+#[path = "lab/clients.rs"]
+mod clients;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyedge_live::lab;
-use anyedge_live::lab::status::LabStatus;
-use anyedge_live::netns;
+use anyedge_live::lab::orders::LinkTold;
 use anyedge_tests::binary::{Profile, run};
+use anyedge_tests::labs::{Lab, TWO_POPS, text};
 use anyedge_tests::processes::{signal, wait_for};
 use nix::sys::signal::Signal;
 
-const TWO_POPS: &str = "topologies/two-pops.toml";
-/// Five seconds are the promise, for a machine that does nothing else (docs/lab.md); tests run beside each other.
-const UP_MAX: Duration = Duration::from_secs(20);
 const DOWN_MAX: Duration = Duration::from_secs(10);
-/// An order is in force within a few round trips; the machine that runs tests does other things too.
-const ORDER_MAX: Duration = Duration::from_secs(20);
-
-/// A lab that goes whatever happens.
-struct Lab(String);
-
-impl Lab {
-    /// Up, or `None` where this machine cannot have one.
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-    fn up(word: &str, args: &[&str]) -> Option<Lab> {
-        let has_curl = Command::new("curl").arg("--version").output().is_ok();
-        if !nix::unistd::geteuid().is_root() || !Path::new("/dev/net/tun").exists() || !has_curl {
-            eprintln!("SKIPPED: a lab needs root, network namespaces, /dev/net/tun and curl");
-            return None;
-        }
-        let lab = Lab(format!("{word}-{}", std::process::id()));
-        // The command is built before the time counts.
-        anyedge_tests::binary::path(Profile::Debug);
-        let started = Instant::now();
-        let own = ["lab", "up", "--name", &lab.0, TWO_POPS];
-        let up = run(Profile::Debug, &[&own, args].concat());
-        assert_eq!(up.status.code(), Some(0), "{}", text(&up.stderr));
-        assert!(
-            started.elapsed() < UP_MAX,
-            "it took {:?}",
-            started.elapsed()
-        );
-        Some(lab)
-    }
-
-    fn status(&self) -> LabStatus {
-        lab::status(&self.0).expect("it is up")
-    }
-
-    fn ctl(&self, words: &[&str]) -> Output {
-        let own = ["ctl", "--lab", &self.0, "--timeout", "20s"];
-        run(Profile::Debug, &[&own, words].concat())
-    }
-
-    fn exec(&self, node: &str, words: &[&str]) -> Output {
-        let own = ["lab", "exec", "--name", &self.0, node];
-        run(Profile::Debug, &[&own, words].concat())
-    }
-
-    /// Who answers a request of Osaka's, if anybody does.
-    fn who_answers(&self) -> Option<String> {
-        let curl = ["curl", "-s", "--max-time", "3", "http://203.0.113.10/"];
-        let answer = text(&self.exec("client.osaka", &curl).stdout);
-        let server = answer
-            .lines()
-            .find_map(|line| line.strip_prefix("server "))?;
-        Some(server.to_owned())
-    }
-
-    /// Waits until each of so many requests is answered by `server`.
-    fn wait_for_answers_of(&self, server: &str) {
-        let mut in_a_row = 0;
-        let since = Instant::now();
-        while in_a_row < 6 {
-            let is_it = self.who_answers().is_some_and(|who| who == server);
-            in_a_row = if is_it { in_a_row + 1 } else { 0 };
-            assert!(since.elapsed() < ORDER_MAX, "others than {server} answer");
-        }
-    }
-
-    fn set_weight(&self, address: &str, weight: &str) {
-        let target = format!("gz-main/web/{address}:8080");
-        let set = self.ctl(&["target", "set", &target, "--weight", weight]);
-        assert_eq!(set.status.code(), Some(0), "{}", text(&set.stderr));
-    }
-
-    fn kill_those(&self, is_one: impl Fn(&str) -> bool) {
-        let status = self.status();
-        let all = status.nodes.iter().flat_map(|node| &node.processes);
-        for process in all.filter(|process| is_one(&process.name)) {
-            signal(process.pid, Signal::SIGKILL);
-        }
-    }
-
-    fn down(&self) -> Output {
-        run(Profile::Debug, &["lab", "down", "--name", &self.0])
-    }
-
-    fn has_traces(&self) -> bool {
-        let name: lab::name::LabName = self.0.parse().expect("a lab's name");
-        let namespaces = netns::list().expect("the folder of namespaces");
-        let mut own = namespaces.iter().filter(|own| name.node_of(own).is_some());
-        own.next().is_some() || lab::state::folder_of(&name).exists()
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.down();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 #[test]
 fn an_order_to_the_controllers_of_a_lab_changes_who_answers_curl() {
@@ -169,7 +68,7 @@ fn a_node_that_crashes_comes_back_when_the_fault_is_over() {
             .expect("a node of the file")
     };
     let before = number().pid;
-    let lab_name = ["--name", &lab.0];
+    let lab_name = ["--name", lab.name()];
     let crash = [
         &["lab", "fault"],
         &lab_name[..],
@@ -306,4 +205,117 @@ fn both_worlds_send_the_same_and_a_lab_is_no_sooner_than_its_links() {
             assert!(median("lab_ms") > 0.99 * median("sim_ms"), "{pair}");
         }
     }
+}
+
+/// How long Osaka's SYN and its answer take, in ms; `None`: nobody served it.
+fn connects_in(lab: &Lab) -> Option<u64> {
+    let told = [
+        "-s",
+        "--max-time",
+        "3",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{time_connect}",
+    ];
+    let curl = [&["curl"], &told[..], &["http://203.0.113.10/"]].concat();
+    let served = lab.exec("client.osaka", &curl);
+    let seconds: f64 = text(&served.stdout).trim().parse().ok()?;
+    (served.status.code() == Some(0)).then_some((seconds * 1e3) as u64)
+}
+
+#[test]
+fn a_link_of_a_lab_goes_down_and_gets_worse_as_it_is_told_and_is_then_as_in_the_file() {
+    let Some(lab) = Lab::up("slinks", &["--links", "file"]) else {
+        return;
+    };
+    let links = || {
+        let listed = run(
+            Profile::Debug,
+            &["lab", "links", "--name", lab.name(), "--json"],
+        );
+        assert_eq!(listed.status.code(), Some(0), "{}", text(&listed.stderr));
+        let links: Vec<LinkTold> = serde_json::from_slice(&listed.stdout).expect("it is JSON");
+        links
+    };
+    let link = |name: &str| {
+        let found = links().into_iter().find(|link| link.name == name);
+        found.unwrap_or_else(|| panic!("{:?}", links()))
+    };
+    wait_for("service", || connects_in(&lab).is_some());
+    let sound = connects_in(&lab).expect("it is served");
+    lab.fault(&["link", "client.osaka--pop.tokyo", "latency", "150ms"]);
+    assert!(link("client.osaka>pop.tokyo").worse && link("pop.tokyo>client.osaka").worse);
+    let slow = connects_in(&lab).expect("it is served");
+    assert!(slow >= sound.max(20) + 250, "{sound} ms, then {slow} ms");
+
+    // One direction of the backbone: the node at its other end hears, and is not heard.
+    lab.fault(&[
+        "link",
+        "tokyo-guangzhou",
+        "loss",
+        "100%",
+        "--from",
+        "pop.tokyo",
+    ]);
+    let lost = || {
+        link("pop.tokyo>region.guangzhou")
+            .dropped
+            .get("LinkLoss")
+            .copied()
+    };
+    wait_for("losses", || lost() > Some(3));
+    assert!(!link("region.guangzhou>pop.tokyo").worse);
+    lab.fault(&["clear"]);
+    assert!(links().iter().all(|link| link.up && !link.worse));
+
+    lab.fault(&["link", "link.tokyo-guangzhou", "down", "--for", "300ms"]);
+    let cut = link("pop.tokyo>region.guangzhou");
+    assert!(cut.up && cut.dropped["LinkDown"] > 0, "{cut:?}");
+    wait_for("service", || connects_in(&lab).is_some());
+
+    for (words, reason) in [
+        (
+            &["tokyo-canton", "down"][..],
+            "there is no link `tokyo-canton`; known: ",
+        ),
+        (&["tokyo-guangzhou", "loss"], "`loss` has no value"),
+        (
+            &["client.osaka--pop.paris", "down"],
+            "no wire of the lab is the link",
+        ),
+    ] {
+        let own = ["lab", "fault", "--name", lab.name(), "link"];
+        let refused = run(Profile::Debug, &[&own, words].concat());
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn a_wire_as_the_kernel_has_it_can_go_down_and_come_back_and_no_more() {
+    let Some(lab) = Lab::up("sbare", &[]) else {
+        return;
+    };
+    wait_for("service", || connects_in(&lab).is_some());
+    let own = ["lab", "fault", "--name", lab.name(), "link"];
+    let refused = run(
+        Profile::Debug,
+        &[&own, &["tokyo-guangzhou", "loss", "5%"][..]].concat(),
+    );
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        text(&refused.stderr).contains("--links file"),
+        "{}",
+        text(&refused.stderr)
+    );
+    // Both backends' wires, one after the other, until an order to clear.
+    lab.fault(&["link", "host.web-1", "down"]);
+    lab.fault(&["link", "host.web-2", "down"]);
+    wait_for("nobody's answer", || lab.who_answers().is_none());
+    lab.fault(&["clear"]);
+    wait_for("service", || lab.who_answers().is_some());
+    lab.fault(&["link", "tokyo-guangzhou", "down", "--for", "50ms"]);
+    wait_for("service", || lab.who_answers().is_some());
 }

@@ -32,6 +32,8 @@ pub struct Blueprint {
     pub group: Option<GroupPlan>,
     /// The topology file it was made from, for people to see.
     pub topology: PathBuf,
+    /// Keys of that file that are set otherwise.
+    pub overrides: Vec<String>,
     /// What moves clients' routes, for people to see.
     pub entered_by: String,
     /// What stands between wires that have the file's links; empty where none have.
@@ -311,6 +313,7 @@ mod tests {
             group: None,
             files: Vec::new(),
             topology: PathBuf::from("two-pops.toml"),
+            overrides: Vec::new(),
             entered_by: String::new(),
             between: Plan::default(),
             routers: Vec::new(),

@@ -56,6 +56,7 @@ pub fn build(blueprint: &Blueprint) -> Result<LabState> {
         Namespace::open(namespace)?.run(|| offloads::turn_off(interface))?;
     }
     let mut state = LabState::new(blueprint.lab.clone(), blueprint.topology.clone());
+    state.overrides.clone_from(&blueprint.overrides);
     state.entered_by.clone_from(&blueprint.entered_by);
     for plan in &blueprint.namespaces {
         state.nodes.push(NodeState {

@@ -1,14 +1,24 @@
-//! Faults in a lab: a process that crashes and comes back, or hangs for a while.
+//! Faults in a lab: a process that crashes and comes back, or hangs for a while; a link that goes down or gets worse.
 //!
 //! A crash is `kill -9`, and a start by the same command line when its time is over; a hang is SIGSTOP, and SIGCONT then.
-//! [`clear`] ends whatever faults there are, also those of a command that was interrupted.
+//! Links are [`links`]' affair, and the faults of a topology's file [`scenario`]'s. [`clear`] ends whatever faults there
+//! are, also those of a command that was interrupted; what controllers were ordered stays.
+
+mod bare;
+pub mod links;
+mod orders;
+pub mod scenario;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::Signal;
 
+use anyedge_topologies::Topology;
+
+use self::links::{LinkFault, Stretch};
+use super::modelled::WIRES;
 use super::name::LabName;
 use super::process;
 use super::refused::refuse;
@@ -46,7 +56,28 @@ pub fn strike(lab: &LabName, fault: Fault, name: &str, time: Duration) -> Result
     }
 }
 
-/// Starts every process that has ended, and has those that were stopped go on; gives the names of the former.
+/// Has `fault` befall a link of the lab for `time`, and blocks as long; without a time it stays until [`clear`].
+///
+/// # Errors
+/// [`Refused`](super::refused::Refused) when there is no such link, or its wire cannot do that.
+pub fn strike_link(
+    lab: &LabName,
+    (name, from): (&str, Option<&str>),
+    fault: &LinkFault,
+    time: Option<Duration>,
+) -> Result<()> {
+    let topology = topology_of(&read(lab)?)?;
+    let stretch = Stretch::find(&topology, name, from)?;
+    links::begin(lab, &topology, &stretch, fault)?;
+    let Some(time) = time else {
+        return Ok(());
+    };
+    std::thread::sleep(time);
+    links::end(lab, &topology, &stretch, fault)
+}
+
+/// Starts every process that has ended, and has those that were stopped go on; gives the names of the former. Links are
+/// what the file says again.
 ///
 /// # Errors
 /// When one cannot be started.
@@ -61,6 +92,8 @@ pub fn clear(lab: &LabName) -> Result<Vec<String>> {
             started.push(process.name.clone());
         }
     }
+    let are_new = started.iter().any(|name| name == WIRES);
+    links::end_all(lab, &topology_of(&state)?, are_new)?;
     Ok(started)
 }
 
@@ -69,6 +102,17 @@ fn read(lab: &LabName) -> Result<LabState> {
         refuse!("no lab `{lab}` is up");
     };
     Ok(state)
+}
+
+/// The file that the lab was made of, as it was told then.
+pub(super) fn topology_of(state: &LabState) -> Result<Topology> {
+    let read = Topology::load_with(&state.topology, &state.overrides);
+    read.map_err(|mistakes| {
+        let first = mistakes
+            .first()
+            .map_or_else(String::new, ToString::to_string);
+        anyhow!("the lab's file is no longer what it was: {first}")
+    })
 }
 
 fn find<'a>(state: &'a LabState, name: &str) -> Result<&'a ProcessState> {

@@ -9,7 +9,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyedge_net::flow::HashKey;
@@ -18,11 +19,12 @@ use anyedge_net::link::LinkSpec;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{PathEnds, RouteTable};
 use anyedge_topologies::{Kind, Line, Topology};
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::prctl::set_timerslack;
 
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
 use super::name::LabName;
+use super::orders::{self, Waiting};
 use super::plan::{self, UNDERLAY};
 use super::routers;
 use super::state::control_of;
@@ -83,39 +85,59 @@ pub(crate) fn run(topology: &Topology, args: &NodeArgs, mut desk: Desk) -> Resul
     let mut wires = Wires::open(&blueprint.between, Seed(topology.seed))?;
     desk.open(args.ready.as_deref())?;
     let stop = AtomicBool::new(false);
+    let (orders, waiting) = orders::queue();
     let said = Mutex::new(wires.to_string());
-    let says = || said.lock().unwrap_or_else(PoisonError::into_inner);
+    let (stop, said) = (&stop, &said);
     std::thread::scope(|scope| {
-        let working = scope.spawn(|| {
-            // A sleep that is late makes a wire long.
-            set_timerslack(1).context("cannot ask for exact timers")?;
-            let mut told_at = Instant::now();
-            while !stop.load(Ordering::Relaxed) {
-                wires.poll_once(LOOK_EVERY)?;
-                if told_at.elapsed() > TELL_EVERY {
-                    told_at = Instant::now();
-                    *says() = wires.to_string();
-                }
-            }
-            Ok::<(), Error>(())
-        });
+        let working = scope.spawn(move || work(&mut wires, stop, &waiting, said));
+        let taking = scope.spawn(|| orders::take(&blueprint.lab, &orders, stop));
+        let is_over = || working.is_finished() || taking.is_finished();
         let answer = || Answer {
             name: args.name.clone(),
             pid: std::process::id(),
-            summary: says().clone(),
+            summary: lock(said).clone(),
         };
         let ended = loop {
-            match desk.serve(|| working.is_finished(), answer) {
+            match desk.serve(is_over, answer) {
                 Ok(End::Reload) => {}
                 other => break other,
             }
         };
         stop.store(true, Ordering::Relaxed);
-        match working.join() {
-            Ok(worked) => worked.and(ended.map(drop)),
-            Err(_) => bail!("the wires panicked"),
+        match (working.join(), taking.join()) {
+            (Ok(worked), Ok(taken)) => worked.and(taken).and(ended.map(drop)),
+            _ => bail!("the wires panicked"),
         }
     })
+}
+
+/// Moves frames and does what is ordered, until `stop`.
+fn work(
+    wires: &mut Wires,
+    stop: &AtomicBool,
+    orders: &Receiver<Waiting>,
+    said: &Mutex<String>,
+) -> Result<()> {
+    // A sleep that is late makes a wire long.
+    set_timerslack(1).context("cannot ask for exact timers")?;
+    let mut told_at = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        wires.poll_once(LOOK_EVERY)?;
+        for (order, answer) in orders.try_iter() {
+            // Who no longer waits for the answer has given the order all the same.
+            let _ = answer.send(wires.obey(&order));
+            *lock(said) = wires.to_string();
+        }
+        if told_at.elapsed() > TELL_EVERY {
+            told_at = Instant::now();
+            *lock(said) = wires.to_string();
+        }
+    }
+    Ok(())
+}
+
+fn lock(said: &Mutex<String>) -> MutexGuard<'_, String> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Model {
@@ -273,7 +295,7 @@ impl Ends {
 }
 
 /// The population and the POP that a public wire is between.
-fn public_ends(wire: &WirePlan) -> Option<(&str, &str)> {
+pub(super) fn public_ends(wire: &WirePlan) -> Option<(&str, &str)> {
     let [near, far] = [0, 1].map(|end| wire.ends[end].node.split_once('.'));
     let (near, far) = (near?, far?);
     let ((_, client), (kind, pop)) = if near.0 == "client" {

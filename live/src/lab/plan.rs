@@ -13,7 +13,7 @@
 pub mod management;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub const UNDERLAY: &str = "ccn.underlay";
 /// Networks that the wires are numbered from.
 const WIRES_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 0);
 const WIRES_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xae, 0xffff, 0, 0, 0, 0, 0);
+/// Where every node answers a Prometheus server: inside of its own namespace.
+pub const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9_464);
 /// Pairs of addresses in 169.254.1.0 to 169.254.254.255.
 const WIRES_MAX: usize = 254 * 128;
 
@@ -92,6 +94,7 @@ pub fn plan_with(
         group: management::group(topology, lab)?,
         files: Vec::new(),
         topology: file.to_owned(),
+        overrides: topology.overrides.clone(),
         namespaces: drawing.namespaces,
         wires: drawing.wires,
         processes: bird.chain(processes(topology, file, lab)).collect(),
@@ -340,6 +343,7 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
             arguments.push(identity.to_string_lossy().into_owned());
         }
         if is_forwarder {
+            arguments.extend(["--metrics".to_owned(), METRICS.to_string()]);
             arguments.extend(management::following(topology, lab, &name));
         }
         ProcessPlan {
@@ -404,7 +408,7 @@ fn check_pairs(topology: &Topology) -> Result<()> {
     Ok(())
 }
 
-/// A lab plays no faults; a node that one would add has no place in it.
+/// A node that a fault would add has no place in a lab.
 fn check_faults(topology: &Topology) -> Result<()> {
     let mut faults = topology.faults.iter();
     if let Some(fault) = faults.find(|fault| fault.verb == FaultVerb::Add) {

@@ -29,6 +29,9 @@ pub struct LabState {
     pub lab: LabName,
     /// The topology file.
     pub topology: PathBuf,
+    /// Keys of that file that are set otherwise.
+    #[serde(default)]
+    pub overrides: Vec<String>,
     /// What moves clients' routes.
     #[serde(default)]
     pub entered_by: String,
@@ -83,6 +86,7 @@ impl LabState {
             schema: SCHEMA,
             lab,
             topology,
+            overrides: Vec::new(),
             entered_by: String::new(),
             nodes: Vec::new(),
             wires: Vec::new(),

@@ -51,6 +51,7 @@ impl LoneLab {
             files: Vec::new(),
             lab: self.name.parse().expect("a lab's name"),
             topology: PathBuf::from("written-in-the-test.toml"),
+            overrides: Vec::new(),
             entered_by: String::new(),
             between: Plan::default(),
             routers: Vec::new(),

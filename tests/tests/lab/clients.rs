@@ -1,0 +1,361 @@
+//! What clients see of a lab: downloads and idle connections that outlive a link, a POP and a CLB node; echoes,
+//! traceroutes, and the largest packets that get through.
+//!
+//! A download is of 40 MB, or of as many bytes as `ANYEDGE_DOWNLOAD` says (`ANYEDGE_DOWNLOAD=1GB`).
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyedge_live::lab::name::LabName;
+use anyedge_live::netns::Namespace;
+use anyedge_net::flow::{Address, FlowKey};
+use anyedge_net::wire::ip::{self, Header};
+use anyedge_net::wire::udp;
+use anyedge_tests::labs::{Lab, text};
+use anyedge_tests::processes::wait_for;
+use anyedge_topologies::units;
+use anyedge_traffic::pattern;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10);
+/// Longer than any fault that a flow outlives.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Bytes a second of the download.
+const PACE: u64 = 4_000_000;
+/// How long an answer to one packet may take.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Hops that a trace may have.
+const HOPS_MAX: u32 = 8;
+/// raw(7): packets with their own headers.
+const IPPROTO_RAW: i32 = 255;
+
+fn inside<T: Send>(lab: &Lab, node: &str, work: impl FnOnce() -> anyhow::Result<T> + Send) -> T {
+    let name: LabName = lab.name().parse().expect("a lab's name");
+    let namespace = Namespace::open(&name.namespace_of(node)).expect("a node of the lab");
+    namespace.run(work).expect("it works inside")
+}
+
+/// A connection to the demo backend that is kept.
+struct Kept(BufReader<TcpStream>);
+
+impl Kept {
+    fn open(lab: &Lab, to: SocketAddr) -> Kept {
+        let stream = inside(lab, "client.osaka", || Ok(TcpStream::connect(to)?));
+        let bounded = stream.set_read_timeout(Some(SILENCE_MAX));
+        bounded.expect("more than zero");
+        Kept(BufReader::new(stream))
+    }
+
+    /// Asks, and reads the header; gives the bytes of the body.
+    fn ask(&mut self, path: &str) -> u64 {
+        let asked = write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nHost: vip\r\n\r\n");
+        asked.expect("the connection lives");
+        let mut len = None;
+        loop {
+            let mut line = String::new();
+            let read = self.0.read_line(&mut line).expect("the connection lives");
+            assert!(read > 0, "it was closed");
+            let line = line.trim_end().to_ascii_lowercase();
+            if line.is_empty() {
+                return len.expect("a body has a length");
+            }
+            if let Some(told) = line.strip_prefix("content-length:") {
+                len = told.trim().parse().ok();
+            }
+        }
+    }
+
+    /// Reads on from `done` up to `until`, byte by byte as they should be.
+    fn read(&mut self, mut done: u64, until: u64) -> u64 {
+        let mut piece = vec![0; 64 * 1024];
+        while done < until {
+            let most = usize::try_from(until - done)
+                .unwrap_or(usize::MAX)
+                .min(piece.len());
+            let count = self
+                .0
+                .read(&mut piece[..most])
+                .expect("the connection lives");
+            assert!(count > 0, "it ended after {done} bytes");
+            assert!(
+                pattern::matches(done, &piece[..count]),
+                "a wrong byte after {done}"
+            );
+            done += count as u64;
+        }
+        done
+    }
+}
+
+#[test]
+fn a_download_and_an_idle_connection_outlive_their_link_their_pop_and_their_clb_node() {
+    let Some(lab) = Lab::up("slives", &["--set", "region.guangzhou.clb_nodes=2"]) else {
+        return;
+    };
+    if !lab.status().entered_by.starts_with("BGP") {
+        return; // nothing moves clients to another POP
+    }
+    wait_for("service", || lab.who_answers().is_some());
+    let told = std::env::var("ANYEDGE_DOWNLOAD").ok();
+    let bytes = told.map_or(40_000_000, |text| units::bytes(&text).expect("such as 1GB"));
+    let pace = PACE.max(bytes / 100);
+    let to = SocketAddr::from((VIP, 80));
+    let mut idle = Kept::open(&lab, to);
+    let len = idle.ask("/bytes/1000");
+    idle.read(0, len);
+    let mut download = Kept::open(&lab, to);
+    assert_eq!(download.ask(&format!("/bytes/{bytes}?pace={pace}")), bytes);
+    let mut done = download.read(0, bytes / 8);
+    // Tokyo's only way to the region: it withdraws, and clients enter by Frankfurt.
+    lab.fault(&["link", "tokyo-guangzhou", "down"]);
+    done = download.read(done, bytes / 4);
+    lab.fault(&["clear"]);
+    done = download.read(done, bytes / 2);
+    let clb_nodes = ["region.guangzhou.clb-1", "region.guangzhou.clb-2"];
+    for (part, node) in ["pop.tokyo", "pop.frankfurt", clb_nodes[0], clb_nodes[1]]
+        .iter()
+        .enumerate()
+    {
+        lab.fault(&["crash", node, "--for", "1s"]);
+        let until = bytes / 16 * (9 + part as u64);
+        done = download.read(done, until.max(done));
+        wait_for("service", || lab.who_answers().is_some());
+        wait_for("a healthy lab", || lab.status().is_healthy());
+    }
+    assert_eq!(download.read(done, bytes), bytes);
+    // Silent since the beginning.
+    let len = idle.ask("/bytes/5000");
+    assert_eq!(idle.read(0, len), 5_000);
+}
+
+/// What came back for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Back {
+    /// Its answer.
+    Answer,
+    /// Somebody on the way says that its TTL ran out.
+    Expired(IpAddr),
+    /// Somebody on the way says how long it may be.
+    TooBig(u32),
+    Nothing,
+}
+
+/// Sends single packets from a client, and hears what comes back.
+struct Prober {
+    udp: UdpSocket,
+    raw: Socket,
+    icmp: Socket,
+    own: SocketAddr,
+    vip: SocketAddr,
+}
+
+impl Prober {
+    fn new(lab: &Lab, node: &str, vip: IpAddr) -> Prober {
+        let domain = if vip.is_ipv4() {
+            Domain::IPV4
+        } else {
+            Domain::IPV6
+        };
+        let messages = if vip.is_ipv4() {
+            Protocol::ICMPV4
+        } else {
+            Protocol::ICMPV6
+        };
+        inside(lab, node, || {
+            let vip = SocketAddr::new(vip, 7_000);
+            let any: IpAddr = if vip.is_ipv4() {
+                Ipv4Addr::UNSPECIFIED.into()
+            } else {
+                Ipv6Addr::UNSPECIFIED.into()
+            };
+            // The address that the kernel would take.
+            let asked = UdpSocket::bind(SocketAddr::new(any, 0))?;
+            asked.connect(vip)?;
+            let udp = UdpSocket::bind(SocketAddr::new(asked.local_addr()?.ip(), 0))?;
+            udp.set_nonblocking(true)?;
+            let icmp = Socket::new(domain, Type::RAW, Some(messages))?;
+            icmp.set_nonblocking(true)?;
+            let raw = Socket::new(domain, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
+            Ok(Prober {
+                own: udp.local_addr()?,
+                udp,
+                raw,
+                icmp,
+                vip,
+            })
+        })
+    }
+
+    /// A datagram in a packet of `len` bytes that must not be fragmented.
+    fn datagram(&self, len: usize, ttl: u8) -> Vec<u8> {
+        let (src, dst) = (Address::from(self.own.ip()), Address::from(self.vip.ip()));
+        let header = Header {
+            src,
+            dst,
+            protocol: udp::PROTOCOL,
+            ttl,
+            tos: 0,
+            payload_len: if self.vip.is_ipv4() {
+                len - 20
+            } else {
+                len - 40
+            },
+        };
+        let mut bytes = vec![7; len];
+        let at = header.write(&mut bytes);
+        let flow = FlowKey {
+            src,
+            dst,
+            src_port: self.own.port(),
+            dst_port: self.vip.port(),
+            protocol: udp::PROTOCOL,
+        };
+        udp::write_header(&mut bytes[at..], &flow, len - at - udp::HEADER_LEN);
+        udp::fill_checksum(&mut bytes[at..], src, dst);
+        bytes
+    }
+
+    fn send(&self, len: usize, ttl: u8) -> Back {
+        let bytes = self.datagram(len, ttl);
+        self.raw
+            .send_to(&bytes, &SockAddr::from(SocketAddr::new(self.vip.ip(), 0)))
+            .expect("no longer than the wire takes");
+        let since = Instant::now();
+        while since.elapsed() < ANSWER_MAX {
+            if let Some(back) = self.hear(len) {
+                return back;
+            }
+            std::thread::yield_now();
+        }
+        Back::Nothing
+    }
+
+    fn hear(&self, len: usize) -> Option<Back> {
+        let mut buffer = vec![0; 2_000];
+        if let Ok(count) = self.udp.recv(&mut buffer) {
+            // An answer to an earlier packet, which came late, has another length.
+            let headers = if self.vip.is_ipv4() { 20 } else { 40 };
+            return (count + headers + udp::HEADER_LEN == len).then_some(Back::Answer);
+        }
+        let mut reader = &self.icmp;
+        let count = reader.read(&mut buffer).ok()?;
+        // The kernel gives IPv4 messages with their IP header, IPv6 ones without.
+        let from = if self.vip.is_ipv4() {
+            IpAddr::from(<[u8; 4]>::try_from(&buffer[12..16]).ok()?)
+        } else {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        };
+        let message = if self.vip.is_ipv4() {
+            &buffer[20..count]
+        } else {
+            &buffer[..count]
+        };
+        let word = |at: usize| {
+            Some(u32::from_be_bytes(
+                message.get(at..at + 4)?.try_into().ok()?,
+            ))
+        };
+        match (self.vip.is_ipv4(), message[0], message[1]) {
+            (true, 11, 0) | (false, 3, 0) => Some(Back::Expired(from)),
+            (true, 3, 4) => Some(Back::TooBig(word(4)? & 0xffff)),
+            (false, 2, 0) => Some(Back::TooBig(word(4)?)),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn pings_echoes_and_traceroutes_end_at_the_vip_and_show_nothing_of_the_inside() {
+    let Some(lab) = Lab::up("strace", &[]) else {
+        return;
+    };
+    wait_for("service", || lab.who_answers().is_some());
+    for (node, vip) in [
+        ("client.osaka", IpAddr::V4(VIP)),
+        ("client.berlin", IpAddr::V6(VIP6)),
+    ] {
+        let prober = Prober::new(&lab, node, vip);
+        wait_for("an echo", || prober.send(100, 64) == Back::Answer);
+        let mut hops = Vec::new();
+        let mut last = Back::Nothing;
+        for ttl in 1..=HOPS_MAX {
+            last = prober.send(100, ttl as u8);
+            match last {
+                Back::Expired(hop) => hops.push(hop),
+                _ => break,
+            }
+        }
+        assert_eq!(last, Back::Answer, "{vip}: {hops:?}");
+        // The router beside the POP, then the POP and what is behind it under the VIP's name.
+        assert!(hops.len() >= 2, "{hops:?}");
+        if vip.is_ipv4() {
+            assert!(hops[1..].iter().all(|hop| *hop == vip), "{hops:?}");
+        }
+        let ping = lab.exec(
+            node,
+            &["ping", "-n", "-c", "2", "-W", "2", &vip.to_string()],
+        );
+        assert!(
+            text(&ping.stdout).contains("2 received"),
+            "{}",
+            text(&ping.stdout)
+        );
+    }
+}
+
+/// The longest packet that is echoed, by what senders of longer ones are told.
+fn discovered(prober: &Prober) -> usize {
+    let mut len = 1_500;
+    for _ in 0..HOPS_MAX {
+        match prober.send(len, 64) {
+            Back::Answer => return len,
+            Back::TooBig(mtu) => {
+                let mtu = mtu as usize;
+                assert!(mtu < len, "told {mtu} of a packet of {len} bytes");
+                len = mtu;
+            }
+            other => panic!("{other:?} came back for {len} bytes"),
+        }
+    }
+    panic!("told ever less, {len} at last");
+}
+
+#[test]
+fn the_path_mtu_is_found_over_every_tunnel_and_every_size_around_it_is_echoed_or_told_of() {
+    for (encap, most) in [
+        ("gre", 1_472),
+        ("gre-udp", 1_464),
+        ("quic", 1_500),
+        ("grpc", 1_500),
+    ] {
+        let word = format!("smtu{}", encap.replace('-', ""));
+        let set = format!("defaults.ccn.encap={encap}");
+        let Some(lab) = Lab::up(&word, &["--set", &set]) else {
+            return;
+        };
+        wait_for("service", || lab.who_answers().is_some());
+        for (node, vip) in [
+            ("client.osaka", IpAddr::V4(VIP)),
+            ("client.berlin", IpAddr::V6(VIP6)),
+        ] {
+            let prober = Prober::new(&lab, node, vip);
+            wait_for("an echo", || prober.send(100, 64) == Back::Answer);
+            let limit = discovered(&prober);
+            assert!((1_280..=most).contains(&limit), "{encap}: {limit}");
+            for len in limit - 3..=(limit + 3).min(1_500) {
+                let back = prober.send(len, 64);
+                let is_right = match back {
+                    Back::Answer => len <= limit,
+                    Back::TooBig(mtu) => len > limit && (mtu as usize) < len,
+                    _ => false,
+                };
+                assert!(
+                    is_right,
+                    "{encap}, {vip}: {back:?} for {len} bytes; the limit is {limit}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Labs under stress: faults at random, a flood of SYNs, garbage on every socket. Nothing leaks, nothing is lost uncounted,
+//! and whoever was there is served on.
+//!
+//! 20 s of faults, or as long as `ANYEDGE_STRESS` says (`ANYEDGE_STRESS=600s`). Needs root, curl and /dev/net/tun;
+//! skipped loudly without.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyedge_live::netns;
+use anyedge_net::rng::{Rng, Seed};
+use anyedge_tests::binary::root;
+use anyedge_tests::floods::{Flood, Garbage};
+use anyedge_tests::labs::{Lab, TWO_POPS, text};
+use anyedge_tests::processes::wait_for;
+use anyedge_topologies::{Topology, units};
+use serde_json::Value;
+
+const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// What a node may grow by under faults: queues that filled once, tables, its allocator's reserves.
+const GROWTH_KIB_MAX: u64 = 48 * 1024;
+/// Descriptors that a node may have more of at the end: connections that are being opened again.
+const MORE_FILES_MAX: usize = 32;
+/// Packets that a node may hold, and that come between the counters that are read.
+const HELD_MAX: f64 = 64.0;
+const FORWARDERS: [&str; 5] = [
+    "pop.tokyo",
+    "pop.frankfurt",
+    "region.guangzhou.clb-1",
+    "host.web-1",
+    "host.web-2",
+];
+
+/// How long faults befall the lab.
+fn duration() -> Duration {
+    let told = std::env::var("ANYEDGE_STRESS").ok();
+    let read = |text: String| units::duration_above_zero(&text).expect("such as 600s");
+    told.map_or(Duration::from_secs(20), read)
+}
+
+/// What a process has: resident KiB, and descriptors.
+fn holdings(pid: u32) -> Option<(u64, usize)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+    Some((kib, files))
+}
+
+fn holdings_of(lab: &Lab) -> BTreeMap<(String, u32), (u64, usize)> {
+    let status = lab.status();
+    let processes = status.nodes.into_iter().flat_map(|node| node.processes);
+    let held = processes.filter_map(|own| Some(((own.name, own.pid), holdings(own.pid)?)));
+    held.collect()
+}
+
+/// One fault, drawn, for up to a second and a half.
+fn strike(lab: &Lab, rng: &mut Rng) {
+    let time = format!("{}ms", 100 + rng.below(1_400));
+    let of = |rng: &mut Rng, words: &[&'static str]| words[rng.below(words.len() as u64) as usize];
+    let link = of(
+        rng,
+        &[
+            "tokyo-guangzhou",
+            "frankfurt-guangzhou",
+            "client.osaka--pop.tokyo",
+            "host.web-1",
+        ],
+    );
+    let process = of(
+        rng,
+        &[
+            "pop.tokyo",
+            "pop.frankfurt",
+            "region.guangzhou.clb-1",
+            "host.web-2",
+            "backend.web-1",
+            "controller.a",
+            "controller.b",
+        ],
+    );
+    let fault: &[&str] = match rng.below(6) {
+        0 => &["crash", process],
+        1 => &["hang", process],
+        2 => &["link", link, "down"],
+        3 => &[
+            "link",
+            link,
+            "loss",
+            "20%",
+            "reorder",
+            "5%",
+            "duplicate",
+            "5%",
+        ],
+        4 => &["link", link, "corrupt", "2%", "jitter", "5ms"],
+        _ => &["link", link, "rate", "2Mbps", "delay", "30ms"],
+    };
+    lab.fault(&[fault, &["--for", &time]].concat());
+}
+
+/// Every packet that a node took in or made ended once: sent, delivered or dropped for a cause.
+fn assert_counted(lab: &Lab, node: &str) {
+    let mut missing = f64::NAN;
+    let mut all = BTreeMap::new();
+    wait_for("counters that agree", || {
+        all = lab.metrics(node);
+        let of = |name: &str| all[&format!("anyedge_packets_{name}_total")];
+        let dropped = all
+            .iter()
+            .filter(|(name, _)| name.starts_with("anyedge_packets_dropped_total{"));
+        let dropped: f64 = dropped.map(|(_, count)| count).sum();
+        missing = of("received") + of("originated") - of("transmitted") - of("delivered") - dropped;
+        (0.0..=HELD_MAX).contains(&missing)
+    });
+    assert!(
+        all["anyedge_packets_received_total"] > 0.0,
+        "{node} did nothing"
+    );
+    let _ = missing;
+}
+
+/// Whether every request of a load has its one outcome; gives how many were answered.
+fn answered(told: &Value) -> u64 {
+    let requests = &told["requests"];
+    let count = |value: &Value| value.as_u64().expect("a count");
+    let failed = requests["failed"].as_object().expect("causes");
+    let failed: u64 = failed.values().map(count).sum();
+    assert_eq!(
+        count(&requests["sent"]),
+        count(&requests["ok"]) + failed,
+        "{told}"
+    );
+    count(&requests["ok"])
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a long run leaves its figures")]
+fn faults_at_random_leak_nothing_and_every_packet_has_its_cause() {
+    let Some(lab) = Lab::up("sfaults", &["--links", "file"]) else {
+        return;
+    };
+    wait_for("service", || lab.who_answers().is_some());
+    let time = duration();
+    let lasts = format!("{}s", time.as_secs());
+    let load = |client, kind, to, rate| {
+        let words = [
+            "--kind",
+            kind,
+            "--to",
+            to,
+            "--rate",
+            rate,
+            "--duration",
+            &lasts,
+            "--timeout",
+            "5s",
+        ];
+        lab.begin_load(client, &words)
+    };
+    let loads = [
+        load("client.osaka", "request", "203.0.113.10:80", "40/s"),
+        load("client.osaka", "tick", "203.0.113.10:7000", "200/s"),
+        load(
+            "client.berlin",
+            "keep-alive",
+            "[2001:db8:113::10]:80",
+            "20/s",
+        ),
+        load("client.berlin", "tick", "[2001:db8:113::10]:7000", "100/s"),
+    ];
+    let namespaces = netns::list().expect("the folder of namespaces");
+    let own = |all: Vec<String>| {
+        all.into_iter()
+            .filter(|name| name.contains(lab.name()))
+            .count()
+    };
+    let namespaces = own(namespaces);
+    let mut rng = Seed(1).stream("stress", "faults");
+    let started = Instant::now();
+    let mut first = holdings_of(&lab);
+    let mut faults = 0;
+    while started.elapsed() < time {
+        strike(&lab, &mut rng);
+        faults += 1;
+        // Who was started anew counts from then on.
+        for (who, held) in holdings_of(&lab) {
+            first.entry(who).or_insert(held);
+        }
+    }
+    lab.fault(&["clear"]);
+    let outcomes = loads.map(|load| answered(&load.finish()));
+    assert!(
+        outcomes.iter().all(|answered| *answered > 0),
+        "{outcomes:?}"
+    );
+    wait_for("service", || lab.who_answers().is_some());
+    assert!(lab.status().is_healthy(), "{:?}", lab.status());
+    FORWARDERS
+        .iter()
+        .for_each(|node| assert_counted(&lab, node));
+    for ((name, pid), (kib, files)) in holdings_of(&lab) {
+        let Some((kib_first, files_first)) = first.get(&(name.clone(), pid)) else {
+            continue;
+        };
+        eprintln!("{name}: {kib_first} KiB, {files_first} files; then {kib} KiB, {files} files");
+        assert!(
+            kib <= kib_first + GROWTH_KIB_MAX,
+            "{name}: {kib_first} KiB became {kib}"
+        );
+        assert!(
+            files <= files_first + MORE_FILES_MAX,
+            "{name}: {files_first} files became {files}"
+        );
+    }
+    eprintln!("{faults} faults in {time:?}; answered {outcomes:?}");
+    assert_eq!(
+        own(netns::list().expect("the folder of namespaces")),
+        namespaces
+    );
+    assert_eq!(lab.down().status.code(), Some(0));
+    assert!(!lab.has_traces());
+}
+
+/// Seconds that a paced download takes.
+fn paced_download(lab: &Lab) -> f64 {
+    // Three seconds' worth.
+    let url = "http://203.0.113.10/bytes/3000000?pace=1000000";
+    let told = [
+        "-sS",
+        "--fail",
+        "--max-time",
+        "20",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{time_total}",
+        url,
+    ];
+    let curl = lab.exec("client.osaka", &[&["curl"], &told[..]].concat());
+    assert_eq!(curl.status.code(), Some(0), "{}", text(&curl.stderr));
+    text(&curl.stdout).trim().parse().expect("seconds")
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a flood leaves its figures")]
+fn a_flood_of_spoofed_syns_leaves_flows_their_goodput_and_lets_clients_connect() {
+    let Some(lab) = Lab::up("sflood", &[]) else {
+        return;
+    };
+    wait_for("service", || lab.who_answers().is_some());
+    let before = paced_download(&lab);
+    let refused = || {
+        let all = lab.metrics("region.guangzhou.clb-1");
+        all["anyedge_packets_dropped_total{reason=\"SynGate\"}"]
+    };
+    let flood = Flood::of_syns(lab.name(), "client.berlin", (VIP, 80));
+    let began = Instant::now();
+    wait_for("a gate that shuts", || refused() > 0.0);
+    let meanwhile = paced_download(&lab);
+    let connected = (0..10).filter(|_| lab.who_answers().is_some()).count();
+    let rate = flood.sent() as f64 / began.elapsed().as_secs_f64();
+    drop(flood);
+    eprintln!(
+        "{rate:.0} SYNs a second; a download of 3 s took {before:.2} s, then {meanwhile:.2} s; {connected} of 10 connect"
+    );
+    assert!(meanwhile <= before / 0.9, "{before} s, then {meanwhile} s");
+    assert!(connected >= 9, "{connected} of 10 new connections");
+    assert!(lab.status().is_healthy(), "{:?}", lab.status());
+    FORWARDERS
+        .iter()
+        .for_each(|node| assert_counted(&lab, node));
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a flood leaves its figures")]
+fn garbage_on_every_socket_is_counted_and_nothing_else() {
+    let Some(lab) = Lab::up("sgarbage", &[]) else {
+        return;
+    };
+    wait_for("service", || lab.who_answers().is_some());
+    let topology = Topology::load(&root().join(TWO_POPS)).expect("a shipped file");
+    let underlay = |node: &str| {
+        let pop = topology.pops.get(node).map(|pop| pop.underlay);
+        let clb = &topology.regions["guangzhou"].clb_nodes[0];
+        let pair = pop.unwrap_or(clb.underlay);
+        pair.v4.expect("both families are always there")
+    };
+    let (tokyo, clb) = (underlay("tokyo"), underlay("clb-1"));
+    let at = |ip: Ipv4Addr, port| SocketAddr::new(ip.into(), port);
+    let raw = |protocol, from, to| Garbage::Raw { protocol, from, to };
+    let tunnels = vec![
+        Garbage::Udp(at(tokyo, 4_754)),
+        Garbage::Udp(at(clb, 4_754)),
+        // A stream's tunnel and a QUIC connection's, which this file has not: closed ports.
+        Garbage::Tcp(at(clb, 4_755)),
+        Garbage::Udp(at(clb, 4_756)),
+        raw(47, tokyo, clb),
+        // As if it came from a peer: past who it is, to what it says.
+        raw(17, tokyo, clb),
+        raw(50, clb, tokyo),
+    ];
+    let router = &topology.routers["tokyo"];
+    let pop_edge = router.pop.v4.expect("both families are always there");
+    let edge = vec![
+        Garbage::Tcp(at(pop_edge, 179)),
+        Garbage::Udp(at(pop_edge, 3_784)),
+        raw(6, pop_edge, pop_edge),
+    ];
+    let controllers = topology.controllers.values();
+    let controllers = controllers.map(|own| {
+        let ip = own
+            .management
+            .iter()
+            .next()
+            .expect("both families are always there");
+        Garbage::Tcp(SocketAddr::new(ip, 7_300))
+    });
+    let client = vec![
+        Garbage::Udp(at(VIP, 80)),
+        raw(6, VIP, VIP),
+        raw(132, VIP, VIP),
+        Garbage::Tcp(at(VIP, 80)),
+    ];
+    let pids = |lab: &Lab| -> Vec<u32> {
+        let nodes = lab.status().nodes.into_iter();
+        nodes
+            .flat_map(|node| node.processes)
+            .map(|own| own.pid)
+            .collect()
+    };
+    let (before, counted) = (pids(&lab), FORWARDERS.map(|node| dropped(&lab, node)));
+    let floods = [
+        Flood::of_garbage(lab.name(), "ccn.underlay", tunnels),
+        Flood::of_garbage(lab.name(), "router.tokyo", edge),
+        Flood::of_garbage(lab.name(), "management.net", controllers.collect()),
+        Flood::of_garbage(lab.name(), "client.osaka", client),
+        Flood::of_garbage(
+            lab.name(),
+            "pop.tokyo",
+            vec![Garbage::Tcp(anyedge_live::lab::plan::METRICS)],
+        ),
+    ];
+    let since = Instant::now();
+    wait_for("a few seconds of it", || {
+        since.elapsed() > Duration::from_secs(4) && floods.iter().all(|flood| flood.sent() > 20)
+    });
+    assert!(lab.who_answers().is_some(), "clients are served meanwhile");
+    let sent = floods.each_ref().map(Flood::sent);
+    drop(floods);
+    assert_eq!(pids(&lab), before, "nobody was started anew");
+    wait_for("a healthy lab", || lab.status().is_healthy());
+    let more: Vec<f64> = FORWARDERS
+        .iter()
+        .zip(counted)
+        .map(|(node, own)| dropped(&lab, node) - own)
+        .collect();
+    eprintln!("sent {sent:?}; dropped {more:?}");
+    assert!(
+        more[0] > 100.0 && more[2] > 100.0,
+        "pop.tokyo and the CLB node count it: {more:?}"
+    );
+    FORWARDERS
+        .iter()
+        .for_each(|node| assert_counted(&lab, node));
+    wait_for("service", || lab.who_answers().is_some());
+}
+
+/// Packets that a node dropped for being what they are.
+fn dropped(lab: &Lab, node: &str) -> f64 {
+    let all = lab.metrics(node);
+    let reasons = [
+        "Malformed",
+        "BadGre",
+        "UnknownPeer",
+        "UnsupportedProtocol",
+        "NotVip",
+        "NoListener",
+        "WrongPort",
+    ];
+    let of = |reason| all[&format!("anyedge_packets_dropped_total{{reason=\"{reason}\"}}")];
+    reasons.map(of).iter().sum()
+}
