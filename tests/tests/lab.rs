@@ -10,10 +10,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use anyedge_live::lab::fault::scenario::Scenario;
 use anyedge_live::lab::orders::LinkTold;
 use anyedge_tests::binary::{Profile, run};
 use anyedge_tests::labs::{Lab, TWO_POPS, text};
 use anyedge_tests::processes::{signal, wait_for};
+use anyedge_topologies::Topology;
 use nix::sys::signal::Signal;
 
 const DOWN_MAX: Duration = Duration::from_secs(10);
@@ -318,4 +320,58 @@ fn a_wire_as_the_kernel_has_it_can_go_down_and_come_back_and_no_more() {
     wait_for("service", || lab.who_answers().is_some());
     lab.fault(&["link", "tokyo-guangzhou", "down", "--for", "50ms"]);
     wait_for("service", || lab.who_answers().is_some());
+}
+
+#[test]
+fn the_faults_of_a_file_are_played_in_its_lab_and_leave_it_whole() {
+    let Some(lab) = Lab::up("splay", &["--links", "file"]) else {
+        return;
+    };
+    wait_for("service", || lab.who_answers().is_some());
+    let faults = [
+        r#"{ at = "0.2s", for = "1s", down = "host.web-1" }"#,
+        r#"{ at = "0.3s", for = "1s", degrade = "link.tokyo-guangzhou", loss = "5%", delay = "5ms" }"#,
+        r#"{ at = "0.4s", for = "1s", weight = "host.web-2", to = 3 }"#,
+        r#"{ at = "0.5s", for = "1s", down = "link.frankfurt-guangzhou" }"#,
+        r#"{ at = "0.6s", for = "1s", stale = "pop.tokyo" }"#,
+        r#"{ at = "1.9s", for = "500ms", hang = "host.web-2" }"#,
+        r#"{ at = "2s", for = "1s", down = "controller.leader" }"#,
+    ];
+    let overrides = [format!("fault=[{}]", faults.join(",")), "slo=[]".to_owned()];
+    let file = anyedge_tests::binary::root().join(TWO_POPS);
+    let topology = Topology::load_with(&file, &overrides).expect("faults of the format");
+    let name = lab.name().parse().expect("a lab's name");
+    let pid_of = |wanted: &str| {
+        let nodes = lab.status().nodes.into_iter();
+        let mut all = nodes.flat_map(|node| node.processes);
+        all.find(|own| own.name == wanted).map(|own| own.pid)
+    };
+    let struck = ["host.web-1", "backend.web-1"];
+    let before = struck.map(pid_of);
+    let mut scenario = Scenario::new(&name, &topology);
+    let played = scenario.play(Instant::now(), Duration::from_secs(60));
+    let played = played.expect("a lab plays all of these");
+    let said: Vec<&str> = played.iter().map(|one| one.what.as_str()).collect();
+    assert_eq!(said.len(), 2 * faults.len(), "{said:?}");
+    assert_eq!(said[0], "down host.web-1");
+    assert!(played.iter().all(|one| one.done >= one.due), "{played:?}");
+    assert!(
+        struck
+            .map(pid_of)
+            .iter()
+            .zip(before)
+            .all(|(now, then)| *now != then)
+    );
+    wait_for("a healthy lab", || lab.status().is_healthy());
+    wait_for("service", || lab.who_answers().is_some());
+    let links = anyedge_live::lab::fault::links::list(&name).expect("they have the file's");
+    assert!(links.iter().all(|link| link.up && !link.worse), "{links:?}");
+
+    let wipe = r#"fault=[{ at = "1s", down = "controller.a", wipe = true }]"#;
+    let wipe = [wipe.to_owned(), "slo=[]".to_owned()];
+    let topology = Topology::load_with(&file, &wipe).expect("a fault of the format");
+    let refused = Scenario::new(&name, &topology)
+        .check()
+        .expect_err("no disk is emptied");
+    assert!(refused.to_string().contains("disks of a lab"), "{refused}");
 }

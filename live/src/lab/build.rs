@@ -193,7 +193,7 @@ fn start_processes(
             process,
             log,
             control: plan.control.clone(),
-            program: plan.program.clone(),
+            program: Some(program.to_owned()),
             arguments: plan.arguments.clone(),
         };
         let node = state.nodes.iter_mut().find(|node| node.node == plan.node);

@@ -71,7 +71,7 @@ pub struct ProcessState {
     pub log: PathBuf,
     /// The socket it answers on, if it has one.
     pub control: Option<PathBuf>,
-    /// The program; `None` for this very binary.
+    /// The program.
     #[serde(default)]
     pub program: Option<PathBuf>,
     /// Its arguments.
