@@ -278,7 +278,7 @@ fn a_flood_of_spoofed_syns_leaves_flows_their_goodput_and_lets_clients_connect()
 
 /// Garbage to every socket of a lab, from where it can be reached.
 fn garbage(lab: &Lab) -> Vec<Flood> {
-    let topology = Topology::load(&root().join(TWO_POPS)).expect("a shipped file");
+    let topology = Topology::load(root().join(TWO_POPS)).expect("a shipped file");
     let v4 = |pair: AddressPair| pair.v4.expect("both families are always there");
     let tokyo = v4(topology.pops["tokyo"].underlay);
     let clb = v4(topology.regions["guangzhou"].clb_nodes[0].underlay);

@@ -1,7 +1,7 @@
 //! Faults of links: what of a lab's wires they are, and who is told.
 //!
 //! Where wires have the file's links ([`crate::lab::modelled`]) every link can go down and get worse, each direction by
-//! itself. Elsewhere a link can only go down, and only when a wire is its own ([`super::bare`]).
+//! itself. Elsewhere a link can only go down, and only when a wire is its own (`bare.rs`).
 
 use anyedge_net::link::Change;
 use anyedge_topologies::{Degrade, Kind, Topology};
