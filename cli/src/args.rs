@@ -131,11 +131,14 @@ pub(crate) enum DigestCover {
 #[command(after_help = "\
 Examples (as root):
   anyedge compare topologies/two-pops.toml
-  anyedge compare topologies/two-pops.toml --duration 60s --json
+  anyedge compare topologies/two-pops.toml --plot two-pops.svg
+  anyedge compare topologies/two-pops.toml --duration 60s --set fault=[] --json
 
 The lab's wires have the links of the file, and its clients send at the times at which the simulator's do, one host for each
-population. Faults of the file are left out. Ticks and kept connections must be within 5 % at the median and 15 % at p99;
-loads that begin with a handshake are only told, since the simulator's TCP is another.
+population; pings and kept connections are added where the file has none. First calmly: ticks, pings and kept connections
+must be within 5 % at the median and 15 % at p99; loads that begin with a handshake are only told, since the simulator's TCP
+is another. Then with the file's faults, as far as a lab can have them, for the file's duration: populations must enter by
+the same POPs, flows be kept alike, and parts of the failover within 20 %.
 
 Exit codes: 0 near enough, 1 not, 2 bad input, 3 internal error.")]
 pub(crate) struct CompareArgs {
@@ -143,9 +146,12 @@ pub(crate) struct CompareArgs {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
-    /// How long clients send
+    /// How long clients send calmly
     #[arg(long, value_parser = duration, default_value = "10s")]
     pub(crate) duration: Duration,
+    /// Draws distributions, failovers and answers over time as one SVG page
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) plot: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

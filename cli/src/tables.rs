@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use crate::compare::Pair;
 use anyedge_sim::report::{Latency, Report, Service};
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -30,6 +28,7 @@ fn line(text: &mut String, content: &str) {
     text.push('\n');
 }
 
+/// A table whose first columns are words, and the others figures.
 pub(crate) fn table(header: &[&str], left_columns: usize) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
@@ -156,58 +155,6 @@ pub(crate) fn load(service: &Service, lasted_s: f64, gap_s: f64) -> String {
         &format!("{lasted_s:.1} s, longest time without an answer {gap_s:.3} s"),
     );
     text
-}
-
-/// Loads in both worlds.
-pub(crate) fn pairs(pairs: &[Pair], duration: Duration) -> String {
-    let mut table = table(
-        &[
-            "client",
-            "to",
-            "kind",
-            "answered",
-            "in the lab",
-            "failed",
-            "p50 ms",
-            "in the lab",
-            "longer",
-            "p99 ms",
-            "in the lab",
-            "longer",
-            "KS",
-            "",
-        ],
-        3,
-    );
-    for pair in pairs {
-        let millis = |value: f64| format!("{value:.2}");
-        let percent = |value: f64| format!("{value:+.1}%");
-        table.add_row([
-            pair.client.clone(),
-            pair.to.clone(),
-            pair.kind.to_owned(),
-            pair.sim_answered.to_string(),
-            pair.lab_answered.to_string(),
-            pair.lab_failed.to_string(),
-            millis(pair.sim_ms[0]),
-            millis(pair.lab_ms[0]),
-            percent(pair.longer_percent[0]),
-            millis(pair.sim_ms[1]),
-            millis(pair.lab_ms[1]),
-            percent(pair.longer_percent[1]),
-            format!("{:.3}", pair.distance),
-            match pair.kept {
-                Some(true) => "near".to_owned(),
-                Some(false) => "FAR".to_owned(),
-                None => "told".to_owned(),
-            },
-        ]);
-    }
-    format!(
-        "{table}\n{} s in both worlds. Near: within 5 % at p50 and 15 % at p99; KS: the distance of Kolmogorov and Smirnov. \
-         Told: it begins with a handshake of another TCP (simulator: smoltcp).\n",
-        duration.as_secs_f64()
-    )
 }
 
 fn row(name: &str, pop: &str, service: &Service, gain_assumed: bool) -> Vec<String> {

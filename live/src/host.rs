@@ -1,9 +1,10 @@
-//! [`Host`] on this machine: tokio for time and tasks, the kernel for TCP, UDP and files.
+//! [`Host`] on this machine: tokio for time and tasks, the kernel for TCP, UDP, echoes and files.
 //!
 //! The same load clients and backends that run in the simulator run here. The runtime is the caller's; sockets belong
 //! to the namespace of the thread that makes them, so a host inside a namespace needs a runtime whose threads entered
 //! it. Randomness is seeded by the host's name as in the simulator, which keeps arrival times comparable.
 
+mod echo;
 mod files;
 mod protection;
 mod tcp;
@@ -23,6 +24,7 @@ use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::time::Instant;
 use tokio::runtime::Handle;
 
+pub use self::echo::KernelEcho;
 use self::files::Folder;
 pub use self::files::KernelFile;
 pub use self::protection::Protection;
@@ -108,6 +110,7 @@ impl Host for LiveHost {
     type Tcp = KernelTcp;
     type Listener = KernelListener;
     type Udp = KernelUdp;
+    type Echo = KernelEcho;
     type File = KernelFile;
 
     fn name(&self) -> &str {
@@ -154,6 +157,11 @@ impl Host for LiveHost {
     fn udp_bind(&self, local: SocketAddr) -> io::Result<KernelUdp> {
         let _inside = self.shared.runtime.enter();
         KernelUdp::bind(local)
+    }
+
+    fn echo_bind(&self, local: IpAddr) -> io::Result<KernelEcho> {
+        let _inside = self.shared.runtime.enter();
+        KernelEcho::bind(local)
     }
 
     fn open_file(&self, name: &str) -> io::Result<KernelFile> {

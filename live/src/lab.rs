@@ -10,6 +10,7 @@ pub mod bench;
 pub mod blueprint;
 pub mod build;
 pub mod capture;
+mod catchment;
 pub mod exec;
 pub mod fault;
 pub mod identities;

@@ -24,6 +24,7 @@ use crate::lab::refused::Refused;
 
 pub use anyedge_traffic::distance::kolmogorov_smirnov as apart;
 pub use anyedge_traffic::load::{Arrivals, LoadKind, Rate};
+pub use anyedge_traffic::stats::{ANSWERS_EVERY, Mark};
 
 /// Between the call and the first request.
 const START_AFTER: Duration = Duration::from_millis(100);

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use tokio::runtime::Runtime;
 
@@ -200,6 +200,37 @@ impl Netlink {
             }
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    /// The interface by which packets to `to` leave; `None` where they leave by none.
+    pub fn way_out(&self, to: IpAddr) -> Result<Option<String>> {
+        let message = match to {
+            IpAddr::V4(ip) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(ip, 32)
+                .build(),
+            IpAddr::V6(ip) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(ip, 128)
+                .build(),
+        };
+        let mut answers = Box::pin(self.handle.route().get(message).execute());
+        let mut found = None;
+        self.ask(async {
+            // Where there is no way, the answer is an error.
+            found = answers.next().await.and_then(Result::ok);
+            Ok(())
+        })?;
+        let Some(route) = found.filter(|route| route.header.kind == RouteType::Unicast) else {
+            return Ok(None);
+        };
+        let index = route
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            });
+        let name = index.and_then(|index| if_indextoname(index).ok());
+        Ok(name.and_then(|name| name.into_string().ok()))
     }
 
     /// Adds a static route.

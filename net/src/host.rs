@@ -10,6 +10,7 @@
 //! with unread data it resets (RFC 9293 §3.6.1 and what Linux does).
 
 mod durable_file;
+mod echo_socket;
 
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
@@ -23,8 +24,9 @@ use crate::rng::Rng;
 use crate::time::Instant;
 
 pub use durable_file::{DurableFile, NAME_BYTES_MAX, check_name};
+pub use echo_socket::{EchoMeta, EchoSocket};
 
-/// A machine with a clock, timers, tasks, randomness, TCP, UDP and a disk. Cloning gives another handle to it.
+/// A machine with a clock, timers, tasks, randomness, TCP, UDP, ICMP echoes and a disk. Cloning gives another handle to it.
 pub trait Host: Clone + Send + Sync + 'static {
     /// A TCP connection.
     type Tcp: TcpStream;
@@ -32,6 +34,8 @@ pub trait Host: Clone + Send + Sync + 'static {
     type Listener: TcpListener<Stream = Self::Tcp>;
     /// A UDP socket.
     type Udp: UdpSocket;
+    /// A series of ICMP echoes.
+    type Echo: EchoSocket;
     /// A file that outlives crashes.
     type File: DurableFile;
 
@@ -78,6 +82,10 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// Binds a UDP socket (port 0: any).
     fn udp_bind(&self, local: SocketAddr) -> io::Result<Self::Udp>;
+
+    /// Begins a series of ICMP echoes from `local`; the unspecified address of a family stands for the host's own.
+    /// `PermissionDenied` where the machine lets not everybody ping.
+    fn echo_bind(&self, local: IpAddr) -> io::Result<Self::Echo>;
 
     /// Opens the file `name`, which is made when there is none. `InvalidInput` for what [`check_name`]
     /// refuses, `ResourceBusy` when the file is open already, `Unsupported` on a host without a disk.

@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     pub(crate) lost_region: Option<String>,
     pub(crate) about: About,
     pub(crate) detected: Option<Instant>,
+    /// The router of its POP came to miss it, or speaks with it again.
+    pub(crate) router: Option<Instant>,
     pub(crate) withdrawn: Option<Instant>,
     pub(crate) moved: Option<Instant>,
     /// Why what it asked for was refused.
@@ -101,9 +103,13 @@ impl Budget {
 
     /// The router of a POP's site came to miss the POP, or speaks with it again.
     pub(crate) fn router_sees(&mut self, now: Instant, site: SiteId, up: bool) {
-        self.detect(now, !up, |about| {
-            about.site == Some(site) && about.moves_pops
-        });
+        let is_it = |about: &About| about.site == Some(site) && about.moves_pops;
+        for entry in self.open(now) {
+            if entry.begins != up && is_it(&entry.about) {
+                entry.router.get_or_insert(now);
+            }
+        }
+        self.detect(now, !up, is_it);
     }
 
     /// A population heard that `site` withdrew a VIP, and its packets go elsewhere.
@@ -186,6 +192,7 @@ mod tests {
                 ..About::default()
             },
             detected: None,
+            router: None,
             withdrawn: None,
             moved: None,
             refused: None,

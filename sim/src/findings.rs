@@ -144,13 +144,13 @@ fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
             let stats = account(number, false)?.stats.lock();
             let direct = account(number, true).map(|account| account.stats.lock());
             Some(LoadReport {
-                to: format!("{}:{}", load.vip, load.listener),
+                to: load.destination(),
                 kind: load.kind.name(),
                 syns_sent: (load.kind == LoadKind::SynFlood).then(|| stats.syns()),
                 service: Service::of(&stats, direct.as_deref()),
                 broken_flows: stats.broken_flows(),
                 gap_s: stats.longest_gap().as_secs_f64(),
-                intended: stats.intended().clone(),
+                stats: stats.clone(),
             })
         });
     reports.collect()

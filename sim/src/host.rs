@@ -6,6 +6,7 @@
 //!
 //! Invariant: no service code and no destructor of it runs while the world is locked.
 
+mod echo;
 mod files;
 mod sleep;
 mod tcp;
@@ -13,7 +14,7 @@ mod udp;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyedge_net::host::{Host, RawHost};
@@ -25,6 +26,7 @@ use crate::executor::{Handle, HostId};
 use crate::stack::{HostStack, Io};
 use crate::world::World;
 
+pub use echo::SimEchoSocket;
 use sleep::By;
 pub use sleep::Sleep;
 pub use tcp::{Connect, SimListener, SimTcpStream};
@@ -82,6 +84,7 @@ impl Host for SimHost {
     type Tcp = SimTcpStream;
     type Listener = SimListener;
     type Udp = SimUdpSocket;
+    type Echo = SimEchoSocket;
     type File = DiskFile;
 
     fn name(&self) -> &str {
@@ -124,6 +127,11 @@ impl Host for SimHost {
     fn udp_bind(&self, local: SocketAddr) -> io::Result<SimUdpSocket> {
         let (id, local) = self.with(|stack, _| stack.udp_bind(local))?;
         Ok(SimUdpSocket::new(&self.shared, self.id, id, local))
+    }
+
+    fn echo_bind(&self, local: IpAddr) -> io::Result<SimEchoSocket> {
+        let id = self.with(|stack, _| stack.echo_bind(local))?;
+        Ok(SimEchoSocket::new(&self.shared, self.id, id))
     }
 
     fn open_file(&self, name: &str) -> io::Result<DiskFile> {

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use anyedge_net::drop_reason::DropCounts;
 use anyedge_traffic::failure::Failure;
 use anyedge_traffic::stats::Stats;
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// Version of the JSON's shape; it grows when a field changes its meaning or goes away.
@@ -94,9 +93,9 @@ pub struct ClientReport {
 /// One load of a population.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoadReport {
-    /// Where to: VIP and listener, such as `game:web`.
+    /// Where to: VIP and listener, such as `game:web`; of a ping the VIP alone.
     pub to: String,
-    /// `request`, `tick`, `download`, `upload`, `idle`, `half-closed` or `syn-flood`.
+    /// `request`, `keep-alive`, `tick`, `ping`, `download`, `upload`, `idle`, `half-closed` or `syn-flood`.
     pub kind: &'static str,
     /// Of a flood, SYNs sent, which are no requests; absent for other kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,9 +107,9 @@ pub struct LoadReport {
     pub broken_flows: u64,
     /// Longest time without an answer; of long flows, without a byte that one of them wanted.
     pub gap_s: f64,
-    /// Latency from the intended time of answered requests, in ns.
+    /// The whole account.
     #[serde(skip)]
-    pub intended: Histogram<u64>,
+    pub stats: Stats,
 }
 
 /// How requests were served: through the edge and, where the file asks for it, over the direct path.
@@ -205,6 +204,8 @@ pub struct FaultReport {
     pub what: String,
     /// Seconds until a node noticed; `None` when none did, or nothing was to be noticed.
     pub detected_s: Option<f64>,
+    /// Seconds until the router of the POP that the fault is about missed it, or spoke with it again.
+    pub router_s: Option<f64>,
     /// Seconds until the last population whose packets went elsewhere by it had heard of a withdrawal.
     pub withdrawn_s: Option<f64>,
     /// Seconds until the last flow had moved to another POP or CLB node.

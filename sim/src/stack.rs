@@ -10,6 +10,7 @@
 
 mod connections;
 mod datagrams;
+mod echoes;
 mod flow;
 mod fragments;
 mod icmp;
@@ -34,9 +35,11 @@ use anyedge_net::wire::{self, Parsed};
 
 use connections::Connections;
 use datagrams::Datagrams;
+use echoes::Echoes;
 use fragments::{Fragments, Taken};
 
 pub use datagrams::UdpId;
+pub use echoes::EchoId;
 pub use flow::{FlowId, FlowTimer};
 pub use listeners::ListenerId;
 pub use tcp::{TCP_STACK, TcpBuffers};
@@ -123,6 +126,7 @@ pub struct HostStack {
     local: LocalAddresses,
     tcp: Connections,
     udp: Datagrams,
+    echoes: Echoes,
     fragments: Fragments,
     mtu: usize,
     unsent: u64,
@@ -135,6 +139,7 @@ impl HostStack {
             local: LocalAddresses::new(&config.addresses, config.foreign_sources),
             tcp: Connections::new(config),
             udp: Datagrams::new(config),
+            echoes: Echoes::new(config),
             fragments: Fragments::new(config),
             mtu: config.mtu,
             unsent: 0,
@@ -193,6 +198,7 @@ impl HostStack {
     pub fn crash(&mut self, reason: DropReason, pool: &mut Pool) {
         self.tcp.forget_all();
         self.udp.forget_all(pool);
+        self.echoes.forget_all();
         self.fragments.forget_all(reason, pool);
     }
 
@@ -269,6 +275,11 @@ impl HostStack {
             packet.truncate(parsed.total_len);
             self.send(packet, self.mtu, io);
             return Outcome::Delivered;
+        }
+        if let Some(echo) = wire::icmp::echo(packet.bytes(), parsed)
+            && !echo.request
+        {
+            return self.on_echo_reply(packet, parsed, echo, io);
         }
         if let Some(flow) = icmp::refused_datagram(packet.bytes(), parsed) {
             self.udp.on_refused(&flow);

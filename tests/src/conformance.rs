@@ -7,6 +7,7 @@
 //! Cases wait by the hosts' own clocks: for events where one comes, and shortly where none may.
 
 mod datagrams;
+mod echoes;
 mod endings;
 mod files;
 mod judge;
@@ -114,6 +115,14 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_udp_port_in_use_is_not_given_twice,
             the_families_have_ports_of_their_own,
             a_peer_of_the_other_family_is_invalid;
+        echoes:
+            an_echo_comes_back_as_it_was_sent,
+            series_of_echoes_do_not_mix,
+            an_echo_without_bytes_comes_back,
+            an_echo_larger_than_a_packet_comes_back,
+            a_reply_is_cut_to_the_buffer_and_tells_its_length,
+            a_reply_to_a_series_that_is_closed_reaches_no_other,
+            echoes_keep_to_their_family_and_to_an_address_of_the_host;
         files:
             a_file_reads_as_it_was_written,
             reading_past_the_end_is_an_error,

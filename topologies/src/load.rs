@@ -1,4 +1,4 @@
-//! What a population of clients sends: requests and long flows over TCP or ticks over UDP, in an open loop.
+//! What a population of clients sends: requests and long flows over TCP, ticks over UDP or pings, in an open loop.
 //!
 //! The rate is that of the whole population and does not wait for answers; `in_flight_max` bounds what may
 //! be outstanding. Of long flows, it is the rate at which new ones begin.
@@ -14,8 +14,10 @@ use crate::units::{self, Frequency};
 
 /// Largest payload of a tick: of the largest UDP datagram over IPv4. What is longer than a packet goes in fragments.
 const TICK_BYTES_MAX: u64 = 65_507;
-/// Smallest payload of a tick: it carries its number and its time.
+/// Smallest payload of a tick or a ping: it carries its number and its time.
 const TICK_BYTES_MIN: u64 = 24;
+/// Largest payload of a ping: of an ICMP echo that no link needs to cut.
+const PING_BYTES_MAX: u64 = 1_400;
 /// Largest request or answer, and largest transfer.
 const EXCHANGE_BYTES_MAX: u64 = 1 << 30;
 /// Fastest pace of a transfer, in bytes per second.
@@ -23,10 +25,11 @@ const PACE_MAX: u64 = 1 << 40;
 /// Longest silence of an idle flow.
 const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// Names of the kinds.
-const KINDS: [(&str, Word); 8] = [
+const KINDS: [(&str, Word); 9] = [
     ("request", Word::Request),
     ("keep-alive", Word::KeepAlive),
     ("tick", Word::Tick),
+    ("ping", Word::Ping),
     ("download", Word::Download),
     ("upload", Word::Upload),
     ("idle", Word::Idle),
@@ -40,6 +43,7 @@ enum Word {
     Request,
     KeepAlive,
     Tick,
+    Ping,
     Download,
     Upload,
     Idle,
@@ -60,7 +64,7 @@ pub struct Load {
     pub timeout: Duration,
     /// Name of the VIP it goes to.
     pub vip: String,
-    /// Name of the listener of that VIP's CLB.
+    /// Name of the listener of that VIP's CLB; empty for a ping, which goes to the VIP itself.
     pub listener: String,
     /// When it starts.
     pub start: Duration,
@@ -98,6 +102,11 @@ pub enum LoadKind {
         /// Bytes of UDP payload.
         payload_bytes: u32,
     },
+    /// One ICMP echo each, which the POP answers.
+    Ping {
+        /// Bytes of payload.
+        payload_bytes: u32,
+    },
     /// A TCP connection each, on which the backend sends.
     Download {
         /// Bytes of the transfer.
@@ -131,10 +140,10 @@ pub enum LoadKind {
 }
 
 impl LoadKind {
-    /// The protocol of a listener that can serve it.
+    /// The protocol of a listener that can serve it; `None` of a ping, which needs none.
     #[must_use]
-    pub fn protocol(self) -> Protocol {
-        match self {
+    pub fn protocol(self) -> Option<Protocol> {
+        Some(match self {
             LoadKind::Request { .. }
             | LoadKind::KeepAlive { .. }
             | LoadKind::SynFlood
@@ -143,7 +152,8 @@ impl LoadKind {
             | LoadKind::Idle { .. }
             | LoadKind::HalfClosed { .. } => Protocol::Tcp,
             LoadKind::Tick { .. } => Protocol::Udp,
-        }
+            LoadKind::Ping { .. } => return None,
+        })
     }
 
     /// The file's word for it, such as `half-closed`.
@@ -153,6 +163,7 @@ impl LoadKind {
             LoadKind::Request { .. } => "request",
             LoadKind::KeepAlive { .. } => "keep-alive",
             LoadKind::Tick { .. } => "tick",
+            LoadKind::Ping { .. } => "ping",
             LoadKind::Download { .. } => "download",
             LoadKind::Upload { .. } => "upload",
             LoadKind::Idle { .. } => "idle",
@@ -164,7 +175,7 @@ impl LoadKind {
     fn timeout_default(self) -> Duration {
         Duration::from_secs(match self {
             LoadKind::Request { .. } | LoadKind::KeepAlive { .. } | LoadKind::SynFlood => 5,
-            LoadKind::Tick { .. } => 1,
+            LoadKind::Tick { .. } | LoadKind::Ping { .. } => 1,
             LoadKind::Download { .. }
             | LoadKind::Upload { .. }
             | LoadKind::Idle { .. }
@@ -183,6 +194,15 @@ pub enum Arrivals {
 }
 
 impl Load {
+    /// Where it goes as the file says it, such as `game:web`, or `game` of a ping.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        if self.listener.is_empty() {
+            return self.vip.clone();
+        }
+        format!("{}:{}", self.vip, self.listener)
+    }
+
     pub(crate) fn read(mut reader: Reader<'_>, direct_wanted: Option<bool>) -> Self {
         let word = reader.need("kind", "\"request\"", word);
         let rate = reader.need("rate", "\"200/s\"", units::frequency);
@@ -257,6 +277,7 @@ fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
             }
         }
         Some(Word::Tick) => tick(reader),
+        Some(Word::Ping) => ping(reader),
         Some(Word::Download) => {
             let (bytes, pace) = transfer(reader);
             LoadKind::Download { bytes, pace }
@@ -341,6 +362,15 @@ fn tick(reader: &mut Reader<'_>) -> LoadKind {
     });
     LoadKind::Tick {
         payload_bytes: u32::try_from(payload.unwrap_or(1_000)).expect("at most 65,507"),
+    }
+}
+
+fn ping(reader: &mut Reader<'_>) -> LoadKind {
+    let payload = reader.parse("size", "\"56B\"", |text| {
+        size(text, TICK_BYTES_MIN, PING_BYTES_MAX)
+    });
+    LoadKind::Ping {
+        payload_bytes: u32::try_from(payload.unwrap_or(56)).expect("at most 1,400"),
     }
 }
 

@@ -6,6 +6,7 @@
 //! passed and everything has an outcome, the tasks end by themselves.
 
 mod deadline;
+mod echoed;
 mod pacer;
 mod request_load;
 mod syn_flood;
@@ -20,6 +21,7 @@ use anyedge_net::host::{Host, RawHost};
 use crate::load::{Load, LoadKind, Share};
 use crate::schedule::Schedule;
 use crate::stats::SharedStats;
+use echoed::{Datagrams, Pings};
 use pacer::Pacer;
 
 /// Starts `share` of `load` on `host` and returns; outcomes are counted in `stats`. An error is about the
@@ -44,7 +46,26 @@ pub fn start<H: Host>(host: &H, load: &Load, share: Share, stats: &SharedStats) 
             let reason = "a flood of SYNs needs a host that may spoof its source: only the simulator has one";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
-        LoadKind::Tick => host.spawn(tick_load::run(host.clone(), load, pacer, stats.clone())?),
+        LoadKind::Tick => {
+            let way = Datagrams::open(host, load.to)?;
+            host.spawn(tick_load::run(
+                host.clone(),
+                load,
+                way,
+                pacer,
+                stats.clone(),
+            ));
+        }
+        LoadKind::Ping => {
+            let way = Pings::open(host, load.to.ip())?;
+            host.spawn(tick_load::run(
+                host.clone(),
+                load,
+                way,
+                pacer,
+                stats.clone(),
+            ));
+        }
     }
     Ok(())
 }

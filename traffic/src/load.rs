@@ -53,6 +53,8 @@ pub enum LoadKind {
     KeepAlive,
     /// A UDP [`tick`].
     Tick,
+    /// An ICMP echo, whose bytes are those of a [`tick`]; the port does not count.
+    Ping,
     /// A SYN from an address that is not its sender's, which nobody completes; sizes do not count.
     SynFlood,
     /// A [`long_flow`]: asks once, then takes `size` bytes at the server's pace.
@@ -81,9 +83,11 @@ impl LoadKind {
     /// How its long flow opens, with `bytes` to carry; `None` for what is no long flow.
     pub(crate) fn long_flow(self, bytes: u64) -> Option<long_flow::Header> {
         let (course, measure) = match self {
-            LoadKind::Request | LoadKind::KeepAlive | LoadKind::Tick | LoadKind::SynFlood => {
-                return None;
-            }
+            LoadKind::Request
+            | LoadKind::KeepAlive
+            | LoadKind::Tick
+            | LoadKind::Ping
+            | LoadKind::SynFlood => return None,
             LoadKind::Download { pace } => (Course::Download, pace),
             LoadKind::Upload { pace } => (Course::Upload, pace),
             LoadKind::HalfClosed { pace } => (Course::HalfClosed, pace),
@@ -153,7 +157,7 @@ impl fmt::Display for LoadError {
             LoadError::RatePeriod => write!(f, "a rate is per a time longer than zero"),
             LoadError::Size => write!(
                 f,
-                "an answer has at most {} bytes, a tick {} to {}",
+                "an answer has at most {} bytes, a tick or a ping {} to {}",
                 exchange::ANSWER_BYTES_MAX,
                 tick::HEADER_BYTES,
                 tick::TICK_BYTES_MAX
@@ -190,7 +194,7 @@ impl Load {
         }
         match self.kind {
             LoadKind::SynFlood => {}
-            LoadKind::Tick => {
+            LoadKind::Tick | LoadKind::Ping => {
                 if !(tick::HEADER_BYTES as u64..=tick::TICK_BYTES_MAX as u64).contains(&self.size) {
                     return Err(LoadError::Size);
                 }

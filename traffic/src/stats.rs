@@ -16,9 +16,12 @@ use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
 
+mod answers;
 mod flow_watch;
 mod mark;
 
+pub use answers::ANSWERS_EVERY;
+use answers::Answers;
 pub(crate) use flow_watch::FlowWatch;
 use mark::Marks;
 pub use mark::{MARKS_MAX, Mark};
@@ -32,7 +35,7 @@ pub const LATENCY_NANOS_MAX: u64 = 3_600_000_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// What became of a load.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Stats {
     sent: u64,
     ok: u64,
@@ -41,6 +44,7 @@ pub struct Stats {
     broken_flows: u64,
     intended: Histogram<u64>,
     actual: Histogram<u64>,
+    answers: Answers,
     silent_since: Option<Instant>,
     longest_gap: Duration,
     gaps_within_flows: bool,
@@ -61,6 +65,7 @@ impl Default for Stats {
             broken_flows: 0,
             intended: histogram.clone(),
             actual: histogram,
+            answers: Answers::default(),
             silent_since: None,
             longest_gap: Duration::ZERO,
             gaps_within_flows: false,
@@ -115,6 +120,11 @@ impl Stats {
     /// Latency of answered requests from the time at which they were really started, in ns.
     pub const fn actual(&self) -> &Histogram<u64> {
         &self.actual
+    }
+
+    /// Answers by the [`ANSWERS_EVERY`] in which they came, from the run's beginning on.
+    pub fn answers(&self) -> &[u32] {
+        self.answers.counts()
     }
 
     /// The longest time without an answer: between two answers, from the last one to the end of the load,
@@ -202,6 +212,7 @@ impl Stats {
             self.silent_since = Some(now);
         }
         self.ok += 1;
+        self.answers.on_answer(now);
         self.intended.saturating_record(nanos(now - intended));
         self.actual.saturating_record(nanos(now - started));
     }
@@ -250,6 +261,7 @@ impl Stats {
         self.actual
             .add(&other.actual)
             .expect("all histograms have the same bounds");
+        self.answers.merge(&other.answers);
         self.longest_gap = self.longest_gap.max(other.longest_gap);
         self.marks.merge(&other.marks);
     }

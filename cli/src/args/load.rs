@@ -1,6 +1,6 @@
 //! The command line of loads and of the server that answers them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::{duration, understood};
 Examples:
   anyedge load --to 203.0.113.10:80 --rate 2000/s --duration 60s --hgrm out.hgrm
   anyedge load --to 203.0.113.10:7000 --kind tick --rate 30/s --size 200B
+  anyedge load --to 203.0.113.10 --kind ping --rate 10/s
   anyedge load --to [2001:db8:113::10]:80 --kind bulk --rate 1/s --size 100MiB --json -
   anyedge lab exec client.osaka anyedge load --to 203.0.113.10:80 --rate 200/s
 
@@ -25,8 +26,8 @@ runs as its demo backend. Ctrl-C ends the load early and tells what came of it.
 
 Exit codes: 0 everything was answered, 1 something was not, 2 bad input, 3 internal error.")]
 pub(crate) struct LoadArgs {
-    /// Where to: a VIP and port
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    /// Where to: a VIP and port; of pings a VIP alone will do
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = destination)]
     to: SocketAddr,
     /// What is sent
     #[arg(long, value_enum, default_value_t = Kind::Request)]
@@ -37,7 +38,7 @@ pub(crate) struct LoadArgs {
     /// How long
     #[arg(long, value_parser = duration, default_value = "10s")]
     duration: Duration,
-    /// Bytes of an answer, a tick or a transfer [default: 10KiB, of a tick 200B, of bulk and upload 100MiB]
+    /// Bytes of an answer, a tick or a transfer [default: 10KiB, of a tick 200B, of a ping 56B, of bulk and upload 100MiB]
     #[arg(long, value_parser = size)]
     size: Option<u64>,
     /// What is not answered by then has failed; of bulk and upload, what makes no progress for so long
@@ -69,6 +70,8 @@ enum Kind {
     KeepAlive,
     /// A UDP datagram that is echoed
     Tick,
+    /// An ICMP echo, which a POP answers
+    Ping,
     /// A download, as fast as TCP goes
     Bulk,
     /// An upload, as fast as TCP goes
@@ -108,6 +111,7 @@ impl LoadArgs {
             Kind::Request => (LoadKind::Request, 10 * KIB),
             Kind::KeepAlive => (LoadKind::KeepAlive, 10 * KIB),
             Kind::Tick => (LoadKind::Tick, 200),
+            Kind::Ping => (LoadKind::Ping, 56),
             Kind::Bulk => (LoadKind::Download { pace: 0 }, 100 * MIB),
             Kind::Upload => (LoadKind::Upload { pace: 0 }, 100 * MIB),
         };
@@ -125,6 +129,13 @@ impl LoadArgs {
             in_flight_max: self.in_flight,
         }
     }
+}
+
+/// A socket's address; of an address alone the port is 0.
+fn destination(text: &str) -> Result<SocketAddr, String> {
+    let alone = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 0));
+    let both = text.parse().or_else(|_| alone());
+    both.map_err(|_| "such as 203.0.113.10:80 or [2001:db8:113::10]:80".to_owned())
 }
 
 fn rate(text: &str) -> Result<Rate, String> {

@@ -252,7 +252,7 @@ fn next_error(socket: &Arc<tokio::net::UdpSocket>) -> NextError {
     })
 }
 
-fn socket_addr_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+pub(super) fn socket_addr_of(address: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = address
         .as_sockaddr_in()
         .map(|v4| SocketAddr::from((v4.ip(), v4.port())));

@@ -19,8 +19,8 @@ use crate::netns::Namespace;
 use crate::offloads;
 
 /// Set in every namespace before it has an interface. Asymmetric routes are normal here (a POP answers for a VIP), so
-/// reverse-path checks are off; addresses are usable at once, without duplicate detection.
-const SYSCTLS: [(&str, &str); 9] = [
+/// reverse-path checks are off; addresses are usable at once, without duplicate detection; and everybody may ping.
+const SYSCTLS: [(&str, &str); 10] = [
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),
     ("ipv4/conf/all/send_redirects", "0"),
@@ -30,6 +30,7 @@ const SYSCTLS: [(&str, &str); 9] = [
     ("ipv6/conf/all/accept_dad", "0"),
     ("ipv6/conf/default/accept_dad", "0"),
     ("ipv6/conf/default/accept_ra", "0"),
+    ("ipv4/ping_group_range", "0 2147483647"),
 ];
 
 /// Builds namespaces, wires and routes, then starts the processes and writes the lab's state.

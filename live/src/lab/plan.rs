@@ -268,7 +268,7 @@ pub fn entry_of<'a>(client: &'a Client, publish: &[String]) -> Option<&'a str> {
 }
 
 /// The POPs that a client knows a way to, nearest first, then by name.
-fn pops_of(client: &Client) -> Vec<&str> {
+pub(super) fn pops_of(client: &Client) -> Vec<&str> {
     let mut pops: Vec<(&str, Duration)> = client
         .pop_rtts
         .iter()

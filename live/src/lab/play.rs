@@ -1,11 +1,19 @@
-//! A topology's own clients in its lab: the loads of the file, sent by the hosts that the file names.
+//! A topology's own clients in its lab: the loads of the file, sent by the hosts that the file names, while the faults
+//! of the file happen.
 //!
 //! Each population is played by its first host, in its namespace, on a thread of its own; that host sends the whole rate,
-//! at the very times at which the simulator's would. All clocks begin together, with the call.
+//! at the very times at which the simulator's would. All clocks begin together, with the call. Beside the clients stand
+//! watchers, which tell by which POP each population enters and when the router beside a POP came to miss it.
 
+mod faults;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use anyedge_net::rng::Seed;
+use anyedge_net::time::Instant;
 use anyedge_topologies::{Client, Kind, Topology};
 use anyedge_traffic::clients;
 use anyedge_traffic::load::{Load, Share};
@@ -13,7 +21,12 @@ use anyedge_traffic::stats::{SharedStats, Stats};
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Builder;
 
+pub use self::faults::unplayable;
+pub use super::catchment::Turn;
+use super::catchment::Watch;
+use super::fault::scenario::Scenario;
 use super::name::LabName;
+use super::{plan, routers};
 use crate::dataplane::clock::{Clock as _, MonotonicClock};
 use crate::host::LiveHost;
 use crate::netns::Namespace;
@@ -28,42 +41,127 @@ pub struct Account {
     pub client: String,
     /// Which of its loads, counted from 0.
     pub number: usize,
-    /// The account, closed.
+    /// The account, closed, with a mark at the beginning and the end of each fault.
     pub stats: Stats,
 }
 
-/// Sends the loads of `topology` for `duration` and waits until everything has an outcome.
+/// Which way packets to VIPs took from a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// The node: `client.osaka` or `router.tokyo`.
+    pub node: String,
+    /// The VIP's bare name.
+    pub vip: String,
+    /// The way at the beginning, and every turn.
+    pub turns: Vec<Turn>,
+}
+
+/// What a lab showed.
+#[derive(Clone, Default)]
+pub struct Played {
+    /// Every load.
+    pub accounts: Vec<Account>,
+    /// Every population and, where there are routers, every router beside a POP.
+    pub courses: Vec<Course>,
+}
+
+/// Sends the loads of `topology` for `duration`, with those of its faults that begin before, and waits until everything
+/// has an outcome.
 ///
 /// # Errors
-/// When a namespace or a socket is missing.
-pub fn play(topology: &Topology, lab: &LabName, duration: Duration) -> Result<Vec<Account>> {
+/// When a namespace or a socket is missing, or a fault cannot be played ([`unplayable`] tells before).
+pub fn play(topology: &Topology, lab: &LabName, duration: Duration) -> Result<Played> {
     let clock = MonotonicClock::start();
+    let marks = faults::times(topology, duration);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let running: Vec<_> = topology
-            .clients
-            .values()
-            .map(|client| {
-                scope.spawn(move || {
-                    let name = Kind::Client.object(&client.name);
-                    let namespace = Namespace::open(&lab.namespace_of(&name))?;
-                    let own = Own {
-                        topology,
-                        client,
-                        clock,
-                        duration,
-                    };
-                    let accounts = namespace.run(|| own.play());
-                    accounts.with_context(|| format!("`{name}`"))
-                })
+        let watching = watchers(scope, (topology, lab), clock, &over);
+        let struck = scope.spawn(move || {
+            let started = clock.machine_instant(Instant::ZERO);
+            Scenario::new(lab, topology).play(started, duration)
+        });
+        let running = topology.clients.values().map(|client| {
+            let marks = &marks;
+            scope.spawn(move || {
+                let name = Kind::Client.object(&client.name);
+                let namespace = Namespace::open(&lab.namespace_of(&name))?;
+                let own = Own {
+                    topology,
+                    client,
+                    clock,
+                    duration,
+                    marks,
+                };
+                let accounts = namespace.run(|| own.play());
+                accounts.with_context(|| format!("`{name}`"))
             })
-            .collect();
-        let mut accounts = Vec::new();
-        for thread in running {
-            let played = thread.join().map_err(|_| anyhow!("a client panicked"))?;
-            accounts.extend(played?);
-        }
-        Ok(accounts)
+        });
+        let running: Vec<_> = running.collect();
+        let accounts: Result<Vec<_>> = running.into_iter().map(end_of).collect();
+        over.store(true, Ordering::Relaxed);
+        let courses: Result<Vec<_>> = watching.into_iter().map(end_of).collect();
+        end_of(struck)?;
+        Ok(Played {
+            accounts: accounts?.concat(),
+            courses: courses?,
+        })
     })
+}
+
+fn end_of<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    let ended = thread.join();
+    ended.map_err(|_| anyhow!("a thread of the play panicked"))?
+}
+
+/// One watcher for each VIP that a population goes to, and for each router and VIP of its POP.
+fn watchers<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    (topology, lab): (&'env Topology, &'env LabName),
+    clock: MonotonicClock,
+    over: &'env AtomicBool,
+) -> Vec<ScopedJoinHandle<'scope, Result<Course>>> {
+    let mut watched: Vec<(String, &'env str, IpAddr, Vec<(String, String)>)> = Vec::new();
+    for client in topology.clients.values() {
+        let pops = plan::pops_of(client).into_iter().enumerate();
+        let exits: Vec<_> = pops
+            .map(|(number, pop)| (format!("pop{number}"), pop.to_owned()))
+            .collect();
+        for vip in topology.vips.values() {
+            let is_asked = client.loads.iter().any(|load| load.vip == vip.name);
+            let v6 = client.uses_v6(0);
+            let address = vip.address.iter().find(|ip| ip.is_ipv6() == v6);
+            if let Some(address) = address.filter(|_| is_asked) {
+                let name = Kind::Client.object(&client.name);
+                watched.push((name, &vip.name, address, exits.clone()));
+            }
+        }
+    }
+    let routed = topology.routers.values();
+    for router in routed.filter(|_| routers::installed().is_some()) {
+        let published = topology.vips.values();
+        for vip in published.filter(|vip| vip.publish.contains(&router.name)) {
+            let exits = vec![("pop0".to_owned(), router.name.clone())];
+            if let Some(address) = vip.address.iter().next() {
+                watched.push((router.object(), &vip.name, address, exits));
+            }
+        }
+    }
+    let watching = watched.into_iter().map(|(node, vip, address, exits)| {
+        scope.spawn(move || {
+            let watch = Watch {
+                namespace: Namespace::open(&lab.namespace_of(&node))?,
+                exits,
+                vip: address,
+            };
+            let turns = watch.look(clock, over);
+            Ok(Course {
+                turns: turns.with_context(|| format!("routes of `{node}`"))?,
+                node,
+                vip: vip.to_owned(),
+            })
+        })
+    });
+    watching.collect()
 }
 
 /// One population at work.
@@ -72,6 +170,7 @@ struct Own<'a> {
     client: &'a Client,
     clock: MonotonicClock,
     duration: Duration,
+    marks: &'a [Instant],
 }
 
 impl Own<'_> {
@@ -89,7 +188,7 @@ impl Own<'_> {
             let Some(load) = Load::from_file(self.topology, load, v6, self.duration) else {
                 continue;
             };
-            let stats = SharedStats::default();
+            let stats = SharedStats::with_marks(self.marks.to_vec());
             clients::start(&host, &load, Share::WHOLE, &stats)
                 .with_context(|| format!("its load {number}"))?;
             running.push((number, load, stats));

@@ -88,6 +88,20 @@ pub struct Echo {
     pub sequence: u16,
 }
 
+impl Echo {
+    /// Its header, with a checksum of 0.
+    pub const fn header(self, family: Family) -> [u8; HEADER_LEN] {
+        let kind = match (family, self.request) {
+            (Family::V4, true) => V4_ECHO_REQUEST,
+            (Family::V4, false) => V4_ECHO_REPLY,
+            (Family::V6, true) => V6_ECHO_REQUEST,
+            (Family::V6, false) => V6_ECHO_REPLY,
+        };
+        let [ident, sequence] = [self.ident.to_be_bytes(), self.sequence.to_be_bytes()];
+        [kind, 0, 0, 0, ident[0], ident[1], sequence[0], sequence[1]]
+    }
+}
+
 /// The type and code of an ICMP or ICMPv6 message; `None` for other packets and for later fragments.
 #[inline]
 pub fn kind(bytes: &[u8], parsed: &Parsed) -> Option<(u8, u8)> {

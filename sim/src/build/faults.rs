@@ -279,6 +279,7 @@ fn entries_of(fault: &Fault, struck: &Struck, about: &About) -> impl Iterator<It
         lost_region,
         about: about.clone(),
         detected: None,
+        router: None,
         withdrawn: None,
         moved: None,
         refused: None,

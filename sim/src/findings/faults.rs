@@ -38,6 +38,7 @@ pub(super) fn report(
                 at_s: entry.at.as_secs_f64(),
                 what: entry.what.clone(),
                 detected_s: seconds(parts.detected),
+                router_s: seconds(entry.router.map(|at| at.since(entry.at))),
                 withdrawn_s: seconds(parts.withdrawn),
                 moved_s: seconds(parts.moved),
                 recovered_s: seconds(parts.recovered),

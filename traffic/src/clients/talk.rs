@@ -57,7 +57,11 @@ impl<H: Host> Talk<'_, H> {
         write_all(self.stream, self.opening).await?;
         let size = self.load.size;
         match self.load.kind {
-            LoadKind::Request | LoadKind::KeepAlive | LoadKind::Tick | LoadKind::SynFlood => {
+            LoadKind::Request
+            | LoadKind::KeepAlive
+            | LoadKind::Tick
+            | LoadKind::Ping
+            | LoadKind::SynFlood => {
                 self.write_padding().await?;
                 self.read_answer(0, size).await
             }

@@ -1,4 +1,4 @@
-//! Ticks over UDP: one socket and one task per host, whatever the rate.
+//! Ticks over UDP, and pings, which are ticks that ICMP echoes: one socket and one task per host, whatever the rate.
 //!
 //! The task sleeps until the next tick is due and takes answers meanwhile. Per tick it costs one sleep, one
 //! send and one receive: no task, no allocation, no timer for the timeout. Timeouts are looked at when
@@ -11,11 +11,11 @@
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::{Context, Poll};
-use std::io;
 
-use anyedge_net::host::{DatagramMeta, Host, UdpSocket};
+use anyedge_net::host::Host;
 use anyedge_net::time::Instant;
 
+use super::echoed::Way;
 use super::pacer::Pacer;
 use super::tick_window::{Tick, Window};
 use crate::failure::Failure;
@@ -26,10 +26,10 @@ use crate::tick;
 /// So many ticks without an answer at the end of a load are no accident.
 const UNANSWERED_MAX: u32 = 10;
 
-struct Client<H: Host> {
+struct Client<H, W> {
     host: H,
     load: Load,
-    socket: H::Udp,
+    way: W,
     pacer: Pacer,
     window: Window,
     /// The tick to be sent; between two of them, what an echo's padding must be.
@@ -49,24 +49,19 @@ struct Flow {
     unanswered: u32,
 }
 
-/// Sends the arrivals of `pacer` from a socket that is bound at once; ends when each has its outcome.
-pub(super) fn run<H: Host>(
+/// Sends the arrivals of `pacer` on `way`; ends when each has its outcome.
+pub(super) fn run<H: Host, W: Way>(
     host: H,
     load: &Load,
+    way: W,
     pacer: Pacer,
     stats: SharedStats,
-) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-    let any = if load.to.is_ipv4() {
-        ([0; 4], 0).into()
-    } else {
-        ([0u16; 8], 0).into()
-    };
-    let socket = host.udp_bind(any)?;
+) -> impl Future<Output = ()> + Send + 'static {
     let size = usize::try_from(load.size).expect("checked to be no longer than a datagram");
     let mut client = Client {
         host,
         load: load.clone(),
-        socket,
+        way,
         pacer,
         window: Window::new(load.in_flight_max),
         blank: tick::blank(size),
@@ -74,7 +69,7 @@ pub(super) fn run<H: Host>(
         flow: None,
         stats,
     };
-    Ok(async move {
+    async move {
         client.stats.lock().on_connecting(client.host.now());
         loop {
             client.on_wake(client.host.now());
@@ -91,10 +86,10 @@ pub(super) fn run<H: Host>(
             })
             .await;
         }
-    })
+    }
 }
 
-impl<H: Host> Client<H> {
+impl<H: Host, W: Way> Client<H, W> {
     fn is_over(&self) -> bool {
         self.pacer.is_over() && self.window.is_empty()
     }
@@ -129,11 +124,9 @@ impl<H: Host> Client<H> {
     }
 
     fn send(&mut self, sent: Tick) {
-        tick::stamp(&mut self.blank, self.window.next_sequence(), sent.intended);
-        match self
-            .socket
-            .send(&self.blank, DatagramMeta::to(self.load.to))
-        {
+        let sequence = self.window.next_sequence();
+        tick::stamp(&mut self.blank, sequence, sent.intended);
+        match self.way.send(&self.blank, sequence) {
             Ok(()) => {
                 self.window.push(sent);
                 if let Some(flow) = &mut self.flow {
@@ -148,11 +141,9 @@ impl<H: Host> Client<H> {
     /// Takes all answers that have come; ready when that gives the task something to do.
     fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            match self.socket.poll_recv(context, &mut self.echo) {
-                Poll::Ready(Ok((length, meta))) if meta.peer == self.load.to => {
-                    self.on_answer(length)
-                }
-                Poll::Ready(Ok(_)) => {}
+            match self.way.poll_answer(context, &mut self.echo) {
+                Poll::Ready(Ok(Some(length))) => self.on_answer(length),
+                Poll::Ready(Ok(None)) => {}
                 Poll::Ready(Err(error)) => {
                     if !self.window.settle_oldest() {
                         // An error that nobody waits for. The next tick will ask the socket again.
@@ -194,6 +185,7 @@ impl<H: Host> Client<H> {
             stats.on_failed(Failure::WrongAnswer, 1);
         }
     }
+
     /// All ticks have their outcomes: the flow was kept, unless its last ones were not answered at all.
     fn end_flow(&mut self) {
         let now = self.host.now();

@@ -23,10 +23,17 @@ impl Load {
         } else {
             vip.address.v4.map(Into::into)
         }?;
-        let listener = topology.clbs.get(&vip.clb)?.listeners.get(&load.listener)?;
+        let (stream, port) = match load.kind {
+            FileKind::Ping { .. } => (format!("{}:ping", load.vip), 0),
+            _ => {
+                let listeners = &topology.clbs.get(&vip.clb)?.listeners;
+                let stream = format!("{}:{}", load.vip, load.listener);
+                (stream, listeners.get(&load.listener)?.port)
+            }
+        };
         let (kind, size, request_size) = unit(load.kind);
         Some(Load {
-            stream: format!("{}:{}", load.vip, load.listener),
+            stream,
             kind,
             rate: Rate {
                 count: load.rate.count,
@@ -38,7 +45,7 @@ impl Load {
             },
             size,
             request_size,
-            to: SocketAddr::new(address, listener.port),
+            to: SocketAddr::new(address, port),
             timeout: load.timeout,
             start: Instant::ZERO + load.start,
             stop: Instant::ZERO + load.stop.unwrap_or(duration).min(duration),
@@ -59,6 +66,7 @@ fn unit(kind: FileKind) -> (LoadKind, u64, u32) {
             answer_bytes,
         } => (LoadKind::KeepAlive, answer_bytes, request_bytes as u32),
         FileKind::Tick { payload_bytes } => (LoadKind::Tick, u64::from(payload_bytes), 0),
+        FileKind::Ping { payload_bytes } => (LoadKind::Ping, u64::from(payload_bytes), 0),
         FileKind::SynFlood => (LoadKind::SynFlood, 0, 0),
         FileKind::Download { bytes, pace } => (LoadKind::Download { pace }, bytes, 0),
         FileKind::Upload { bytes, pace } => (LoadKind::Upload { pace }, bytes, 0),

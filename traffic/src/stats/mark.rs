@@ -76,7 +76,7 @@ impl Mark {
 }
 
 /// All marks of an account, and the flows that are under way.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub(super) struct Marks {
     marks: Vec<Mark>,
     times: Arc<[Instant]>,

@@ -259,6 +259,7 @@ impl Host for LoopbackHost {
     type Tcp = LoopbackTcp;
     type Listener = LoopbackListener;
     type Udp = LoopbackUdp;
+    type Echo = Infallible;
     type File = Infallible;
 
     fn name(&self) -> &str {
@@ -300,6 +301,10 @@ impl Host for LoopbackHost {
 
     fn udp_bind(&self, local: SocketAddr) -> io::Result<LoopbackUdp> {
         udp::bind(&self.world, self.bound(local))
+    }
+
+    fn echo_bind(&self, _: IpAddr) -> io::Result<Infallible> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn open_file(&self, _: &str) -> io::Result<Infallible> {

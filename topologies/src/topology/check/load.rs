@@ -1,7 +1,8 @@
 //! Whether each load has a listener that can serve it and a way there.
 
+use crate::addresses::AddressPair;
 use crate::book::Book;
-use crate::clb::{Clb, Listener};
+use crate::clb::{Clb, Listener, Protocol};
 use crate::client::{Client, Family};
 use crate::diagnostic::Wrong;
 use crate::load::{Load, LoadKind};
@@ -55,6 +56,10 @@ impl<'c> Case<'c> {
         let vip = self.topology.vips.get(&load.vip)?;
         let clb = self.topology.clbs.get(&vip.clb)?;
         self.way_in(vip);
+        let Some(protocol) = load.kind.protocol() else {
+            self.ping(vip);
+            return Some((String::new(), false));
+        };
         if clb.listeners.is_empty() {
             return None;
         }
@@ -65,8 +70,8 @@ impl<'c> Case<'c> {
                 return None;
             }
         };
-        self.protocol(clb, listener);
-        self.families(vip, listener);
+        self.protocol(clb, listener, protocol);
+        self.families(|v6| serves(self.topology, vip, listener, v6));
         Some((listener.name.clone(), self.direct(clb)))
     }
 
@@ -96,8 +101,17 @@ impl<'c> Case<'c> {
         }
     }
 
-    fn protocol(&self, clb: &Clb, listener: &Listener) {
-        let wanted = self.load.kind.protocol();
+    /// A ping goes to a VIP, and needs of it an address alone.
+    fn ping(&self, vip: &Vip) {
+        let load = self.load;
+        if !load.listener.is_empty() {
+            let reason = format!("a ping goes to no listener, and `{}` is one", load.listener);
+            self.report("to", Wrong::new(reason, format!("\"{}\"", load.vip)));
+        }
+        self.families(|v6| reaches(vip, v6));
+    }
+
+    fn protocol(&self, clb: &Clb, listener: &Listener, wanted: Protocol) {
         if listener.protocol == wanted {
             return;
         }
@@ -108,7 +122,7 @@ impl<'c> Case<'c> {
         let hint = match fitting {
             Some(other) => format!("\"{}:{}\" is {wanted}", self.load.vip, other.name),
             None => format!(
-                "\"tick\" is udp, all other kinds are tcp; clb.{} has no {wanted} listener",
+                "\"tick\" is udp, \"ping\" goes to a VIP, all other kinds are tcp; clb.{} has no {wanted} listener",
                 clb.name
             ),
         };
@@ -119,7 +133,8 @@ impl<'c> Case<'c> {
         self.report("to", Wrong::new(reason, hint));
     }
 
-    fn families(&self, vip: &Vip, listener: &Listener) {
+    /// Reports what `serves` says of a family that the client uses.
+    fn families(&self, serves: impl Fn(bool) -> Result<(), Wrong>) {
         let used = match self.client.family {
             Family::V4 => [true, false],
             Family::V6 => [false, true],
@@ -127,7 +142,7 @@ impl<'c> Case<'c> {
         };
         for (v6, family) in [(false, "v4"), (true, "v6")] {
             if used[usize::from(v6)]
-                && let Err(wrong) = serves(self.topology, vip, listener, v6)
+                && let Err(wrong) = serves(v6)
             {
                 self.report(
                     "to",
@@ -176,30 +191,43 @@ fn find_listener<'l>(listeners: Vec<&'l Listener>, name: &str) -> Result<&'l Lis
     }
 }
 
+/// Whether a pair has an address of the family.
+fn has(pair: &AddressPair, v6: bool) -> bool {
+    if v6 {
+        pair.v6.is_some()
+    } else {
+        pair.v4.is_some()
+    }
+}
+
+const fn family_name(v6: bool) -> &'static str {
+    if v6 { "IPv6" } else { "IPv4" }
+}
+
+/// Whether a VIP has an address of the family.
+fn reaches(vip: &Vip, v6: bool) -> Result<(), Wrong> {
+    if vip.address.iter().next().is_none() || has(&vip.address, v6) {
+        return Ok(());
+    }
+    let reason = format!("vip.{} has no {} address", vip.name, family_name(v6));
+    Err(Wrong::new(
+        reason,
+        "add one to its `address`, or change `family`",
+    ))
+}
+
 /// Whether a VIP and all servers behind its listener have an address of the family.
 fn serves(topology: &Topology, vip: &Vip, listener: &Listener, v6: bool) -> Result<(), Wrong> {
-    let has = |pair: &crate::addresses::AddressPair| {
-        if v6 {
-            pair.v6.is_some()
-        } else {
-            pair.v4.is_some()
-        }
-    };
-    let family = if v6 { "IPv6" } else { "IPv4" };
+    reaches(vip, v6)?;
     if vip.address.iter().next().is_none() {
         return Ok(());
     }
-    if !has(&vip.address) {
-        let reason = format!("vip.{} has no {family} address", vip.name);
-        return Err(Wrong::new(
-            reason,
-            "add one to its `address`, or change `family`",
-        ));
-    }
+    let family = family_name(v6);
     let Some(targets) = topology.targets.get(&listener.targets) else {
         return Ok(());
     };
-    match targets.servers.iter().find(|server| !has(&server.address)) {
+    let mut servers = targets.servers.iter();
+    match servers.find(|server| !has(&server.address, v6)) {
         Some(server) => {
             let reason = format!(
                 "{} of targets.{} has no {family} address",
