@@ -4,14 +4,14 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyedge_live::backend;
-use anyedge_live::load::{self, Outcome, Progress};
+use anyedge_live::load::{self, LoadKind, Outcome, Progress};
 use anyedge_sim::report::Service;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::args::{LoadArgs, ServeArgs};
 use crate::exit::Exit;
-use crate::mistakes::{failed, say};
+use crate::mistakes::{complain, failed, say};
 use crate::tables;
 
 /// What came of a load, as JSON.
@@ -31,7 +31,14 @@ struct Report {
 
 /// Sends a load and tells what came of it.
 pub(crate) fn run(args: &LoadArgs) -> Exit {
-    let outcome = load::run(&args.order(), |progress| {
+    let order = args.order();
+    if order.to.port() == 0 && order.kind != LoadKind::Ping {
+        complain(
+            "--to needs a port, such as 203.0.113.10:80; only a ping goes to an address alone",
+        );
+        return Exit::BadInput;
+    }
+    let outcome = load::run(&order, |progress| {
         if !args.quiet {
             show(progress);
         }

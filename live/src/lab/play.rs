@@ -113,6 +113,15 @@ fn end_of<T>(thread: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     ended.map_err(|_| anyhow!("a thread of the play panicked"))?
 }
 
+/// Where to look, and after what.
+struct Watched<'a> {
+    node: String,
+    vip: &'a str,
+    address: IpAddr,
+    /// Interfaces, and the POP behind each.
+    exits: Vec<(String, String)>,
+}
+
 /// One watcher for each VIP that a population goes to, and for each router and VIP of its POP.
 fn watchers<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
@@ -120,7 +129,7 @@ fn watchers<'scope, 'env: 'scope>(
     clock: MonotonicClock,
     over: &'env AtomicBool,
 ) -> Vec<ScopedJoinHandle<'scope, Result<Course>>> {
-    let mut watched: Vec<(String, &'env str, IpAddr, Vec<(String, String)>)> = Vec::new();
+    let mut watched: Vec<Watched<'env>> = Vec::new();
     for client in topology.clients.values() {
         let pops = plan::pops_of(client).into_iter().enumerate();
         let exits: Vec<_> = pops
@@ -132,7 +141,12 @@ fn watchers<'scope, 'env: 'scope>(
             let address = vip.address.iter().find(|ip| ip.is_ipv6() == v6);
             if let Some(address) = address.filter(|_| is_asked) {
                 let name = Kind::Client.object(&client.name);
-                watched.push((name, &vip.name, address, exits.clone()));
+                watched.push(Watched {
+                    node: name,
+                    vip: &vip.name,
+                    address,
+                    exits: exits.clone(),
+                });
             }
         }
     }
@@ -142,22 +156,28 @@ fn watchers<'scope, 'env: 'scope>(
         for vip in published.filter(|vip| vip.publish.contains(&router.name)) {
             let exits = vec![("pop0".to_owned(), router.name.clone())];
             if let Some(address) = vip.address.iter().next() {
-                watched.push((router.object(), &vip.name, address, exits));
+                watched.push(Watched {
+                    node: router.object(),
+                    vip: &vip.name,
+                    address,
+                    exits,
+                });
             }
         }
     }
-    let watching = watched.into_iter().map(|(node, vip, address, exits)| {
+    let watching = watched.into_iter().map(|watched| {
         scope.spawn(move || {
+            let node = watched.node;
             let watch = Watch {
                 namespace: Namespace::open(&lab.namespace_of(&node))?,
-                exits,
-                vip: address,
+                exits: watched.exits,
+                vip: watched.address,
             };
             let turns = watch.look(clock, over);
             Ok(Course {
                 turns: turns.with_context(|| format!("routes of `{node}`"))?,
                 node,
-                vip: vip.to_owned(),
+                vip: watched.vip.to_owned(),
             })
         })
     });
