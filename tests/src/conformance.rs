@@ -69,8 +69,14 @@ macro_rules! case_list {
 }
 pub(crate) use case_list;
 
-/// Every case, in the order of the files.
+/// Every case.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
+    let mut cases = cases_without_echoes();
+    cases.extend(echoes::cases());
+    cases
+}
+
+fn cases_without_echoes<H: Host>() -> Vec<Case<H>> {
     case_list! {
         streams:
             bytes_arrive_intact_both_ways,
@@ -115,14 +121,6 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             a_udp_port_in_use_is_not_given_twice,
             the_families_have_ports_of_their_own,
             a_peer_of_the_other_family_is_invalid;
-        echoes:
-            an_echo_comes_back_as_it_was_sent,
-            series_of_echoes_do_not_mix,
-            an_echo_without_bytes_comes_back,
-            an_echo_larger_than_a_packet_comes_back,
-            a_reply_is_cut_to_the_buffer_and_tells_its_length,
-            a_reply_to_a_series_that_is_closed_reaches_no_other,
-            echoes_keep_to_their_family_and_to_an_address_of_the_host;
         files:
             a_file_reads_as_it_was_written,
             reading_past_the_end_is_an_error,

@@ -7,7 +7,20 @@ use anyedge_net::host::{EchoMeta, EchoSocket as _, Host};
 
 use super::judge::{QUIET, fails, same, soon, within, works};
 use super::listening::wildcard;
-use super::{Finding, Pair};
+use super::{Case, Finding, Pair, case_list};
+
+/// Every case of this file.
+pub(super) fn cases<H: Host>() -> Vec<Case<H>> {
+    case_list! {
+        an_echo_comes_back_as_it_was_sent,
+        series_of_echoes_do_not_mix,
+        an_echo_without_bytes_comes_back,
+        an_echo_larger_than_a_packet_comes_back,
+        a_reply_is_cut_to_the_buffer_and_tells_its_length,
+        a_reply_to_a_series_that_is_closed_reaches_no_other,
+        echoes_keep_to_their_family_and_to_an_address_of_the_host
+    }
+}
 
 /// A series of `a`'s.
 fn series<H: Host>(pair: &Pair<H>) -> Result<H::Echo, String> {
@@ -26,7 +39,7 @@ async fn reply<H: Host>(
     )
 }
 
-pub(super) async fn an_echo_comes_back_as_it_was_sent<H: Host>(pair: Pair<H>) -> Finding {
+async fn an_echo_comes_back_as_it_was_sent<H: Host>(pair: Pair<H>) -> Finding {
     let everywhere = works("binding", pair.a.echo_bind(wildcard(pair.a_address)))?;
     let sent: Vec<u8> = (0..56).collect();
     for sequence in [1, 2, u16::MAX, 0] {
@@ -40,7 +53,7 @@ pub(super) async fn an_echo_comes_back_as_it_was_sent<H: Host>(pair: Pair<H>) ->
     Ok(())
 }
 
-pub(super) async fn series_of_echoes_do_not_mix<H: Host>(pair: Pair<H>) -> Finding {
+async fn series_of_echoes_do_not_mix<H: Host>(pair: Pair<H>) -> Finding {
     let (one, other) = (series(&pair)?, series(&pair)?);
     works("sending", one.send(pair.b_address, 7, b"one"))?;
     works("sending", other.send(pair.b_address, 7, b"other"))?;
@@ -53,14 +66,14 @@ pub(super) async fn series_of_echoes_do_not_mix<H: Host>(pair: Pair<H>) -> Findi
     same("a second reply", more.is_some(), false)
 }
 
-pub(super) async fn an_echo_without_bytes_comes_back<H: Host>(pair: Pair<H>) -> Finding {
+async fn an_echo_without_bytes_comes_back<H: Host>(pair: Pair<H>) -> Finding {
     let echoes = series(&pair)?;
     works("sending", echoes.send(pair.b_address, 3, b""))?;
     let (len, meta) = reply(&pair, &echoes, &mut [0; 8]).await?;
     same("length and number", (len, meta.sequence), (0, 3))
 }
 
-pub(super) async fn an_echo_larger_than_a_packet_comes_back<H: Host>(pair: Pair<H>) -> Finding {
+async fn an_echo_larger_than_a_packet_comes_back<H: Host>(pair: Pair<H>) -> Finding {
     let echoes = series(&pair)?;
     let sent: Vec<u8> = (0..4_000).map(|at| (at % 251) as u8).collect();
     works("sending 4,000 bytes", echoes.send(pair.b_address, 1, &sent))?;
@@ -72,9 +85,7 @@ pub(super) async fn an_echo_larger_than_a_packet_comes_back<H: Host>(pair: Pair<
     fails("more than any echo holds", larger, ErrorKind::InvalidInput)
 }
 
-pub(super) async fn a_reply_is_cut_to_the_buffer_and_tells_its_length<H: Host>(
-    pair: Pair<H>,
-) -> Finding {
+async fn a_reply_is_cut_to_the_buffer_and_tells_its_length<H: Host>(pair: Pair<H>) -> Finding {
     let echoes = series(&pair)?;
     for sequence in 1..=2 {
         works("sending", echoes.send(pair.b_address, sequence, b"hello"))?;
@@ -86,9 +97,7 @@ pub(super) async fn a_reply_is_cut_to_the_buffer_and_tells_its_length<H: Host>(
     Ok(())
 }
 
-pub(super) async fn a_reply_to_a_series_that_is_closed_reaches_no_other<H: Host>(
-    pair: Pair<H>,
-) -> Finding {
+async fn a_reply_to_a_series_that_is_closed_reaches_no_other<H: Host>(pair: Pair<H>) -> Finding {
     let old = series(&pair)?;
     works("sending", old.send(pair.b_address, 1, b"?"))?;
     drop(old);
@@ -100,7 +109,7 @@ pub(super) async fn a_reply_to_a_series_that_is_closed_reaches_no_other<H: Host>
     same("the reply to its own", meta.sequence, 2)
 }
 
-pub(super) async fn echoes_keep_to_their_family_and_to_an_address_of_the_host<H: Host>(
+async fn echoes_keep_to_their_family_and_to_an_address_of_the_host<H: Host>(
     pair: Pair<H>,
 ) -> Finding {
     let other: IpAddr = match pair.b_address {
