@@ -1,7 +1,7 @@
 //! Labs under stress: faults at random, a flood of SYNs, garbage on every socket. Nothing leaks, nothing is lost uncounted,
 //! and whoever was there is served on.
 //!
-//! 20 s of faults, or as long as `ANYEDGE_STRESS` says (`ANYEDGE_STRESS=600s`). Needs root, curl and /dev/net/tun;
+//! 30 s of faults, or as long as `ANYEDGE_STRESS` says (`ANYEDGE_STRESS=600s`). Needs root, curl and /dev/net/tun;
 //! skipped loudly without.
 
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ const FORWARDERS: [&str; 5] = [
 fn duration() -> Duration {
     let told = std::env::var("ANYEDGE_STRESS").ok();
     let read = |text: String| units::duration_above_zero(&text).expect("such as 600s");
-    told.map_or(Duration::from_secs(20), read)
+    told.map_or(Duration::from_secs(30), read)
 }
 
 /// What a process has: resident KiB, and descriptors.

@@ -1,7 +1,7 @@
 //! What clients see of a lab: downloads and idle connections that outlive a link, a POP and a CLB node; echoes,
 //! traceroutes, and the largest packets that get through.
 //!
-//! A download is of 40 MB, or of as many bytes as `ANYEDGE_DOWNLOAD` says (`ANYEDGE_DOWNLOAD=1GB`).
+//! A download is of 100 MB, or of as many bytes as `ANYEDGE_DOWNLOAD` says (`ANYEDGE_DOWNLOAD=1GB`).
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
@@ -100,7 +100,7 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pop_and_their_clb_
     }
     wait_for("service", || lab.who_answers().is_some());
     let told = std::env::var("ANYEDGE_DOWNLOAD").ok();
-    let bytes = told.map_or(40_000_000, |text| units::bytes(&text).expect("such as 1GB"));
+    let bytes = told.map_or(100_000_000, |text| units::bytes(&text).expect("such as 1GB"));
     let pace = PACE.max(bytes / 100);
     let to = SocketAddr::from((VIP, 80));
     let mut idle = Kept::open(&lab, to);
