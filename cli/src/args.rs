@@ -405,6 +405,9 @@ pub(crate) struct NodeArgs {
     /// Answers a Prometheus server here: on loopback or the management network, for whoever reaches it may read
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Threads of its data plane, among which flows are shared out [default: one for each processor, 4 at most]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) workers: Option<u8>,
     /// The lab whose wires it works at
     #[arg(long, hide = true)]
     pub(crate) lab: Option<String>,

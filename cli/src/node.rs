@@ -31,6 +31,7 @@ pub(crate) fn run(args: &NodeArgs) -> Exit {
         founding: args.founding.clone(),
         data: args.data.clone(),
         metrics: args.metrics,
+        workers: args.workers.map(usize::from),
         lab: args.lab.clone(),
         user: args.user.clone(),
     };

@@ -61,6 +61,8 @@ pub struct NodeArgs {
     pub data: Option<PathBuf>,
     /// Where it answers a Prometheus server.
     pub metrics: Option<SocketAddr>,
+    /// Threads of its data plane; none said: as the machine has processors.
+    pub workers: Option<usize>,
     /// The lab that it belongs to, of the process that works at a lab's wires.
     pub lab: Option<String>,
     /// The user that it runs as, once it has taken its rights along.
@@ -82,6 +84,9 @@ pub fn arguments(
         name,
         "--ready",
         &text(ready),
+        // The nodes of a lab share one machine.
+        "--workers",
+        "1",
     ];
     let set = overrides.iter().flat_map(|text| ["--set", text]);
     words.into_iter().chain(set).map(str::to_owned).collect()

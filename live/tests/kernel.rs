@@ -21,3 +21,5 @@ mod streams;
 mod tun;
 #[path = "kernel/wires.rs"]
 mod wires;
+#[path = "kernel/workers.rs"]
+mod workers;

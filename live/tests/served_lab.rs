@@ -111,6 +111,7 @@ fn node_args(arguments: &[String]) -> NodeArgs {
         founding: file("--founding"),
         data: file("--data"),
         metrics: None,
+        workers: None,
         lab: None,
         user: None,
     }

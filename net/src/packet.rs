@@ -188,7 +188,7 @@ impl Pool {
         } else {
             return None;
         };
-        if self.loaned == self.loaned_max {
+        if self.loaned >= self.loaned_max {
             return None;
         }
         self.loaned += 1;
@@ -228,6 +228,31 @@ impl Pool {
         class.push(packet.slot);
     }
 
+    /// Takes over `count` packets that `lender` lent: they come back here. `false`, and nothing changed, when this
+    /// pool may not have as many out.
+    ///
+    /// # Panics
+    /// When `lender` has not lent as many.
+    pub const fn take_over(&mut self, lender: &mut Pool, count: usize) -> bool {
+        if self.loaned + count > self.loaned_max {
+            return false;
+        }
+        assert!(
+            count <= lender.loaned,
+            "packets were taken over that this pool never lent"
+        );
+        lender.loaned -= count;
+        self.loaned += count;
+        true
+    }
+
+    /// Moves free slots between two pools that take packets over from each other, so that neither makes new ones for
+    /// ever: `other` has `small` and `large` ones from then on, if there are as many.
+    pub fn even_out(&mut self, other: &mut Pool, (small, large): (usize, usize)) {
+        even_out(&mut self.small, &mut other.small, small);
+        even_out(&mut self.large, &mut other.large, large);
+    }
+
     /// Slots out at this moment.
     pub const fn loaned(&self) -> usize {
         self.loaned
@@ -236,6 +261,15 @@ impl Pool {
     /// Slots that may be out at a time.
     pub const fn loaned_max(&self) -> usize {
         self.loaned_max
+    }
+}
+
+fn even_out(own: &mut Vec<Box<[u8]>>, others: &mut Vec<Box<[u8]>>, count: usize) {
+    if others.len() > count {
+        own.extend(others.drain(count..));
+    } else {
+        let from = own.len().saturating_sub(count - others.len());
+        others.extend(own.drain(from..));
     }
 }
 
@@ -272,6 +306,29 @@ mod tests {
         assert_eq!(pool.loaned(), 0);
         assert_eq!((pool.small.len(), pool.large.len()), (1, 1));
         assert!(pool.lend(LARGE_SLOT, META).is_none());
+    }
+
+    #[test]
+    fn packets_and_free_slots_pass_from_pool_to_pool() {
+        let (mut reader, mut keeper) = (Pool::new(4), Pool::new(1));
+        let first = reader.lend(100, META).expect("four slots are free");
+        let second = reader.lend(100, META).expect("three slots are free");
+        assert!(
+            !keeper.take_over(&mut reader, 2),
+            "it may have one out alone"
+        );
+        assert_eq!((reader.loaned(), keeper.loaned()), (2, 0));
+        assert!(keeper.take_over(&mut reader, 1));
+        assert_eq!((reader.loaned(), keeper.loaned()), (1, 1));
+        keeper.take_back(first);
+        reader.take_back(second);
+        // Both free ones to where one shall be, and back.
+        reader.even_out(&mut keeper, (1, 1));
+        assert_eq!((reader.small.len(), keeper.small.len()), (1, 1));
+        reader.even_out(&mut keeper, (5, 0));
+        assert_eq!((reader.small.len(), keeper.small.len()), (0, 2));
+        reader.even_out(&mut keeper, (0, 0));
+        assert_eq!((reader.small.len(), keeper.small.len()), (2, 0));
     }
 
     #[test]

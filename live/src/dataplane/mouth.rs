@@ -38,7 +38,7 @@ const PORTS_PER_SOURCE: u16 = 16_384 / SOURCES as u16;
 /// What the kernel may keep for us while we are busy, in bytes, and what of ours it may have on its way.
 const BUFFER_BYTES: usize = 8 << 20;
 
-/// A node's tunnel sockets. Not for use by several threads at a time.
+/// A node's tunnel sockets, or one worker's share of them. Not for use by several threads at a time.
 #[derive(Debug)]
 pub struct Mouth {
     v4: Option<FamilyMouth>,
@@ -49,6 +49,7 @@ pub struct Mouth {
 
 #[derive(Debug)]
 struct FamilyMouth {
+    address: IpAddr,
     receiver: Socket,
     sources: Vec<Socket>,
 }
@@ -65,13 +66,38 @@ pub enum Side {
 impl Mouth {
     /// Opens the sockets on a node's tunnel addresses, those that it has.
     pub fn open(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> Result<Self> {
+        Self::open_with(v4, v6, false)
+    }
+
+    /// The same for `count` workers: each has a receiver of its own, among which the kernel shares arrivals out by outer
+    /// addresses and ports, so that a flow's come by one. The ports that packets leave from are common to all.
+    pub fn open_shared(
+        v4: Option<Ipv4Addr>,
+        v6: Option<Ipv6Addr>,
+        count: usize,
+    ) -> Result<Vec<Self>> {
+        let first = Self::open_with(v4, v6, count > 1)?;
+        let mut all = vec![first];
+        for _ in 1..count {
+            let beside = |family: &Option<FamilyMouth>| {
+                let family = family.as_ref().map(FamilyMouth::beside);
+                family.transpose()
+            };
+            all.push(Self {
+                v4: beside(&all[0].v4)?,
+                v6: beside(&all[0].v6)?,
+                inlet: Inlet::new(),
+                outlet: Outlet::new(),
+            });
+        }
+        Ok(all)
+    }
+
+    fn open_with(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>, shared: bool) -> Result<Self> {
+        let open = |address| FamilyMouth::open(address, shared);
         Ok(Self {
-            v4: v4
-                .map(|address| FamilyMouth::open(address.into()))
-                .transpose()?,
-            v6: v6
-                .map(|address| FamilyMouth::open(address.into()))
-                .transpose()?,
+            v4: v4.map(|address| open(address.into())).transpose()?,
+            v6: v6.map(|address| open(address.into())).transpose()?,
             inlet: Inlet::new(),
             outlet: Outlet::new(),
         })
@@ -154,35 +180,28 @@ impl Mouth {
 }
 
 impl FamilyMouth {
-    fn open(address: IpAddr) -> Result<Self> {
-        let receiver = bind(SocketAddr::new(address, udp::PORT_GRE)).with_context(|| {
-            format!(
-                "cannot open the tunnel mouth on {address} port {}",
-                udp::PORT_GRE
-            )
-        })?;
-        // Trains of datagrams as one message, where the kernel can.
-        let _ = setsockopt(&receiver, UdpGroSegment, &true);
-        // As much as the system allows; less only loses more under load.
-        if setsockopt(&receiver, RcvBufForce, &BUFFER_BYTES).is_err() {
-            let _ = receiver.set_recv_buffer_size(BUFFER_BYTES);
-        }
-        if address.is_ipv4() {
-            receiver
-                .set_recv_tos_v4(true)
-                .context("cannot ask for outer TOS")?;
-            setsockopt(&receiver, Ipv4RecvTtl, &true).context("cannot ask for outer TTL")?;
-        } else {
-            receiver
-                .set_recv_tclass_v6(true)
-                .context("cannot ask for the outer traffic class")?;
-            setsockopt(&receiver, Ipv6RecvHopLimit, &true)
-                .context("cannot ask for the outer hop limit")?;
-        }
+    fn open(address: IpAddr, shared: bool) -> Result<Self> {
+        let receiver = receiver(address, shared)?;
         let sources = (0..SOURCES)
             .map(|index| source(address, index))
             .collect::<Result<_>>()?;
-        Ok(Self { receiver, sources })
+        Ok(Self {
+            address,
+            receiver,
+            sources,
+        })
+    }
+
+    /// Another receiver for what comes, beside the same ports to send from.
+    fn beside(&self) -> Result<Self> {
+        let sources = self.sources.iter().map(Socket::try_clone);
+        Ok(Self {
+            address: self.address,
+            receiver: receiver(self.address, true)?,
+            sources: sources
+                .collect::<IoResult<_>>()
+                .context("cannot share the sockets that tunnels leave by")?,
+        })
     }
 
     /// From the port of `entropy` to a peer.
@@ -196,12 +215,41 @@ impl FamilyMouth {
     }
 }
 
+/// A socket on which tunnelled packets come; `shared`, if others do the same.
+fn receiver(address: IpAddr, shared: bool) -> Result<Socket> {
+    let receiver = bind(SocketAddr::new(address, udp::PORT_GRE), shared).with_context(|| {
+        format!(
+            "cannot open the tunnel mouth on {address} port {}",
+            udp::PORT_GRE
+        )
+    })?;
+    // Trains of datagrams as one message, where the kernel can.
+    let _ = setsockopt(&receiver, UdpGroSegment, &true);
+    // As much as the system allows; less only loses more under load.
+    if setsockopt(&receiver, RcvBufForce, &BUFFER_BYTES).is_err() {
+        let _ = receiver.set_recv_buffer_size(BUFFER_BYTES);
+    }
+    if address.is_ipv4() {
+        receiver
+            .set_recv_tos_v4(true)
+            .context("cannot ask for outer TOS")?;
+        setsockopt(&receiver, Ipv4RecvTtl, &true).context("cannot ask for outer TTL")?;
+    } else {
+        receiver
+            .set_recv_tclass_v6(true)
+            .context("cannot ask for the outer traffic class")?;
+        setsockopt(&receiver, Ipv6RecvHopLimit, &true)
+            .context("cannot ask for the outer hop limit")?;
+    }
+    Ok(receiver)
+}
+
 /// A socket on the first free port of its share of the entropy range.
 fn source(address: IpAddr, index: usize) -> Result<Socket> {
     let first = ENTROPY_PORT_MIN + index as u16 * PORTS_PER_SOURCE;
     let mut last_error = None;
     for port in first..=first + (PORTS_PER_SOURCE - 1) {
-        match bind(SocketAddr::new(address, port)) {
+        match bind(SocketAddr::new(address, port), false) {
             Ok(socket) => {
                 // Nothing is ever read here; what strangers send may pile up no further than this.
                 let _ = socket.set_recv_buffer_size(0);
@@ -222,7 +270,7 @@ fn source(address: IpAddr, index: usize) -> Result<Socket> {
 }
 
 /// A non-blocking socket whose packets carry DF and are refused when they exceed the path's MTU.
-fn bind(address: SocketAddr) -> IoResult<Socket> {
+fn bind(address: SocketAddr, shared: bool) -> IoResult<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -233,6 +281,9 @@ fn bind(address: SocketAddr) -> IoResult<Socket> {
         socket.set_only_v6(true)?;
     }
     never_fragment(&socket, address.is_ipv4())?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }

@@ -1,13 +1,13 @@
 //! A node at work: its devices, its threads, and what its main thread does until it is asked to end.
 //!
-//! The data plane has a thread, the making of route tables another, and what is told of both a third; services are tasks
+//! The data plane has a thread for each worker, the making of route tables another, and what is told of both a third; services are tasks
 //! of a runtime. The main thread answers callers and reads signals. The end takes less than a second: the data plane stops
 //! between two batches, and its devices go with it.
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use anyedge_net::forwarder::Forwarder;
@@ -31,11 +31,13 @@ use super::vip_routes::{VipRoutes, published};
 use super::{NodeArgs, load, metrics_server, privileges, service_manager};
 use crate::control::Answer;
 use crate::dataplane::Dataplane;
-use crate::dataplane::clock::MonotonicClock;
+use crate::dataplane::clock::{Clock, MonotonicClock};
 use crate::dataplane::inbox::Inbox;
 use crate::dataplane::peers::own_paths;
 use crate::dataplane::totals::Totals;
 
+/// Workers of a data plane, at most, where nothing else is asked for.
+const WORKERS_MAX: usize = 4;
 /// How long services may take to end.
 const SERVICES_MAX: Duration = Duration::from_millis(300);
 
@@ -55,7 +57,7 @@ struct Running {
     slot: Slot,
     totals: Arc<Totals>,
     standing: Standing,
-    dataplane: JoinHandle<Result<()>>,
+    dataplane: Vec<JoinHandle<Result<()>>>,
     tables: JoinHandle<()>,
     listening: JoinHandle<()>,
     speakers: Option<Speakers>,
@@ -81,7 +83,9 @@ impl Forwarding<'_> {
             own,
         };
         let (streams, streams_runtime) = place.streams(args)?.unzip();
-        let ground = place.ground(streams)?;
+        let workers = args.workers.unwrap_or_else(workers_of_machine);
+        let mut grounds = place.grounds(streams, workers)?.into_iter();
+        let ground = grounds.next().context("a node has a worker")?;
         let fitting = fitting(&place, ground.streams.is_some(), ground.packet_bytes_max);
         let standing = Standing::default();
         let agent = self.following.as_ref().map(|own| own.agent.clone());
@@ -90,7 +94,10 @@ impl Forwarding<'_> {
         let (clock, table) = (MonotonicClock::start(), Arc::clone(&place.table));
         let mut dataplane = Dataplane::new(forwarder, clock, ground, table, own)?;
         dataplane.watched_by(Box::new(teller));
-        let (totals, inbox) = (dataplane.totals(), dataplane.inbox());
+        let others = grounds.map(|ground| dataplane.beside(ground));
+        let others = others.collect::<Result<Vec<_>>>()?;
+        let totals = dataplane.totals();
+        let inbox = dataplane.inbox().context("the first worker has an inbox")?;
         // Once more, for those who watch: the first time nobody did.
         inbox.put(Arc::clone(&place.table), own);
         let figures = Figures {
@@ -116,11 +123,8 @@ impl Forwarding<'_> {
         };
         let listening = start_listening(listener)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let dataplane = Builder::new()
-            .name("dataplane".to_owned())
-            .spawn(move || dataplane.run_until(&stopped))
-            .context("cannot start the data plane's thread")?;
+        let workers = std::iter::once(dataplane).chain(others);
+        let dataplane = start_workers(workers, &stop)?;
         Ok(Running {
             stop,
             inbox,
@@ -165,7 +169,7 @@ impl Forwarding<'_> {
             pid: std::process::id(),
             summary: format!("{}; {}", *running.standing.lock(), running.totals),
         };
-        let is_over = || running.dataplane.is_finished();
+        let is_over = || running.dataplane.iter().any(JoinHandle::is_finished);
         let mut revision = self.beginning.table.revision();
         while self.desk.serve(is_over, answer)? == End::Reload {
             service_manager::tell("RELOADING=1");
@@ -191,15 +195,18 @@ impl Running {
         self.stop.store(true, Ordering::Relaxed);
         self.inbox.ring();
         self.slot.end();
-        let outcome = self.dataplane.join();
+        let outcomes: Vec<_> = self.dataplane.into_iter().map(JoinHandle::join).collect();
         let _ = (self.tables.join(), self.listening.join());
         for runtime in self.runtimes {
             runtime.shutdown_timeout(SERVICES_MAX);
         }
-        match outcome {
-            Ok(outcome) => outcome.context("the data plane ended"),
-            Err(_) => bail!("the data plane panicked"),
+        for outcome in outcomes {
+            match outcome {
+                Ok(outcome) => outcome.context("the data plane ended")?,
+                Err(_) => bail!("the data plane panicked"),
+            }
         }
+        Ok(())
     }
 }
 
@@ -230,6 +237,29 @@ fn fitting(place: &Place<'_>, has_streams: bool, packet_bytes_max: usize) -> Fit
         has_raw_gre: own_paths(&place.table, place.own).any(|path| path.encap == Encap::Gre),
         packet_bytes_max,
     }
+}
+
+/// As many workers as pay: see docs/performance.md.
+fn workers_of_machine() -> usize {
+    available_parallelism().map_or(1, |processors| processors.get().min(WORKERS_MAX))
+}
+
+/// A thread for each worker. One that ends by itself ends the node.
+fn start_workers<F, C>(
+    workers: impl Iterator<Item = Dataplane<F, C>>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<JoinHandle<Result<()>>>>
+where
+    F: Forwarder + Send + 'static,
+    C: Clock + 'static,
+{
+    let threads = workers.enumerate().map(|(index, mut worker)| {
+        let stop = Arc::clone(stop);
+        let thread = Builder::new().name(format!("dataplane-{index}"));
+        let thread = thread.spawn(move || worker.run_until(&stop));
+        thread.context("cannot start a thread of the data plane")
+    });
+    threads.collect()
 }
 
 /// The thread that makes route tables. That of a POP leads VIPs to its device.

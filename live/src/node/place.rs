@@ -53,8 +53,9 @@ impl Place<'_> {
         Ok(Some((streams, runtime)))
     }
 
-    /// Opens the node's devices.
-    pub(super) fn ground(&self, streams: Option<Streams>) -> Result<Ground> {
+    /// Opens the node's devices, those of each of `workers`. There is one worker alone where tunnels are for one, or where
+    /// the TUN has one queue alone.
+    pub(super) fn grounds(&self, streams: Option<Streams>, workers: usize) -> Result<Vec<Ground>> {
         let node = &self.table.nodes[self.own.index()];
         let paths: Vec<&TunnelPath> = own_paths(&self.table, self.own).collect();
         // Sockets are for the families that its tunnels use.
@@ -78,14 +79,23 @@ impl Place<'_> {
         let inner_max = u32::from(STREAM_INNER_MTU) + gre::HEADER_LEN as u32;
         let (tun_port, plan) = self.tun_plan(&node.name, &paths)?;
         let tun_mtu = plan.as_ref().map_or(0, |plan| plan.mtu);
-        Ok(Ground {
-            tun: plan.as_ref().map(Tun::open).transpose()?,
+        let for_one = raw_gre.is_some() || streams.is_some();
+        let workers = if for_one { 1 } else { workers };
+        let queues = plan.map(|plan| Tun::open_queues(&plan, workers));
+        let queues = queues.transpose()?;
+        let workers = queues.as_ref().map_or(workers, Vec::len);
+        let mouths = Mouth::open_shared(v4, v6, workers)?;
+        let mut queues = queues.into_iter().flatten();
+        let (mut raw_gre, mut streams) = (raw_gre.transpose()?, streams);
+        let grounds = mouths.into_iter().map(|mouth| Ground {
+            tun: queues.next(),
             tun_port,
-            mouth: Mouth::open(v4, v6)?,
-            raw_gre: raw_gre.transpose()?,
-            streams,
+            mouth,
+            raw_gre: raw_gre.take(),
+            streams: streams.take(),
             packet_bytes_max: u32::from(outer_max).max(inner_max).max(tun_mtu) as usize,
-        })
+        });
+        Ok(grounds.collect())
     }
 
     /// Whether VIPs are led to the node's device.

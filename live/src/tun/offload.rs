@@ -21,14 +21,15 @@ pub(super) struct Offload {
     pub(super) udp: bool,
 }
 
-/// Opens the device `name`, non-blocking, with [`super::vnet`]'s header in front of every packet.
-pub(super) fn open(name: &str) -> IoResult<Offload> {
+/// Opens the device `name`, or one queue more of it where it has `many`: non-blocking, with [`super::vnet`]'s header in
+/// front of every packet. The kernel hands a flow's packets to one queue, the one by which its answers are written.
+pub(super) fn open(name: &str, many: bool) -> IoResult<Offload> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open("/dev/net/tun")?;
-    attach(&file, name)?;
+    attach(&file, name, many)?;
     let tcp = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
     let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
     let udp = match ask_for(&file, tcp | udp) {
@@ -45,14 +46,15 @@ pub(super) fn open(name: &str) -> IoResult<Offload> {
 }
 
 #[expect(unsafe_code, reason = "no safe crate makes this request")]
-fn attach(file: &File, name: &str) -> IoResult<()> {
+fn attach(file: &File, name: &str, many: bool) -> IoResult<()> {
     assert!(name.len() <= INTERFACE_LEN_MAX, "the caller has looked");
     // SAFETY: a plain structure of the kernel's, for which all zeros is valid.
     let mut request: libc::ifreq = unsafe { zeroed() };
     for (into, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *into = byte as libc::c_char;
     }
-    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let queues = if many { libc::IFF_MULTI_QUEUE } else { 0 };
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: the descriptor is open for the call, and the request is a whole structure whose name ends with a zero.
     let code = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };

@@ -323,7 +323,8 @@ fn what_the_kernel_routes_to_the_tun_enters_the_tunnel() {
         },
         ..Meta::plain(PortId::PUBLIC)
     };
-    let seen = &dataplane.forwarder().seen;
+    let forwarder = dataplane.forwarder();
+    let seen = &forwarder.seen;
     assert!(seen.iter().all(|meta| *meta == expected), "{seen:?}");
 }
 

@@ -200,8 +200,8 @@ impl Process {
         self.runtime.shutdown_timeout(LIMIT);
     }
 
-    fn seen(&self) -> &[(Meta, Vec<u8>)] {
-        &self.dataplane.forwarder().seen
+    fn seen(&self) -> Vec<(Meta, Vec<u8>)> {
+        self.dataplane.forwarder().seen.clone()
     }
 
     fn apply(&mut self, own: NodeId, pops: &[(&str, NodeId)]) {
@@ -211,7 +211,8 @@ impl Process {
 
     /// Packets that came from `peer`.
     fn seen_of(&self, peer: NodeId) -> usize {
-        let seen = self.seen().iter();
+        let forwarder = self.dataplane.forwarder();
+        let seen = forwarder.seen.iter();
         seen.filter(|(meta, _)| meta.peer == peer).count()
     }
 

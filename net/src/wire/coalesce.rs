@@ -164,6 +164,38 @@ impl Run {
         })
     }
 
+    /// Whether `next` may belong to the run's flow, so that neither may overtake the other; `head` is as for
+    /// [`Run::accepts`]. Of two packets between the same addresses it says so, unless their ports or protocols say
+    /// otherwise.
+    #[inline]
+    pub fn may_share_flow(&self, head: &[u8], next: &[u8]) -> bool {
+        let Shape {
+            family,
+            protocol,
+            l4_at,
+            ..
+        } = self.shape;
+        let (addresses, next_protocol, plain) = match (family, next) {
+            (Family::V4, [first, ..]) if first >> 4 == 4 && next.len() >= ipv4::HEADER_LEN => {
+                let whole = next[6] & 0x3f == 0 && next[7] == 0;
+                (12..20, next[9], *first == 0x45 && whole)
+            }
+            (Family::V6, [first, ..]) if first >> 4 == 6 && next.len() >= ipv6::HEADER_LEN => (
+                8..40,
+                next[6],
+                matches!(next[6], tcp::PROTOCOL | udp::PROTOCOL),
+            ),
+            _ => return false,
+        };
+        if head[addresses.clone()] != next[addresses] {
+            return false;
+        }
+        match next.get(l4_at..l4_at + 4) {
+            Some(ports) if plain => next_protocol == protocol && head[l4_at..l4_at + 4] == *ports,
+            _ => true,
+        }
+    }
+
     /// Whether `next` may join; `head` is the run's first packet, or at least its headers as they came, and all of
     /// it as long as nothing has joined.
     #[inline]

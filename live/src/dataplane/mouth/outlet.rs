@@ -1,9 +1,10 @@
 //! Sending: datagrams to one peer from one port with one TOS leave together, as a train that the kernel or the card
 //! cuts (UDP_SEGMENT).
 //!
-//! A train's datagrams are equally long, but for the last, which may be shorter. Super-packets are cut here, as late
-//! as possible: each segment gets headers of its own, and its payload is taken from where it lies. Where the kernel
-//! refuses a train it goes out one by one.
+//! A train's datagrams are equally long, but for the last, which may be shorter. Those of one way are put behind one
+//! another first, since flows come in turns and each has a port of its own; what shares a way keeps its order.
+//! Super-packets are cut here, as late as possible: each segment gets headers of its own, and its payload is taken from
+//! where it lies. Where the kernel refuses a train it goes out one by one.
 
 use std::mem::{size_of, zeroed};
 use std::net::SocketAddr;
@@ -21,6 +22,10 @@ use socket2::SockAddr;
 const DATAGRAMS_MAX: usize = 64;
 /// Bytes of a train, so that it stays one packet for the kernel with all headers around it.
 const TRAIN_LEN_MAX: usize = 65_000;
+/// Fewer packets than this are not worth sorting: they leave as they came.
+const SORTED_MIN: usize = 16;
+/// Packets that are sorted by their way at a time.
+const SORTED_MAX: usize = 128;
 /// Room for the length of a train's datagrams and the TOS.
 const CONTROL_LEN: usize = 64;
 const HEADERS: usize = gre::HEADER_LEN + HEADER_LEN_MAX;
@@ -34,6 +39,13 @@ pub(super) struct Way<'a> {
     pub(super) tos: u8,
     /// The socket that it leaves by.
     pub(super) socket: SocketFd<'a>,
+}
+
+impl Way<'_> {
+    /// Whether both leave by one socket to one peer.
+    fn is_beside(&self, other: Way<'_>) -> bool {
+        self.socket == other.socket && self.to == other.to
+    }
 }
 
 /// A borrowed socket that can be compared.
@@ -95,40 +107,63 @@ impl Outlet {
         mut refused: impl FnMut(DropReason, u64),
     ) {
         let mut train = None;
-        for packet in packets {
-            let Some(way) = way(packet) else {
-                continue;
-            };
-            let bytes = packet.bytes();
-            let inner = bytes
-                .get(gre::HEADER_LEN..)
-                .filter(|_| packet.meta.offload != Offload::NONE);
-            let segments = inner.and_then(|inner| {
-                let segments = Segments::of(inner, packet.meta.offload)?;
-                Some((inner, segments))
-            });
-            let Some((inner, segments)) = segments else {
-                self.make_room(&mut train, way, bytes.len(), &mut refused);
-                self.parts.push(part(bytes));
-                self.ends.push(self.parts.len());
-                continue;
-            };
-            for index in 0..segments.count() {
-                let payload = &inner[segments.payload(index)];
-                let headers_len = gre::HEADER_LEN + segments.header_len();
-                let len = headers_len + payload.len();
-                let place = self.make_room(&mut train, way, len, &mut refused);
-                let headers = &mut self.headers[place];
-                headers[..gre::HEADER_LEN].copy_from_slice(&bytes[..gre::HEADER_LEN]);
-                segments.write_header(inner, index, &mut headers[gre::HEADER_LEN..]);
-                self.parts.push(part(&headers[..headers_len]));
-                if !payload.is_empty() {
-                    self.parts.push(part(payload));
+        for packets in packets.chunks(SORTED_MAX) {
+            let mut ways = [None; SORTED_MAX];
+            for (place, packet) in ways.iter_mut().zip(packets) {
+                *place = way(packet);
+            }
+            let worth = packets.len() >= SORTED_MIN;
+            for first in 0..packets.len() {
+                let Some(way) = ways[first] else {
+                    continue;
+                };
+                let reach = if worth { packets.len() } else { first + 1 };
+                for (packet, other) in packets[..reach].iter().zip(&mut ways).skip(first) {
+                    if let Some(own) = other.take_if(|other| other.is_beside(way)) {
+                        self.put(&mut train, own, packet, &mut refused);
+                    }
                 }
-                self.ends.push(self.parts.len());
             }
         }
         self.flush(&mut train, &mut refused);
+    }
+
+    /// Puts one packet into the open train, segment by segment.
+    fn put<'a>(
+        &mut self,
+        train: &mut Option<Train<'a>>,
+        way: Way<'a>,
+        packet: &Packet,
+        refused: &mut impl FnMut(DropReason, u64),
+    ) {
+        let bytes = packet.bytes();
+        let inner = bytes
+            .get(gre::HEADER_LEN..)
+            .filter(|_| packet.meta.offload != Offload::NONE);
+        let segments = inner.and_then(|inner| {
+            let segments = Segments::of(inner, packet.meta.offload)?;
+            Some((inner, segments))
+        });
+        let Some((inner, segments)) = segments else {
+            self.make_room(train, way, bytes.len(), refused);
+            self.parts.push(part(bytes));
+            self.ends.push(self.parts.len());
+            return;
+        };
+        for index in 0..segments.count() {
+            let payload = &inner[segments.payload(index)];
+            let headers_len = gre::HEADER_LEN + segments.header_len();
+            let len = headers_len + payload.len();
+            let place = self.make_room(train, way, len, refused);
+            let headers = &mut self.headers[place];
+            headers[..gre::HEADER_LEN].copy_from_slice(&bytes[..gre::HEADER_LEN]);
+            segments.write_header(inner, index, &mut headers[gre::HEADER_LEN..]);
+            self.parts.push(part(&headers[..headers_len]));
+            if !payload.is_empty() {
+                self.parts.push(part(payload));
+            }
+            self.ends.push(self.parts.len());
+        }
     }
 
     /// Sends one datagram.

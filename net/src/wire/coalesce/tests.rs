@@ -208,3 +208,33 @@ fn the_checksum_of_a_run_is_made_anew_and_right() {
     assert!(finish_checksum(&mut bytes));
     sample::sound(&bytes);
 }
+
+#[test]
+fn only_packets_between_the_same_ports_or_without_any_share_a_flow() {
+    for family in [Family::V4, Family::V6] {
+        let flow = sample::flow(family, tcp::PROTOCOL);
+        let head = segment(&flow, 0, 0, &[7; 100], tcp::ACK);
+        let run = Run::start(&head).expect("a segment with payload");
+        let shares = |next: &[u8]| run.may_share_flow(&head, next);
+        let l4_at = run.shape.l4_at;
+        // A bare acknowledgement and the end of the flow are of it, whatever else they are.
+        assert!(shares(&segment(&flow, 100, 1, &[], tcp::ACK)));
+        assert!(shares(&segment(&flow, 900, 1, &[], tcp::FIN | tcp::ACK)));
+        let mut other_port = head.clone();
+        other_port[l4_at + 1] ^= 1;
+        assert!(!shares(&other_port));
+        let mut other_host = head.clone();
+        other_host[l4_at - 1] ^= 1;
+        assert!(!shares(&other_host));
+        assert!(!shares(&[]) && !shares(&head[..10]));
+        // Without ports it may be of any flow between the two.
+        assert!(shares(&head[..l4_at + 2]));
+        let mut piece = head.clone();
+        match run.shape.family {
+            Family::V4 => piece[7] = 1,
+            Family::V6 => piece[6] = 44,
+        }
+        piece[l4_at] ^= 0xff;
+        assert!(shares(&piece));
+    }
+}

@@ -1,0 +1,115 @@
+//! Putting on a worker's devices what came of its calls, slots back into its pool.
+//!
+//! Tunnels first: what leaves by the mouth goes in trains, by a raw socket or a stream packet by packet. Then the TUN
+//! takes what is for the node's own side, super-packets whole. What a device does not take is counted with its cause.
+
+use std::io;
+use std::net::SocketAddr;
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::forwarder::Forwarder;
+use anyedge_net::packet::{Meta, Packet};
+use anyedge_net::port::PortKind;
+use anyedge_net::wire::gre;
+use anyhow::{Context, Result};
+
+use super::clock::Clock;
+use super::peers::Peers;
+use super::shared::Yield;
+use super::totals::Totals;
+use super::{Dataplane, Ground, pieces};
+
+impl<F: Forwarder, C: Clock> Dataplane<F, C> {
+    /// Puts on devices what came of the last calls and takes the slots back.
+    pub(super) fn deliver(&mut self, peers: &Peers) -> Result<()> {
+        self.send_by_tunnels(peers);
+        let (ground, totals) = (&mut self.ground, &self.shared.totals);
+        let Yield { sent, local, pool } = &mut self.into;
+        for mut packet in sent.drain(..) {
+            if packet.meta.port == ground.tun_port {
+                write(ground, &mut packet, totals)?;
+            }
+            pool.take_back(packet);
+        }
+        for mut packet in local.drain(..) {
+            write(ground, &mut packet, totals)?;
+            pool.take_back(packet);
+        }
+        if let Some(streams) = &ground.streams {
+            streams.publish(totals);
+        }
+        Ok(())
+    }
+
+    /// Sends what leaves by tunnels: by a stream, where its path is one, else by the mouth.
+    fn send_by_tunnels(&mut self, peers: &Peers) {
+        let Ground {
+            tun_port,
+            mouth,
+            raw_gre,
+            streams,
+            ..
+        } = &mut self.ground;
+        let (totals, scratch) = (&self.shared.totals, &mut self.scratch);
+        for packet in &self.into.sent {
+            let Meta {
+                port, peer, tos, ..
+            } = packet.meta;
+            let by_mouth = destination(peers, packet).is_some_and(|to| mouth.reaches(to));
+            if port == *tun_port || by_mouth {
+                continue;
+            }
+            if let Some(raw) = raw_gre
+                && let Some(to) = peers.raw_destination(port, peer)
+            {
+                pieces::each(packet, gre::HEADER_LEN, scratch, |piece| {
+                    if let Err(reason) = raw.send(piece, to, tos) {
+                        totals.count_drop(reason);
+                    }
+                });
+                continue;
+            }
+            let mut sent = false;
+            if let Some(streams) = streams {
+                pieces::each(packet, gre::HEADER_LEN, scratch, |piece| {
+                    sent |= streams.send(port, peer, piece, tos);
+                });
+            }
+            if !sent {
+                totals.count_drop(DropReason::NoRoute);
+            }
+        }
+        mouth.send_all(
+            &self.into.sent,
+            |packet| destination(peers, packet),
+            |reason, count| totals.count_drops(reason, count),
+        );
+    }
+}
+
+/// Where a packet goes that leaves by the mouth.
+fn destination(peers: &Peers, packet: &Packet) -> Option<SocketAddr> {
+    let Meta { port, peer, .. } = packet.meta;
+    let is_tunnel = port.kind() == Some(PortKind::Tunnel);
+    peers.destination(port, peer).filter(|_| is_tunnel)
+}
+
+/// Hands one packet to the kernel by the TUN device.
+fn write(ground: &mut Ground, packet: &mut Packet, totals: &Totals) -> Result<()> {
+    let Some(tun) = &mut ground.tun else {
+        totals.count_drop(DropReason::NoRoute);
+        return Ok(());
+    };
+    match tun.send(packet) {
+        Ok(true) => {}
+        Ok(false) => totals.count_drop(DropReason::QueueFull),
+        // The packet is at fault (no IP version that the kernel knows), not the device.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            totals.count_drop(DropReason::SendFailed);
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot write to {}", tun.interface()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Reading a worker's sources: packets in slots of its pool, each with where it came from, for the next batch.
+//!
+//! One read is one packet of the TUN, or what the mouth has: several messages, each a datagram or a train, out of which
+//! [`Gather`](super::gather::Gather) makes super-packets. Every read says whether there may be more.
+
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::forwarder::Forwarder;
+use anyedge_net::packet::{HEADROOM, Meta, SMALL_SLOT};
+use anyhow::{Context, Result};
+
+use super::Dataplane;
+use super::clock::Clock;
+use super::mouth::Side;
+use super::peers::Peers;
+
+impl<F: Forwarder, C: Clock> Dataplane<F, C> {
+    /// Reads one packet: how many it was, and whether there may be more.
+    pub(super) fn read_tun(&mut self) -> Result<(usize, bool)> {
+        let Some(tun) = &mut self.ground.tun else {
+            return Ok((0, false));
+        };
+        let meta = Meta::plain(self.ground.tun_port);
+        // Without a free slot what arrives waits in the kernel until a deadline frees some.
+        let packet = tun
+            .recv(&mut self.into.pool, meta)
+            .with_context(|| format!("cannot read from {}", tun.interface()))?;
+        let count = usize::from(packet.is_some());
+        self.batch.extend(packet);
+        Ok((count, count > 0))
+    }
+
+    /// Reads what waits on one side of the mouth: how many datagrams it was, and whether there may be more.
+    pub(super) fn read_mouth(&mut self, side: Side, peers: &Peers) -> Result<(usize, bool)> {
+        let read = self.ground.mouth.recv(side);
+        let (messages, more) = read.context("cannot read from the tunnel mouth")?;
+        let mut taken = 0;
+        for index in 0..messages {
+            taken += self.take_message(index, peers)?;
+        }
+        Ok((taken, more))
+    }
+
+    /// Takes in the datagrams of one message: how many it was.
+    fn take_message(&mut self, index: usize, peers: &Peers) -> Result<usize> {
+        let Some(message) = self.ground.mouth.message(index) else {
+            return Ok(0);
+        };
+        let arrival = peers.arrival(message.from);
+        let meta = Meta {
+            peer: arrival.peer,
+            tos: message.tos,
+            ttl: message.ttl,
+            ..Meta::plain(arrival.port)
+        };
+        let train = message.len > message.datagram_len;
+        let mut at = 0;
+        for taken in 1.. {
+            let end = message.len.min(at + message.datagram_len);
+            // A datagram that was cut has lost its end: as an empty one the forwarder counts it as malformed.
+            let whole = if message.cut { at..at } else { at..end };
+            let datagram = &self.ground.mouth.bytes(index)[whole];
+            let (pool, batch) = (&mut self.into.pool, &mut self.batch);
+            if !self.gather.push(datagram, (meta, train), pool, batch) {
+                self.shared.totals.count_drop(DropReason::PoolEmpty);
+            }
+            if self.is_batch_full() {
+                self.hand_over(peers)?;
+            }
+            if end == message.len {
+                return Ok(taken);
+            }
+            at = end;
+        }
+        Ok(0)
+    }
+
+    /// Reads one packet of plain GRE.
+    pub(super) fn read_raw(&mut self, side: Side, peers: &Peers) -> Result<(usize, bool)> {
+        let Some(raw) = &mut self.ground.raw_gre else {
+            return Ok((0, false));
+        };
+        let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
+        let pool = &mut self.into.pool;
+        // Without a free slot what arrives waits in the kernel until a deadline frees some.
+        let Some(mut packet) = pool.lend(room, Meta::plain(self.ground.tun_port)) else {
+            return Ok((0, false));
+        };
+        let arrived = match raw.recv(side, packet.bytes_mut()) {
+            Ok(Some(arrived)) => arrived,
+            Ok(None) => {
+                pool.take_back(packet);
+                return Ok((0, false));
+            }
+            Err(error) => {
+                pool.take_back(packet);
+                return Err(error).context("cannot read GRE from a raw socket");
+            }
+        };
+        let arrival = peers.raw_arrival(arrived.from);
+        packet.meta = Meta {
+            peer: arrival.peer,
+            tos: arrived.tos,
+            ttl: arrived.ttl,
+            ..Meta::plain(arrival.port)
+        };
+        // A packet that was cut has lost its end: as an empty one the forwarder counts it as malformed.
+        packet.truncate(if arrived.cut { 0 } else { arrived.len });
+        self.batch.push(packet);
+        Ok((1, true))
+    }
+
+    /// Reads one packet that came out of a stream.
+    pub(super) fn read_streams(&mut self) -> (usize, bool) {
+        let Some(streams) = &mut self.ground.streams else {
+            return (0, false);
+        };
+        // Ordinary packets go into ordinary slots, whatever is left of one behind them.
+        let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
+        let pool = &mut self.into.pool;
+        let Some(mut packet) = pool.lend(room, Meta::plain(self.ground.tun_port)) else {
+            return (0, false);
+        };
+        let Some((len, meta)) = streams.take(packet.bytes_mut()) else {
+            pool.take_back(packet);
+            return (0, false);
+        };
+        packet.meta = meta;
+        packet.truncate(len);
+        self.batch.push(packet);
+        (1, true)
+    }
+}

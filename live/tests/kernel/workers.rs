@@ -1,0 +1,289 @@
+//! Two data planes of two workers each, joined by their mouths: many connections at once come through whole, each flow's
+//! packets by one worker, while packets are held, tables change and slots pass between workers. Needs root; skipped
+//! loudly without.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyedge_ccn::tunnel;
+use anyedge_live::dataplane::clock::MonotonicClock;
+use anyedge_live::dataplane::inbox::Inbox;
+use anyedge_live::dataplane::mouth::Mouth;
+use anyedge_live::dataplane::totals::Totals;
+use anyedge_live::dataplane::{Dataplane, Ground};
+use anyedge_live::lab;
+use anyedge_live::prefix::Prefix;
+use anyedge_live::tun::{Tun, TunPlan, host_routes};
+use anyedge_net::drop_reason::DropReason;
+use anyedge_net::forwarder::{Forwarder, LocalEvent};
+use anyedge_net::id::{NodeId, PathId};
+use anyedge_net::outbox::Outbox;
+use anyedge_net::packet::Packet;
+use anyedge_net::port::PortId;
+use anyedge_net::route_table::RouteTable;
+use anyedge_net::time::{Deadline, Instant};
+use anyedge_net::wire;
+use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::outer::Encap;
+
+use crate::dataplane::{OWN, PEER, table};
+use crate::lone_lab::{LoneLab, can_make_namespaces};
+
+const WORKERS: usize = 2;
+const CONNECTIONS: u8 = 16;
+const BYTES: usize = 400_000;
+const LIMIT: Duration = Duration::from_secs(20);
+/// How long a packet is held when no other follows.
+const HELD_FOR: Duration = Duration::from_millis(1);
+
+/// Ports of a flow as they stand in a packet, and the workers that it came by.
+type Workers = BTreeMap<(u16, u16), BTreeSet<String>>;
+
+/// What a carrier saw.
+#[derive(Default)]
+struct Seen {
+    by_tun: Mutex<Workers>,
+    by_tunnel: Mutex<Workers>,
+    tables: AtomicU64,
+}
+
+fn record(workers: &Mutex<Workers>, ports: (u16, u16)) {
+    let worker = thread::current()
+        .name()
+        .expect("workers have names")
+        .to_owned();
+    let mut workers = workers.lock().expect("nobody panicked");
+    workers.entry(ports).or_default().insert(worker);
+}
+
+/// Carries what comes by the TUN to `peer`, each packet when the next one comes by whichever worker, and what comes by
+/// the tunnel to the TUN at once.
+struct Carrier {
+    peer: NodeId,
+    held: Option<(Packet, u16)>,
+    due: Option<Instant>,
+    seen: Arc<Seen>,
+}
+
+impl Carrier {
+    fn release(&mut self, out: &mut Outbox) {
+        if let Some((packet, entropy)) = self.held.take() {
+            out.transmit_tunnel(packet, PortId::tunnel(PathId(0)), self.peer, entropy, 0);
+        }
+        self.due = None;
+    }
+}
+
+impl Forwarder for Carrier {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        for mut packet in batch.drain(..) {
+            if packet.meta.port != PortId::PUBLIC {
+                let Ok(inner) = tunnel::decapsulate(&mut packet) else {
+                    out.drop_packet(packet, DropReason::Malformed);
+                    continue;
+                };
+                record(
+                    &self.seen.by_tunnel,
+                    (inner.parsed.flow.src_port, inner.parsed.flow.dst_port),
+                );
+                out.transmit(packet, PortId::PUBLIC);
+                continue;
+            }
+            let Ok(parsed) = wire::parse(packet.bytes()) else {
+                out.drop_packet(packet, DropReason::Malformed);
+                continue;
+            };
+            let ports = (parsed.flow.src_port, parsed.flow.dst_port);
+            record(&self.seen.by_tun, ports);
+            let entropy = ports.0.wrapping_add(ports.1).wrapping_mul(40_503);
+            tunnel::encapsulate(&mut packet, &parsed, GreKey::new(1, false, 2))
+                .expect("there is headroom");
+            self.release(out);
+            self.held = Some((packet, entropy));
+            self.due = Some(now + HELD_FOR);
+        }
+    }
+
+    fn handle_timeout(&mut self, _now: Instant, out: &mut Outbox) {
+        self.release(out);
+    }
+
+    fn handle_event(&mut self, _now: Instant, _event: LocalEvent, _out: &mut Outbox) {}
+
+    fn apply(&mut self, _now: Instant, _table: Arc<RouteTable>, _out: &mut Outbox) {
+        self.seen.tables.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn poll_timeout(&self) -> Option<Deadline> {
+        self.due.map(|at| Deadline { at, reason: "test" })
+    }
+
+    fn held(&self) -> usize {
+        usize::from(self.held.is_some())
+    }
+}
+
+/// One end at work.
+struct End {
+    own: NodeId,
+    seen: Arc<Seen>,
+    totals: Arc<Totals>,
+    inbox: Inbox,
+    workers: Vec<thread::JoinHandle<()>>,
+}
+
+fn start(
+    (lone, stop): (&LoneLab, &Arc<AtomicBool>),
+    (node, own, peer): (&str, NodeId, NodeId),
+    mouth: Ipv4Addr,
+    (here, there): (&str, &str),
+) -> End {
+    let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let plan = TunPlan {
+        interface: "tun0".to_owned(),
+        mtu: 1_400,
+        addresses: vec![Prefix::host(address(here))],
+        routes: host_routes([address(there)]),
+        offload: true,
+    };
+    let seen = Arc::new(Seen::default());
+    let carrier = Carrier {
+        peer,
+        held: None,
+        due: None,
+        seen: Arc::clone(&seen),
+    };
+    let all = lone.namespace(node).run(|| {
+        let queues = Tun::open_queues(&plan, WORKERS)?;
+        let mouths = Mouth::open_shared(Some(mouth), None, WORKERS)?;
+        let mut grounds = queues.into_iter().zip(mouths).map(|(tun, mouth)| Ground {
+            tun: Some(tun),
+            tun_port: PortId::PUBLIC,
+            mouth,
+            raw_gre: None,
+            streams: None,
+            packet_bytes_max: 1_500,
+        });
+        let clock = MonotonicClock::start();
+        let first = grounds.next().expect("two were asked for");
+        let first = Dataplane::new(carrier, clock, first, table(Encap::GreUdp), own)?;
+        let other = grounds.next().expect("the kernel gives several queues");
+        let other = first.beside(other)?;
+        Ok([first, other])
+    });
+    let all = all.expect("workers in the namespace");
+    let (totals, inbox) = (all[0].totals(), all[0].inbox());
+    assert!(all[1].inbox().is_none());
+    let workers = all.into_iter().enumerate().map(|(index, mut worker)| {
+        let stop = Arc::clone(stop);
+        let thread = thread::Builder::new().name(format!("worker-{index}"));
+        let work = move || worker.run_until(&stop).expect("the devices stay open");
+        thread.spawn(work).expect("a thread")
+    });
+    End {
+        own,
+        seen,
+        totals,
+        inbox: inbox.expect("the first worker has one"),
+        workers: workers.collect(),
+    }
+}
+
+/// Sends all bytes of `mark` and reads as many, which must be of it too.
+fn exchange(stream: &TcpStream, mark: u8) -> bool {
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let bytes: Vec<u8> = (0..BYTES).map(|at| mark ^ (at >> 4) as u8).collect();
+            let mut stream = stream;
+            stream.write_all(&bytes).expect("the peer reads");
+            stream.shutdown(Shutdown::Write).expect("it is open");
+        });
+        let (mut bytes, mut stream) = (Vec::new(), stream);
+        stream.read_to_end(&mut bytes).expect("the peer writes");
+        let right = |(at, byte): (usize, &u8)| *byte == mark ^ (at >> 4) as u8;
+        bytes.len() == BYTES && bytes.iter().enumerate().all(right)
+    })
+}
+
+#[test]
+fn connections_cross_two_data_planes_of_two_workers() {
+    if !can_make_namespaces("connections_cross_two_data_planes_of_two_workers") {
+        return;
+    }
+    let lone = LoneLab::new();
+    lab::up_blueprint(&lone.line_of_three()).expect("the lab comes up");
+    let stop = Arc::new(AtomicBool::new(false));
+    let (near, far) = ("10.7.0.1", "10.7.0.2");
+    let ground = (&lone, &stop);
+    let client = Ipv4Addr::new(192, 0, 2, 2);
+    let client = start(ground, ("client.c", OWN, PEER), client, (near, far));
+    let server = Ipv4Addr::new(198, 51, 100, 2);
+    let server = start(ground, ("host.s", PEER, OWN), server, (far, near));
+    let listeners = lone.namespace("host.s").run(|| {
+        let all = (0..CONNECTIONS).map(|mark| TcpListener::bind((far, 5_000 + u16::from(mark))));
+        Ok(all.collect::<Result<Vec<_>, _>>()?)
+    });
+    let answering = listeners.expect("listeners").into_iter().zip(0..);
+    let answering = answering.map(|(listener, mark)| {
+        thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("the client calls");
+            exchange(&stream, mark)
+        })
+    });
+    let mut talks: Vec<_> = answering.collect();
+    let streams = lone.namespace("client.c").run(|| {
+        let all = (0..CONNECTIONS).map(|mark| TcpStream::connect((far, 5_000 + u16::from(mark))));
+        Ok(all.collect::<Result<Vec<_>, _>>()?)
+    });
+    let calling = streams.expect("the server answers").into_iter().zip(0..);
+    talks.extend(calling.map(|(stream, mark)| thread::spawn(move || exchange(&stream, mark))));
+    while !talks.iter().all(thread::JoinHandle::is_finished) {
+        for end in [&client, &server] {
+            end.inbox.put(table(Encap::GreUdp), end.own);
+        }
+        thread::yield_now();
+    }
+    for talk in talks {
+        assert!(talk.join().expect("no panic"), "what arrived was sent");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for end in [client, server] {
+        judge(end);
+    }
+}
+
+fn judge(end: End) {
+    for worker in end.workers {
+        worker.join().expect("the conservation law held");
+    }
+    let totals = &end.totals;
+    for reason in [
+        DropReason::Malformed,
+        DropReason::PoolEmpty,
+        DropReason::NoRoute,
+    ] {
+        assert_eq!(
+            totals.dropped(reason) + totals.refused(reason),
+            0,
+            "{totals}"
+        );
+    }
+    assert!(
+        end.seen.tables.load(Ordering::Relaxed) > 5,
+        "tables came meanwhile"
+    );
+    let by_tunnel = end.seen.by_tunnel.lock().expect("nobody panicked");
+    assert_eq!(by_tunnel.len(), usize::from(CONNECTIONS));
+    for (ports, workers) in &*by_tunnel {
+        assert_eq!(workers.len(), 1, "{ports:?} came by {workers:?}");
+    }
+    let by_tun = end.seen.by_tun.lock().expect("nobody panicked");
+    let both: BTreeSet<_> = by_tun.values().flatten().collect();
+    assert_eq!(both.len(), WORKERS, "each queue has some of the flows");
+}
