@@ -177,38 +177,6 @@ fn a_node_of_a_lab_that_is_asked_to_end_does_within_a_second() {
     );
 }
 
-/// The same arrivals in both worlds, and over wires with the file's links nothing that is sooner than in the simulator.
-#[test]
-fn both_worlds_send_the_same_and_a_lab_is_no_sooner_than_its_links() {
-    // For its skip alone, and that the machine can have one.
-    let Some(lab) = Lab::up("links", &["--links", "file"]) else {
-        return;
-    };
-    drop(lab);
-    let compared = run(
-        Profile::Debug,
-        &["compare", TWO_POPS, "--duration", "3s", "--json"],
-    );
-    // How near they are is for a quiet machine to say.
-    let code = compared.status.code();
-    assert!(matches!(code, Some(0 | 1)), "{}", text(&compared.stderr));
-    let pairs: Vec<serde_json::Value> =
-        serde_json::from_slice(&compared.stdout).expect("it is JSON");
-    assert_eq!(pairs.len(), 4, "two loads of two populations");
-    for pair in pairs {
-        let count = |key: &str| pair[key].as_u64().expect("a count");
-        let median = |key: &str| pair[key][0].as_f64().expect("a time");
-        assert_eq!(
-            count("sim_answered"),
-            count("lab_answered") + count("lab_failed"),
-            "{pair}"
-        );
-        if pair["kind"] == "tick" {
-            assert!(median("lab_ms") > 0.99 * median("sim_ms"), "{pair}");
-        }
-    }
-}
-
 /// How long Osaka's SYN and its answer take, in ms; `None`: nobody served it.
 fn connects_in(lab: &Lab) -> Option<u64> {
     let told = [

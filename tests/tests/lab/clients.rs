@@ -100,7 +100,9 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pop_and_their_clb_
     }
     wait_for("service", || lab.who_answers().is_some());
     let told = std::env::var("ANYEDGE_DOWNLOAD").ok();
-    let bytes = told.map_or(100_000_000, |text| units::bytes(&text).expect("such as 1GB"));
+    let bytes = told.map_or(100_000_000, |text| {
+        units::bytes(&text).expect("such as 1GB")
+    });
     let pace = PACE.max(bytes / 100);
     let to = SocketAddr::from((VIP, 80));
     let mut idle = Kept::open(&lab, to);
