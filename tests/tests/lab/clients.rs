@@ -68,6 +68,12 @@ impl Kept {
         }
     }
 
+    /// Asks for a little, having been silent while something befell the lab; longer than that the backend would not wait.
+    fn still_answers(&mut self) {
+        let len = self.ask("/bytes/5000");
+        assert_eq!(self.read(0, len), 5_000);
+    }
+
     /// Reads on from `done` up to `until`, byte by byte as they should be.
     fn read(&mut self, mut done: u64, until: u64) -> u64 {
         let mut piece = vec![0; 64 * 1024];
@@ -103,11 +109,11 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pop_and_their_clb_
     let bytes = told.map_or(100_000_000, |text| {
         units::bytes(&text).expect("such as 1GB")
     });
-    let pace = PACE.max(bytes / 100);
+    // No part of it takes as long as the backend waits for the idle one.
+    let pace = PACE.max(bytes / 50);
     let to = SocketAddr::from((VIP, 80));
     let mut idle = Kept::open(&lab, to);
-    let len = idle.ask("/bytes/1000");
-    idle.read(0, len);
+    idle.still_answers();
     let mut download = Kept::open(&lab, to);
     assert_eq!(download.ask(&format!("/bytes/{bytes}?pace={pace}")), bytes);
     let mut done = download.read(0, bytes / 8);
@@ -115,14 +121,17 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pop_and_their_clb_
     download.1 = "the link's loss";
     lab.fault(&["link", "tokyo-guangzhou", "down"]);
     done = download.read(done, bytes / 4);
+    idle.still_answers();
     lab.fault(&["clear"]);
     done = download.read(done, bytes / 2);
+    idle.still_answers();
     download.1 = "the POPs' loss";
     for (part, pop) in ["pop.tokyo", "pop.frankfurt"].iter().enumerate() {
         lab.fault(&["crash", pop, "--for", "1s"]);
         done = download.read(done, bytes / 16 * (9 + part as u64));
         wait_for("service", || lab.who_answers().is_some());
         wait_for("a healthy lab", || lab.status().is_healthy());
+        idle.still_answers();
     }
     download.1 = "the CLB node's loss";
     let received = |node| lab.metrics(node)["anyedge_packets_received_total"];
@@ -133,9 +142,7 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pop_and_their_clb_
     let carrier = nodes[usize::from(second > first)];
     lab.fault(&["crash", carrier, "--for", "1s"]);
     assert_eq!(download.read(done, bytes), bytes);
-    // Silent since the beginning.
-    let len = idle.ask("/bytes/5000");
-    assert_eq!(idle.read(0, len), 5_000);
+    idle.still_answers();
 }
 
 /// What came back for a packet.
