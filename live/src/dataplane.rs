@@ -1,7 +1,7 @@
 //! The live driver of a forwarder: TUN device and tunnel mouth, batches of up to 32, one worker or several.
 //!
 //! A worker is a thread with devices of its own. It does what the simulator's driver does, in the order that [`Forwarder`]
-//! asks for: packets in, outbox drained, deadlines kept; the forwarder is [`shared`]. Packets live in slots of a pool from
+//! asks for: packets in, outbox drained, deadlines kept; the forwarder is `shared`. Packets live in slots of a pool from
 //! the read to the write, without an allocation for each. The forwarder writes from the GRE header inwards; outer IP and UDP
 //! are the kernel's ([`mouth::Mouth`], [`raw_gre::RawGre`]). Super-packets pass whole ([`gather`] makes them of trains);
 //! nothing waits for more: what is there goes through, then it sleeps.
