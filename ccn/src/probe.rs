@@ -53,6 +53,7 @@ pub struct Prober {
     laid: u64,
     /// No session is due before.
     wake_at: Option<Instant>,
+    was_known: bool,
 }
 
 /// A session and what was told of it.
@@ -91,6 +92,7 @@ impl Prober {
             sessions: Vec::new(),
             laid: 0,
             wake_at: None,
+            was_known: false,
         }
     }
 
@@ -154,18 +156,32 @@ impl Prober {
         }
     }
 
-    /// Takes a probe in, whatever it says: the packet ends here.
+    /// Takes a probe in, whatever it says: the packet ends here. Gives the peer if that brought its session back up:
+    /// it was restarted, or cut off from this node.
     #[cold]
-    pub fn take(&mut self, now: Instant, packet: Packet, exits: &mut Exits, out: &mut Outbox) {
+    pub fn take(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        exits: &mut Exits,
+        out: &mut Outbox,
+    ) -> Option<NodeId> {
         let heard = self.hear(now, &packet, exits);
         let reason = heard.err().unwrap_or(DropReason::Probe);
         out.drop_packet(packet, reason);
-        if let Ok(index) = heard {
-            self.settle(now, index, exits, out);
-            exits.refresh(now);
-            let due = self.sessions[index].due_at();
-            self.wake_at = self.wake_at.into_iter().chain(due).min();
-        }
+        let index = heard.ok()?;
+        let was_down = self.sessions[index].told_up == Some(false);
+        self.settle(now, index, exits, out);
+        exits.refresh(now);
+        let watched = &self.sessions[index];
+        self.wake_at = self.wake_at.into_iter().chain(watched.due_at()).min();
+        let is_back = was_down && watched.told_up == Some(true);
+        is_back.then(|| exits.links()[index].peer)
+    }
+
+    /// Whether a peer has told that this node was there before it began: it had a session with it already.
+    pub const fn was_known(&self) -> bool {
+        self.was_known
     }
 
     /// Sends the probes that are due, and notes who was silent for too long.
@@ -205,6 +221,7 @@ impl Prober {
         if !watched.session.on_message(now, &message) {
             return Err(DropReason::Malformed);
         }
+        self.was_known |= watched.session.was_known;
         watched.reaches = Some((message.revision, message.reaches));
         Ok(index)
     }

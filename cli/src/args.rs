@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyedge_live::prefix::Prefix;
 use anyedge_topologies::{Wrong, units};
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -408,6 +409,9 @@ pub(crate) struct NodeArgs {
     /// Threads of its data plane, among which flows are shared out [default: one for each processor, 4 at most]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
+    /// A network of clients whose answers a CLB node with `return = "route"` takes from its hosts: may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) clients: Vec<Prefix>,
     /// The lab whose wires it works at
     #[arg(long, hide = true)]
     pub(crate) lab: Option<String>,

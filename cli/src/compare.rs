@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyedge_live::lab::name::LabName;
-use anyedge_live::lab::play::{self, Played};
+use anyedge_live::lab::play::{self, Lateness, Played};
 use anyedge_live::lab::{self, Links, Wishes};
 use anyedge_net::rng::Seed;
 use anyedge_sim::report::Report;
@@ -54,6 +54,8 @@ struct Comparison {
     loads: Vec<Pair>,
     entrances: Vec<Entrance>,
     faults: Vec<FaultPair>,
+    /// By how much the machine woke a sleeper late during the calm run: p50, p99, p99.9 and the most, in ms.
+    machine_late_ms: [f64; 4],
     /// Faults of the file that a lab cannot have, and that neither world had.
     not_played: Vec<String>,
     /// Whether all that is judged is near.
@@ -256,6 +258,7 @@ fn publish(args: &CompareArgs, both: &[Worlds; 2], not_played: Vec<String>) -> R
         loads,
         entrances,
         faults,
+        machine_late_ms: late_ms(calm.lab.lateness),
         not_played,
         near,
     };
@@ -270,6 +273,16 @@ fn publish(args: &CompareArgs, both: &[Worlds; 2], not_played: Vec<String>) -> R
     };
     mistakes::say(&text);
     Ok(near)
+}
+
+fn late_ms(of: Lateness) -> [f64; 4] {
+    let Lateness {
+        p50,
+        p99,
+        p999,
+        max,
+    } = of;
+    [p50, p99, p999, max].map(|late| late.as_secs_f64() * 1e3)
 }
 
 /// What the lab's hosts speak: the kernel's own TCP.

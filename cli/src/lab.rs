@@ -235,6 +235,8 @@ fn row(node: &NodeStatus, process: &ProcessStatus) -> Vec<String> {
     let uptime = process
         .uptime
         .map_or_else(|| "-".to_owned(), |up| format!("{:.0}s", up.as_secs_f64()));
+    let waits = process.waits_for.as_ref();
+    let waits = waits.map_or_else(String::new, |what| format!("; WAITS for {what}"));
     vec![
         node.node.clone(),
         presence(node).to_owned(),
@@ -242,6 +244,6 @@ fn row(node: &NodeStatus, process: &ProcessStatus) -> Vec<String> {
         process.pid.to_string(),
         state.to_owned(),
         uptime,
-        process.summary.clone(),
+        format!("{}{waits}", process.summary),
     ]
 }

@@ -54,6 +54,7 @@ pub(crate) fn run(topology: &Topology, host: &str, args: &NodeArgs, mut desk: De
             name: args.name.clone(),
             pid: std::process::id(),
             summary: format!("{http} HTTP requests, {exchanges} exchanges, {ticks} ticks"),
+            waits_for: None,
         }
     };
     // It has no files to read again.

@@ -37,6 +37,9 @@ pub struct Answer {
     pub pid: u32,
     /// One line for people: what it serves and how many packets it has seen.
     pub summary: String,
+    /// What keeps its region from losing another node without losing flows; nothing, as a rule.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 /// The node's side.
@@ -154,6 +157,7 @@ mod tests {
             name: "pop.tokyo".to_owned(),
             pid: 7,
             summary: "0 packets".to_owned(),
+            waits_for: Some("clb-2 to answer".to_owned()),
         };
         let socket = ControlSocket::bind(&path).expect("bind in the temporary folder");
         std::thread::scope(|scope| {

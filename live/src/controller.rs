@@ -192,6 +192,7 @@ fn answer_on(socket: &Path, controller: &Controller<Table>) -> Result<()> {
                 (_, Some(leader)) => format!("follows {} in term {term}", leader.id),
                 _ => format!("hears no leader in term {term}"),
             },
+            waits_for: None,
         }
     };
     let thread = std::thread::Builder::new().name("control".to_owned());

@@ -14,6 +14,7 @@ pub mod gather;
 pub mod inbox;
 mod intake;
 pub mod mouth;
+pub mod moving;
 pub mod onlooker;
 pub mod peers;
 pub mod pieces;
@@ -43,7 +44,7 @@ use nix::sys::time::TimeSpec;
 
 use self::clock::Clock;
 use self::gather::Gather;
-use self::inbox::Inbox;
+use self::inbox::{Delivery, Inbox};
 use self::mouth::{Mouth, Side};
 use self::onlooker::Onlooker;
 use self::peers::Peers;
@@ -99,6 +100,10 @@ pub struct Dataplane<F, C> {
     scratch: Box<[u8]>,
     /// The first worker alone has one.
     inbox: Option<Inbox>,
+    /// Its number among the workers.
+    number: usize,
+    /// Until when it has moved.
+    moved: u64,
 }
 
 /// A device that a packet can be read from.
@@ -158,6 +163,8 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             ground.packet_bytes_max
         );
         Ok(Self {
+            number: shared.enrol(),
+            moved: 0,
             shared,
             clock,
             ground,
@@ -233,6 +240,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// packets it took. The first worker keeps the deadlines of all.
     pub fn poll_once(&mut self, wait: Duration) -> Result<usize> {
         let is_first = self.inbox.is_some();
+        self.move_mouth();
         let wait = if is_first {
             self.shared.sleep(&self.clock, wait)
         } else {
@@ -347,9 +355,20 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(taken)
     }
 
+    /// Takes tunnel sockets on other addresses, if some wait. What has come to the old ones and was not read is lost.
+    fn move_mouth(&mut self) {
+        for one in self.shared.moving.take(self.number, &mut self.moved) {
+            self.ground.mouth.take_over(one.mouth, one.families);
+        }
+    }
+
     /// Puts the table in force that waits, if one does.
     fn take_table(&mut self) {
-        if let Some((table, own)) = self.inbox.as_ref().and_then(Inbox::take) {
+        if let Some(Delivery { table, own, moves }) = self.inbox.as_ref().and_then(Inbox::take) {
+            for one in moves {
+                self.shared.moving.put(one);
+            }
+            self.move_mouth();
             let revision = table.revision.0;
             if let Err(error) = self.apply(table, own) {
                 // What failed fails again where it matters; the table is in force.

@@ -34,6 +34,7 @@ pub mod node;
 pub mod offloads;
 pub mod packet_socket;
 pub mod prefix;
+pub mod processor;
 pub mod tun;
 pub mod wires;
 pub mod yaml;

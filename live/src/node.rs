@@ -32,6 +32,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::backend;
 use crate::entropy;
 use crate::lab::modelled;
+use crate::prefix::Prefix;
 use beginning::Beginning;
 pub(crate) use beginning::founding_table;
 pub(crate) use desk::{Desk, End};
@@ -63,6 +64,8 @@ pub struct NodeArgs {
     pub metrics: Option<SocketAddr>,
     /// Threads of its data plane; none said: as the machine has processors.
     pub workers: Option<usize>,
+    /// Networks of clients: what hosts without a vSwitch answer them is led to the device of a CLB node.
+    pub clients: Vec<Prefix>,
     /// The lab that it belongs to, of the process that works at a lab's wires.
     pub lab: Option<String>,
     /// The user that it runs as, once it has taken its rights along.

@@ -4,22 +4,32 @@
 //! On a TUN device this is the wire: a packet sent here is the next that the device's owner reads, and what the owner
 //! writes arrives here, whatever its addresses, TTL and checksums. Never blocks. Reference: packet(7).
 
-use std::io::{ErrorKind, Read, Result as IoResult};
+use std::io::{ErrorKind, IoSliceMut, Read, Result as IoResult};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::libc;
 use nix::net::if_::if_nametoindex;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// What the kernel may keep for us while we are busy, in bytes.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// Longer than this nothing waits here; a larger difference means that the machine's clock was set meanwhile.
+const AGE_MAX: Duration = Duration::from_millis(100);
 
 /// An open socket on one interface.
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: Socket,
+    /// Where the kernel says when a frame came.
+    stamp: Vec<u8>,
 }
 
 impl PacketSocket {
@@ -28,9 +38,12 @@ impl PacketSocket {
         Self::open_as(interface, Type::DGRAM)
     }
 
-    /// The same for whole frames.
+    /// The same for whole frames, with the times at which they came: [`Self::recv_frame`].
     pub fn open_frames(interface: &str) -> Result<Self> {
-        Self::open_as(interface, Type::RAW)
+        let own = Self::open_as(interface, Type::RAW)?;
+        setsockopt(&own.socket, ReceiveTimestampns, &true)
+            .context("cannot ask when frames came in")?;
+        Ok(own)
     }
 
     fn open_as(interface: &str, kind: Type) -> Result<Self> {
@@ -45,7 +58,10 @@ impl PacketSocket {
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
         ignore_outgoing(&socket).context("cannot ask for what comes in alone")?;
         bind(&socket, index).with_context(|| format!("cannot bind to {interface}"))?;
-        Ok(Self { socket })
+        Ok(Self {
+            socket,
+            stamp: cmsg_space!(TimeSpec),
+        })
     }
 
     /// Lets the device transmit one packet.
@@ -65,6 +81,33 @@ impl PacketSocket {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The next frame's length, its bytes at the front of `buffer`, and for how long it has been waiting here; `None`
+    /// when none waits.
+    pub fn recv_frame(&mut self, buffer: &mut [u8]) -> IoResult<Option<(usize, Duration)>> {
+        let mut parts = [IoSliceMut::new(buffer)];
+        let fd = self.socket.as_raw_fd();
+        let read = recvmsg::<()>(
+            fd,
+            &mut parts,
+            Some(&mut self.stamp),
+            MsgFlags::MSG_DONTWAIT,
+        );
+        let message = match read {
+            Ok(message) => message,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let came = message.cmsgs()?.find_map(|told| match told {
+            ControlMessageOwned::ScmTimestampns(came) => Some(Duration::from(came)),
+            _ => None,
+        });
+        // The kernel's stamps are of the clock that can be set.
+        let came = came.and_then(|came| SystemTime::UNIX_EPOCH.checked_add(came));
+        let age = came.and_then(|came| came.elapsed().ok());
+        let age = age.filter(|age| *age <= AGE_MAX).unwrap_or_default();
+        Ok(Some((message.bytes, age)))
     }
 }
 

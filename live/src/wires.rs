@@ -5,6 +5,8 @@
 //! hardware address. What is no IP packet goes through at once. Frames must be
 //! real ones, no super-packets: [`turn_off`](crate::offloads::turn_off) sees to that at the far ends.
 //!
+//! Time counts from when the kernel had a frame, so that what it waits to be read does not make its link longer.
+//!
 //! Invariant: frames of one link leave in the order and at the times that [`Link`] says, or later when this process was
 //! not given the processor; what is lost is counted by its link, and nothing else is lost but what is in [`Lost`].
 
@@ -18,7 +20,7 @@ use std::time::Duration;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::link::{Change, Link, LinkSpec};
 use anyedge_net::rng::Seed;
-use anyedge_net::time::Instant;
+use anyedge_net::time::{Instant, nanos};
 use anyedge_net::wire::ip;
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -254,9 +256,9 @@ impl Wires {
 
     fn take_from(&mut self, port: usize) -> Result<()> {
         for _ in 0..BURST_MAX {
-            let received = self.ports[port].socket.recv(&mut self.buffer);
+            let received = self.ports[port].socket.recv_frame(&mut self.buffer);
             match received.context("cannot read from a wire")? {
-                Some(len) if len >= HEADER_LEN => self.take_in(port, len),
+                Some((len, age)) if len >= HEADER_LEN => self.take_in(port, len, age),
                 Some(_) => self.lost.no_way += 1,
                 None => return Ok(()),
             }
@@ -264,9 +266,10 @@ impl Wires {
         Ok(())
     }
 
-    /// Puts the frame in the buffer on its way.
-    fn take_in(&mut self, port: usize, len: usize) {
+    /// Puts the frame in the buffer on its way, from when it came: `age` ago.
+    fn take_in(&mut self, port: usize, len: usize, age: Duration) {
         let now = self.clock.now();
+        let now = Instant::from_nanos(now.as_nanos().saturating_sub(nanos(age)));
         let frame = &self.buffer[..len];
         let packet = &frame[HEADER_LEN..];
         let destination = is_ip(frame).then(|| ip::destination(packet)).flatten();

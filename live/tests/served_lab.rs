@@ -112,6 +112,7 @@ fn node_args(arguments: &[String]) -> NodeArgs {
         data: file("--data"),
         metrics: None,
         workers: None,
+        clients: Vec::new(),
         lab: None,
         user: None,
     }

@@ -71,12 +71,13 @@ pub(crate) use case_list;
 
 /// Every case.
 pub fn cases<H: Host>() -> Vec<Case<H>> {
-    let mut cases = cases_without_echoes();
+    let mut cases = socket_cases();
     cases.extend(echoes::cases());
+    cases.extend(machine_cases());
     cases
 }
 
-fn cases_without_echoes<H: Host>() -> Vec<Case<H>> {
+fn socket_cases<H: Host>() -> Vec<Case<H>> {
     case_list! {
         streams:
             bytes_arrive_intact_both_ways,
@@ -121,6 +122,11 @@ fn cases_without_echoes<H: Host>() -> Vec<Case<H>> {
             a_udp_port_in_use_is_not_given_twice,
             the_families_have_ports_of_their_own,
             a_peer_of_the_other_family_is_invalid;
+    }
+}
+
+fn machine_cases<H: Host>() -> Vec<Case<H>> {
+    case_list! {
         files:
             a_file_reads_as_it_was_written,
             reading_past_the_end_is_an_error,

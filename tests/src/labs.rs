@@ -16,6 +16,14 @@ use crate::processes::signal;
 
 /// The smallest topology.
 pub const TWO_POPS: &str = "topologies/two-pops.toml";
+/// Its nodes with a data plane.
+pub const FORWARDERS: [&str; 5] = [
+    "pop.tokyo",
+    "pop.frankfurt",
+    "region.guangzhou.clb-1",
+    "host.web-1",
+    "host.web-2",
+];
 /// Five seconds are the promise, for a machine that does nothing else (docs/lab.md); tests run beside each other.
 const UP_MAX: Duration = Duration::from_secs(20);
 /// An order is in force within a few round trips; the machine that runs tests does other things too.

@@ -61,6 +61,12 @@ fn both_worlds_answer_alike_enter_alike_and_keep_the_same_flows() {
     let svg = std::fs::read_to_string(&plot).expect("a drawing");
     std::fs::remove_file(&file).expect("it was written");
     std::fs::remove_file(&plot).expect("it was written");
+    let late = list(&found, "machine_late_ms");
+    let late: Vec<f64> = late.iter().filter_map(Value::as_f64).collect();
+    assert!(
+        late.len() == 4 && late[0] > 0.0 && late.is_sorted(),
+        "{late:?}"
+    );
     answers_alike(&found);
     fails_over_alike(&found);
     for title in [

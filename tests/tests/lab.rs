@@ -5,6 +5,10 @@
 
 #[path = "lab/clients.rs"]
 mod clients;
+#[path = "lab/moved.rs"]
+mod moved;
+#[path = "lab/routed.rs"]
+mod routed;
 
 use std::path::Path;
 use std::process::Command;

@@ -239,6 +239,42 @@ fn flows_survive_a_clb_node_that_returns() {
     no_flow_breaks("CLB node return", NODE_RETURN, DETECTION_S);
 }
 
+/// Each CLB node crashes for so many tenths of a second, and the next one so many after it is back.
+fn in_turn(down: u32, rest: u32) -> String {
+    let fault = |(nth, node): (u32, u32)| {
+        let (at, down) = (120 + nth * (down + rest), down);
+        format!(
+            "at = \"{}ms\"\nfor = \"{}ms\"\ndown = \"region.home.clb-{node}\"\n",
+            at * 100,
+            down * 100
+        )
+    };
+    let faults: Vec<String> = (0..).zip([2, 1, 3, 2]).map(fault).collect();
+    faults.join("[[fault]]\n")
+}
+
+#[test]
+fn flows_survive_all_clb_nodes_that_crash_in_turn() {
+    // Too short for a table to change, as long as that takes, and longer.
+    for (down, rest) in [(5, 10), (10, 30), (20, 30)] {
+        let what = format!("CLB nodes in turn, {down}00 ms");
+        // A second outage may come before a sender's timeout has passed that the first one began.
+        let outage = if rest < 30 { RTO_MIN_S } else { DETECTION_S };
+        no_flow_breaks(&what, &in_turn(down, rest), outage);
+    }
+}
+
+#[test]
+fn without_bulk_sync_the_crash_of_one_clb_node_after_the_other_breaks_flows() {
+    let without = Mechanisms {
+        bulk_sync: false,
+        ..Mechanisms::ALL
+    };
+    let (broken, flows) = broken_share(&in_turn(5, 10), without);
+    println!("without bulk sync: {broken} of {flows} flows broken");
+    assert!(broken > 0, "of {flows}");
+}
+
 #[test]
 fn flows_survive_a_clb_node_that_is_drained() {
     let fault = "at = \"20s\"\ndrain = \"region.home.clb-2\"";

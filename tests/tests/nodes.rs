@@ -231,3 +231,36 @@ fn a_file_that_is_wrong_changes_nothing_and_a_sound_one_does() {
     let (code, _) = alone.end();
     assert_eq!(code, Some(0));
 }
+
+#[test]
+fn a_table_that_moves_the_nodes_tunnel_address_waits_for_the_machine_and_then_needs_no_restart() {
+    let Some(mut alone) = Alone::start(&["--workers", "2"]) else {
+        return;
+    };
+    // Address and port as the kernel has them: 10.77.0.1, port 4754.
+    const MOVED: &str = "01004D0A:1292";
+    let listens = |at: &str| {
+        let told = alone
+            .namespace
+            .run(|| Ok(fs::read_to_string("/proc/thread-self/net/udp")?));
+        told.expect("it can be read").matches(at).count()
+    };
+    assert_eq!(listens(":1292"), 2, "one socket for each worker");
+    let sound = fs::read_to_string(alone.file()).expect("it is there");
+    let moved = sound.replace("[pop.tokyo]", "[pop.tokyo]\nunderlay = \"10.77.0.1\"");
+    fs::write(alone.file(), moved).expect("it is ours");
+    alone.reload();
+    wait_for("word that it waits", || alone.log().contains("TableWaits"));
+    let summary = || alone.summary().expect("it lives");
+    assert!(summary().contains("revision 1"), "{}", summary());
+    let address = Prefix::host([10, 77, 0, 1].into());
+    let added = (alone.namespace).run(|| Netlink::open()?.add_address("lo", address));
+    added.expect("root may");
+    wait_for("the other table", || summary().contains("revision 2"));
+    // Its v6 tunnel address is not used, and each worker takes its own socket when it next looks.
+    wait_for("the other address", || {
+        (listens(MOVED), listens(":1292")) == (2, 2)
+    });
+    let (code, _) = alone.end();
+    assert_eq!(code, Some(0), "{}", alone.log());
+}

@@ -4,6 +4,9 @@
 //! 30 s of faults, or as long as `ANYEDGE_STRESS` says (`ANYEDGE_STRESS=600s`). Needs root, curl and /dev/net/tun;
 //! skipped loudly without.
 
+#[path = "stress/doors.rs"]
+mod doors;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +17,7 @@ use anyedge_live::netns;
 use anyedge_net::rng::{Rng, Seed};
 use anyedge_tests::binary::root;
 use anyedge_tests::floods::{Flood, Garbage};
-use anyedge_tests::labs::{Lab, Loading, TWO_POPS, text};
+use anyedge_tests::labs::{FORWARDERS, Lab, Loading, TWO_POPS, text};
 use anyedge_tests::processes::wait_for;
 use anyedge_topologies::{AddressPair, Topology, units};
 use serde_json::Value;
@@ -26,13 +29,6 @@ const GROWTH_KIB_MAX: u64 = 48 * 1024;
 const MORE_FILES_MAX: usize = 64;
 /// Packets that a node may hold, and that come between the counters that are read.
 const HELD_MAX: f64 = 64.0;
-const FORWARDERS: [&str; 5] = [
-    "pop.tokyo",
-    "pop.frankfurt",
-    "region.guangzhou.clb-1",
-    "host.web-1",
-    "host.web-2",
-];
 
 /// How long faults befall the lab.
 fn duration() -> Duration {
@@ -280,8 +276,7 @@ fn a_flood_of_spoofed_syns_leaves_flows_their_goodput_and_lets_clients_connect()
 fn garbage(lab: &Lab) -> Vec<Flood> {
     let topology = Topology::load(root().join(TWO_POPS)).expect("a shipped file");
     let v4 = |pair: AddressPair| pair.v4.expect("both families are always there");
-    let tokyo = v4(topology.pops["tokyo"].underlay);
-    let clb = v4(topology.regions["guangzhou"].clb_nodes[0].underlay);
+    let [tokyo, clb] = nodes_of(["pop.tokyo", "region.guangzhou.clb-1"]);
     let edge = v4(topology.routers["tokyo"].pop);
     let at = |ip: Ipv4Addr, port| SocketAddr::new(ip.into(), port);
     let raw = |protocol, from, to| Garbage::Raw { protocol, from, to };
@@ -336,13 +331,6 @@ fn garbage_on_every_socket_is_counted_and_nothing_else() {
         return;
     };
     wait_for("service", || lab.who_answers().is_some());
-    let pids = |lab: &Lab| -> Vec<u32> {
-        let nodes = lab.status().nodes.into_iter();
-        nodes
-            .flat_map(|node| node.processes)
-            .map(|own| own.pid)
-            .collect()
-    };
     let (before, counted) = (pids(&lab), FORWARDERS.map(|node| dropped(&lab, node)));
     let floods = garbage(&lab);
     let since = Instant::now();
@@ -368,6 +356,32 @@ fn garbage_on_every_socket_is_counted_and_nothing_else() {
         .iter()
         .for_each(|node| assert_counted(&lab, node));
     wait_for("service", || lab.who_answers().is_some());
+}
+
+/// The processes of a lab.
+fn pids(lab: &Lab) -> Vec<u32> {
+    let nodes = lab.status().nodes.into_iter();
+    let processes = nodes.flat_map(|node| node.processes);
+    processes.map(|own| own.pid).collect()
+}
+
+/// The tunnel addresses of nodes.
+fn nodes_of<const N: usize>(names: [&str; N]) -> [Ipv4Addr; N] {
+    let topology = Topology::load(root().join(TWO_POPS)).expect("a shipped file");
+    names.map(|name| {
+        let pop = name
+            .strip_prefix("pop.")
+            .and_then(|pop| topology.pops.get(pop));
+        let nodes = topology
+            .regions
+            .values()
+            .flat_map(|region| &region.clb_nodes);
+        let mut nodes = nodes.filter(|node| node.name == name);
+        let pair = pop.map(|pop| pop.underlay);
+        let pair = pair.or_else(|| nodes.next().map(|node| node.underlay));
+        let pair = pair.unwrap_or_else(|| panic!("no node {name}"));
+        pair.v4.expect("both families are always there")
+    })
 }
 
 /// Packets that a node dropped for being what they are.

@@ -21,7 +21,7 @@ use anyedge_net::host::{Host, RawHost};
 use crate::load::{Load, LoadKind, Share};
 use crate::schedule::Schedule;
 use crate::stats::SharedStats;
-use echoed::{Datagrams, Pings};
+use echoed::{Datagrams, Pings, Way};
 use pacer::Pacer;
 
 /// Starts `share` of `load` on `host` and returns; outcomes are counted in `stats`. An error is about the
@@ -48,26 +48,19 @@ pub fn start<H: Host>(host: &H, load: &Load, share: Share, stats: &SharedStats) 
         }
         LoadKind::Tick => {
             let way = Datagrams::open(host, load.to)?;
-            host.spawn(tick_load::run(
-                host.clone(),
-                load,
-                way,
-                pacer,
-                stats.clone(),
-            ));
+            start_ticks(host, load, way, pacer, stats);
         }
         LoadKind::Ping => {
             let way = Pings::open(host, load.to.ip())?;
-            host.spawn(tick_load::run(
-                host.clone(),
-                load,
-                way,
-                pacer,
-                stats.clone(),
-            ));
+            start_ticks(host, load, way, pacer, stats);
         }
     }
     Ok(())
+}
+
+fn start_ticks<H: Host, W: Way>(host: &H, load: &Load, way: W, pacer: Pacer, stats: &SharedStats) {
+    let ticks = tick_load::run(host.clone(), load, way, pacer, stats.clone());
+    host.spawn(ticks);
 }
 
 /// As [`start`], for a host that may also send floods of SYNs.

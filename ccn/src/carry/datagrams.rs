@@ -20,10 +20,11 @@ use anyedge_net::host::Host;
 use anyedge_net::wire::gre;
 use anyedge_net::wire::outer::{Encap, inner_mtu};
 use futures_util::future::select;
-use quinn::{Connection, Incoming};
+use quinn::{Connection, ConnectionError, Incoming};
 
 use super::{Frame, Port, Ports};
 use crate::quic::Endpoint;
+use crate::rpc::refusals::{NO_LINK, NO_NODE, NO_PLACE, SILENT};
 use crate::rpc::{Role, Tls, shown};
 
 /// The UDP port of nodes that answer.
@@ -31,9 +32,10 @@ pub const QUIC_PORT: u16 = 4756;
 
 /// Callers that show their certificates at one time; of more, the next are not answered.
 const HANDSHAKES_MAX: usize = 64;
+/// The first error code of QUIC that is an alert of TLS.
+const ALERTS_BEGIN: u64 = 0x100;
 /// Calls in a row that came to nothing make the wait for the next one twice as long, as often.
 const DOUBLINGS_MAX: u32 = 3;
-const NO_LINK: &[u8] = b"no link ends here for this node";
 
 /// Where a node calls from: one socket for all of its calls from one address.
 pub struct Caller<H: Host> {
@@ -183,14 +185,17 @@ impl<H: Host> Hall<H> {
     fn look_at(&self, endpoint: &Endpoint<H>, incoming: Incoming) {
         let from = incoming.remote_address().ip();
         let Some(mtu) = self.ports.mtu_from(from) else {
+            self.ports.refusals().count(NO_NODE);
             return incoming.ignore();
         };
         if self.handshakes.load(Ordering::Relaxed) >= HANDSHAKES_MAX {
+            self.ports.refusals().count(NO_PLACE);
             return incoming.ignore();
         }
         let config = endpoint.answer_config(from, mtu);
-        let Ok(connecting) = self.tls.scope(|| incoming.accept_with(config)) else {
-            return;
+        let connecting = match self.tls.scope(|| incoming.accept_with(config)) {
+            Ok(connecting) => connecting,
+            Err(error) => return self.ports.refusals().count(stranger(&error)),
         };
         self.handshakes.fetch_add(1, Ordering::Relaxed);
         let (ports, admitted) = (self.ports.clone(), Arc::clone(&self.admitted));
@@ -198,8 +203,9 @@ impl<H: Host> Hall<H> {
         self.host.spawn(async move {
             let connected = connecting.await;
             handshakes.fetch_sub(1, Ordering::Relaxed);
-            let Ok(connection) = connected else {
-                return;
+            let connection = match connected {
+                Ok(connection) => connection,
+                Err(error) => return ports.refusals().count(stranger(&error)),
             };
             let port = caller_of(&connection, &ports, from);
             match port.filter(|_| takes_packets(&connection, mtu)) {
@@ -209,9 +215,33 @@ impl<H: Host> Hall<H> {
                     carry(&port, stream, &connection).await;
                     admitted.remove(&connection);
                 }
-                None => connection.close(1_u32.into(), NO_LINK),
+                None => {
+                    ports.refusals().count(NO_LINK);
+                    connection.close(1_u32.into(), NO_LINK.as_bytes());
+                }
             }
         });
+    }
+}
+
+/// What becomes of a caller that has not shown who it is: an alert of TLS says why (RFC 9001 §4.8, RFC 8446 §6).
+fn stranger(error: &ConnectionError) -> &'static str {
+    let ConnectionError::TransportError(error) = error else {
+        return match error {
+            ConnectionError::TimedOut => SILENT,
+            _ => "it went away before it was known who it is",
+        };
+    };
+    let Some(alert) = u64::from(error.code).checked_sub(ALERTS_BEGIN) else {
+        return "it breaks the rules of QUIC";
+    };
+    match alert {
+        42..=44 | 46 => "its certificate is none",
+        45 => "its certificate has expired",
+        48 | 51 => "its certificate is of another authority",
+        116 => "it shows no certificate",
+        120 => "it speaks another protocol",
+        _ => "it does not speak TLS 1.3 as we do",
     }
 }
 

@@ -14,10 +14,14 @@ use futures_util::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{MESSAGE_BYTES_MAX, Port};
-use crate::rpc::{Peer, Role};
+use crate::rpc::refusals::NO_LINK;
+use crate::rpc::{Peer, Refusals, Role};
 
 /// The nodes that may call, each with its port. Clones are the same ports, so nodes come and go while a server answers.
-pub struct Ports<H>(Arc<RwLock<BTreeMap<String, Seat<H>>>>);
+pub struct Ports<H> {
+    seats: Arc<RwLock<BTreeMap<String, Seat<H>>>>,
+    refusals: Refusals,
+}
 
 /// A node that may call.
 struct Seat<H> {
@@ -28,13 +32,19 @@ struct Seat<H> {
 
 impl<H> Clone for Ports<H> {
     fn clone(&self) -> Ports<H> {
-        Ports(Arc::clone(&self.0))
+        Ports {
+            seats: Arc::clone(&self.seats),
+            refusals: self.refusals.clone(),
+        }
     }
 }
 
 impl<H> Default for Ports<H> {
     fn default() -> Ports<H> {
-        Ports(Arc::default())
+        Ports {
+            seats: Arc::default(),
+            refusals: Refusals::default(),
+        }
     }
 }
 
@@ -42,7 +52,10 @@ impl<H> From<BTreeMap<String, Arc<Port<H>>>> for Ports<H> {
     fn from(ports: BTreeMap<String, Arc<Port<H>>>) -> Ports<H> {
         let seats = ports.into_iter();
         let seats = seats.map(|(name, port)| (name, Seat { port, from: None }));
-        Ports(Arc::new(RwLock::new(seats.collect())))
+        Ports {
+            seats: Arc::new(RwLock::new(seats.collect())),
+            refusals: Refusals::default(),
+        }
     }
 }
 
@@ -59,33 +72,38 @@ impl<H: Host> Ports<H> {
     }
 
     fn seat(&self, name: &str, seat: Seat<H>) {
-        let mut seats = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
         seats.insert(name.to_owned(), seat);
     }
 
     /// The node of that name calls `port` no more, if it was that one.
     pub fn dismiss(&self, name: &str, port: &Arc<Port<H>>) {
-        let mut seats = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut seats = self.seats.write().unwrap_or_else(PoisonError::into_inner);
         let seat = seats.get(name);
         if seat.is_some_and(|seat| Arc::ptr_eq(&seat.port, port)) {
             seats.remove(name);
         }
     }
 
+    /// Callers that were refused for want of a port, by cause; of QUIC all of them.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
+    }
+
     /// Whether nobody may call.
     pub fn is_empty(&self) -> bool {
-        let ports = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let ports = self.seats.read().unwrap_or_else(PoisonError::into_inner);
         ports.is_empty()
     }
 
     fn of(&self, name: &str) -> Option<Arc<Port<H>>> {
-        let ports = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let ports = self.seats.read().unwrap_or_else(PoisonError::into_inner);
         ports.get(name).map(|seat| Arc::clone(&seat.port))
     }
 
     /// The port of the node of that name, if it may call from `address`.
     pub(super) fn of_caller(&self, name: &str, address: IpAddr) -> Option<Arc<Port<H>>> {
-        let seats = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner);
         let seat = seats.get(name)?;
         let is_from = seat.from.is_some_and(|(from, _)| from == address);
         is_from.then(|| Arc::clone(&seat.port))
@@ -93,7 +111,7 @@ impl<H: Host> Ports<H> {
 
     /// The least MTU of nodes that may call from `address`; `None` where nobody may.
     pub(super) fn mtu_from(&self, address: IpAddr) -> Option<u16> {
-        let seats = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let seats = self.seats.read().unwrap_or_else(PoisonError::into_inner);
         let known = seats.values().filter_map(|seat| seat.from);
         let here = known.filter(|(from, _)| *from == address);
         here.map(|(_, mtu)| mtu).min()
@@ -124,8 +142,10 @@ impl<H: Host> Tunnel for TunnelService<H> {
         let peer = Peer::of(&request)?;
         peer.require(&[Role::Node])?;
         let port = peer.name.as_ref().and_then(|name| self.ports.of(name));
-        let port =
-            port.ok_or_else(|| Status::permission_denied("no link ends here for this node"))?;
+        let port = port.ok_or_else(|| {
+            self.ports.refusals.count(NO_LINK);
+            Status::permission_denied(NO_LINK)
+        })?;
         let batches = port.batches();
         let stream = batches.stream;
         let mut incoming = request.into_inner();

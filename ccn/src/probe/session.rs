@@ -76,6 +76,9 @@ pub(super) struct Session {
     silent_at: Option<Instant>,
     /// Until then it is taken to be up without proof.
     presumed_until: Option<Instant>,
+    has_been_up: bool,
+    /// The peer has had a session with this end before: this end has begun anew.
+    pub(super) was_known: bool,
     /// Missing in the worse direction.
     lost: u8,
     grey: bool,
@@ -106,6 +109,8 @@ impl Session {
             send_at,
             silent_at: None,
             presumed_until: Some(now + presumed),
+            has_been_up: false,
+            was_known: false,
             lost: 0,
             grey: false,
             calm: 0,
@@ -160,6 +165,10 @@ impl Session {
         self.peer_interval = micros(message.desired_min_tx_us);
         self.peer_min_rx = micros(message.required_min_rx_us);
         self.peer_multiplier = message.multiplier;
+        // A peer that has never had a session is down for no reason, and up only after we were at least in its beginning.
+        self.was_known |= self.state == State::Down
+            && !self.has_been_up
+            && (message.state == State::Up || message.diagnostic != Diagnostic::NONE);
         let state = self.state.after(message.state);
         if self.state != State::Down && state == State::Down {
             self.diagnostic = Diagnostic::NEIGHBOR_SIGNALED_DOWN;
@@ -262,6 +271,7 @@ impl Session {
         self.grey = false;
         self.calm = 0;
         if state == State::Up {
+            self.has_been_up = true;
             self.presumed_until = None;
             self.round_trip.restart();
         }

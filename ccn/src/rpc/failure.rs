@@ -63,6 +63,7 @@ pub(super) fn stranger(error: &io::Error) -> &'static str {
             _ => "its certificate is none",
         },
         Some(TlsError::NoCertificatesPresented) => "it shows no certificate",
+        Some(TlsError::NoApplicationProtocol) => "it speaks another protocol",
         Some(TlsError::AlertReceived(_)) => "it refuses our certificate",
         Some(_) => "it does not speak TLS 1.3 as we do",
         None if error.kind() == io::ErrorKind::InvalidData => {

@@ -26,6 +26,7 @@ use super::latest::{Latest, LatestReader};
 use super::limits::Limits;
 use super::peer::Peer;
 use super::permits::Permits;
+use super::refusals::{NO_PLACE, NOT_HTTP, Refusals, SILENT};
 use super::security::ServerSecurity;
 use super::stream_io::StreamIo;
 use super::{RESET_REMEMBERED, RESETS_REMEMBERED_MAX};
@@ -34,6 +35,7 @@ use super::{RESET_REMEMBERED, RESETS_REMEMBERED_MAX};
 pub struct Server {
     counts: Arc<Counts>,
     strangers: Latest<Strangers>,
+    refusals: Refusals,
     stop: Latest<bool>,
 }
 
@@ -91,6 +93,7 @@ struct Shared<H: Host> {
     limits: Limits,
     counts: Arc<Counts>,
     strangers: Latest<Strangers>,
+    refusals: Refusals,
     stop: Latest<bool>,
 }
 
@@ -115,6 +118,7 @@ impl Server {
         });
         let stop = Latest::new(false);
         let strangers = Latest::new(Strangers::default());
+        let refusals = Refusals::default();
         let shared = Shared {
             host: host.clone(),
             routes: routes.prepare(),
@@ -122,14 +126,21 @@ impl Server {
             limits,
             counts: Arc::clone(&counts),
             strangers: strangers.clone(),
+            refusals: refusals.clone(),
             stop: stop.clone(),
         };
         host.spawn(accept(shared, listener));
         Server {
             counts,
             strangers,
+            refusals,
             stop,
         }
+    }
+
+    /// Connections that it did not take, or broke off, by cause.
+    pub fn refusals(&self) -> Refusals {
+        self.refusals.clone()
     }
 
     /// What it has seen so far.
@@ -183,6 +194,7 @@ async fn accept<H: Host>(shared: Shared<H>, mut listener: H::Listener) {
         };
         let Some(permit) = shared.counts.connections.take() else {
             count(&shared.counts.refused);
+            shared.refusals.count(NO_PLACE);
             stream.abort();
             continue;
         };
@@ -206,7 +218,7 @@ enum Event {
     Stopped,
     Idle,
     Silent,
-    Over,
+    Over(Option<h2::Error>),
 }
 
 impl<H: Host> Shared<H> {
@@ -236,14 +248,16 @@ impl<H: Host> Shared<H> {
                         self.speak(StreamIo(stream), peer, patience_ends).await;
                     }
                     Some(Err(error)) => {
+                        let why = stranger(&error);
                         count(&self.counts.unknown);
+                        self.refusals.count(why);
                         self.strangers.change(|strangers| {
                             strangers.total += 1;
-                            strangers.last = Some((address, stranger(&error)));
+                            strangers.last = Some((address, why));
                             true
                         });
                     }
-                    None => count(&self.counts.silent),
+                    None => self.is_silent(),
                 }
             }
         }
@@ -265,8 +279,21 @@ impl<H: Host> Shared<H> {
         let handshake = builder.handshake(io);
         match until(&self.host, patience_ends, handshake).await {
             Some(Ok(connection)) => self.drive(connection, peer).await,
-            Some(Err(_)) => {}
-            None => count(&self.counts.silent),
+            Some(Err(error)) => self.is_over(&error),
+            None => self.is_silent(),
+        }
+    }
+
+    /// A connection is cut since nothing came on it.
+    fn is_silent(&self) {
+        count(&self.counts.silent);
+        self.refusals.count(SILENT);
+    }
+
+    /// A connection ended by an error; one that was lost is no fault of the peer's.
+    fn is_over(&self, error: &h2::Error) {
+        if error.is_library() {
+            self.refusals.count(NOT_HTTP);
         }
     }
 
@@ -300,7 +327,8 @@ impl<H: Host> Shared<H> {
                 }
                 connection.poll_accept(context).map(|next| match next {
                     Some(Ok((request, respond))) => Event::Call(Box::new(request), respond),
-                    Some(Err(_)) | None => Event::Over,
+                    Some(Err(error)) => Event::Over(Some(error)),
+                    None => Event::Over(None),
                 })
             })
             .await;
@@ -320,8 +348,8 @@ impl<H: Host> Shared<H> {
                     is_leaving = true;
                     connection.graceful_shutdown();
                 }
-                Event::Silent => return count(&self.counts.silent),
-                Event::Over => return,
+                Event::Silent => return self.is_silent(),
+                Event::Over(error) => return error.iter().for_each(|error| self.is_over(error)),
             }
         }
     }

@@ -12,6 +12,8 @@ use anyedge_net::route_table::RouteTable;
 use anyhow::{Context, Result};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::moving::Move;
+
 /// Where a data plane finds its next table. Clones lead to the same one.
 #[derive(Clone, Debug)]
 pub struct Inbox(Arc<Shared>);
@@ -22,8 +24,15 @@ struct Shared {
     bell: EventFd,
 }
 
-/// A table, and the id that the node has in it.
-pub(super) type Delivery = (Arc<RouteTable>, NodeId);
+/// What a data plane finds.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) table: Arc<RouteTable>,
+    /// The id that the node has in it.
+    pub(super) own: NodeId,
+    /// Sockets on other tunnel addresses, for each worker, oldest first.
+    pub(super) moves: Vec<Vec<Move>>,
+}
 
 impl Inbox {
     pub(super) fn new() -> Result<Self> {
@@ -35,7 +44,17 @@ impl Inbox {
 
     /// Hands over a table, in which the node has the id `own`.
     pub fn put(&self, table: Arc<RouteTable>, own: NodeId) {
-        *self.waiting() = Some((table, own));
+        self.put_moving(table, own, None);
+    }
+
+    /// The same, with sockets on the tunnel addresses that it gives the node, one move for each worker. They are taken even
+    /// if another table takes this one's place.
+    pub fn put_moving(&self, table: Arc<RouteTable>, own: NodeId, moves: Option<Vec<Move>>) {
+        let mut waiting = self.waiting();
+        let before = waiting.take().map(|before| before.moves);
+        let moves = before.into_iter().flatten().chain(moves).collect();
+        *waiting = Some(Delivery { table, own, moves });
+        drop(waiting);
         self.ring();
     }
 
@@ -79,7 +98,7 @@ mod tests {
             };
             inbox.clone().put(Arc::new(table), NodeId(7));
         }
-        let taken = inbox.take().map(|(table, own)| (table.revision, own));
+        let taken = inbox.take().map(|it| (it.table.revision, it.own));
         assert_eq!(taken, Some((Revision(2), NodeId(7))));
         assert!(inbox.take().is_none());
     }

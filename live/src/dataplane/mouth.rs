@@ -103,6 +103,16 @@ impl Mouth {
         })
     }
 
+    /// Takes the sockets of `other` in the place of its own, of those of IPv4 and IPv6 that `families` says.
+    pub(super) fn take_over(&mut self, other: Mouth, [v4, v6]: [bool; 2]) {
+        if v4 {
+            self.v4 = other.v4;
+        }
+        if v6 {
+            self.v6 = other.v6;
+        }
+    }
+
     /// What to wait on for arrivals.
     pub fn receivers(&self) -> impl Iterator<Item = (Side, BorrowedFd<'_>)> {
         let v4 = self

@@ -7,6 +7,7 @@
 //!
 //! Invariant, asserted after every batch: no slot is on loan of the shared pool but those that the forwarder holds.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use anyedge_pop::advertise::Inbox as Announcements;
 
 use super::clock::Clock;
 use super::inbox::Inbox;
+use super::moving::Moving;
 use super::onlooker::Onlooker;
 use super::peers::Peers;
 use super::totals::Totals;
@@ -36,6 +38,9 @@ const UNBROKEN: &str = "no worker of this data plane panicked";
 pub(super) struct Shared<F> {
     core: Mutex<Core<F>>,
     peers: RwLock<Peers>,
+    pub(super) moving: Moving,
+    /// How many workers there are.
+    workers: AtomicUsize,
     pub(super) totals: Arc<Totals>,
     pub(super) announcements: Announcements,
 }
@@ -82,9 +87,16 @@ impl<F: Forwarder> Shared<F> {
                 bell,
             }),
             peers: RwLock::new(peers),
+            moving: Moving::default(),
+            workers: AtomicUsize::new(0),
             totals: Arc::new(Totals::default()),
             announcements: Announcements::new(),
         }
+    }
+
+    /// The number of one more worker, from 0 on.
+    pub(super) fn enrol(&self) -> usize {
+        self.workers.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core<F>> {

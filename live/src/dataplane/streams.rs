@@ -62,6 +62,8 @@ pub struct Streams {
     callers: BTreeMap<IpAddr, Caller<LiveHost>>,
     /// Frames that ends which are gone have dropped: for want of room, and of time.
     dropped_before: (u64, u64),
+    /// Callers that servers which are gone have refused.
+    refused_before: BTreeMap<Refused, u64>,
     published: AtomicU64,
 }
 
@@ -89,6 +91,18 @@ enum Kind {
     Grpc,
     Quic,
 }
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Kind::Grpc => "grpc",
+            Kind::Quic => "quic",
+        }
+    }
+}
+
+/// At which kind of door, and why.
+pub(crate) type Refused = (&'static str, &'static str);
 
 /// What makes an end the one that it is. With another it is another end, and another stream.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -128,8 +142,21 @@ struct Answering {
 
 /// What answers there.
 enum Answers {
-    Grpc(#[expect(dead_code, reason = "dropping it ends it")] Server),
+    Grpc(Server),
     Quic(Answerer<LiveHost>),
+}
+
+impl Answering {
+    /// Callers that were refused here, by cause.
+    fn refused(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = self.ports.refusals().all();
+        if let Answers::Grpc(server) = &self.server {
+            for (cause, count) in server.refusals().all() {
+                *all.entry(cause).or_default() += count;
+            }
+        }
+        all
+    }
 }
 
 impl fmt::Debug for Streams {
@@ -210,6 +237,7 @@ impl Streams {
             servers: BTreeMap::new(),
             callers: BTreeMap::new(),
             dropped_before: (0, 0),
+            refused_before: BTreeMap::new(),
             published: AtomicU64::new(0),
         };
         streams.follow(table, own)?;
@@ -233,7 +261,13 @@ impl Streams {
         let joined = added.map(|link| self.join(link));
         // One that fails keeps none of the others away.
         let outcomes: Vec<Result<()>> = joined.collect();
-        self.servers.retain(|_, server| !server.ports.is_empty());
+        let gone = |server: &Answering| server.ports.is_empty();
+        for ((_, kind), server) in self.servers.iter().filter(|(_, server)| gone(server)) {
+            for (cause, count) in server.refused() {
+                *self.refused_before.entry((kind.word(), cause)).or_default() += count;
+            }
+        }
+        self.servers.retain(|_, server| !gone(server));
         let links = || self.joined.values().map(|end| &end.link);
         let calls = |link: &Link| (link.way, link.kind) == (Way::Calls, Kind::Quic);
         let callers: BTreeSet<IpAddr> = links()
@@ -461,7 +495,19 @@ impl Streams {
         let published = self.published.fetch_add(1, Ordering::Relaxed);
         if published.is_multiple_of(STRANGERS_EVERY) {
             totals.set_refused(DropReason::UnknownPeer, self.strangers());
+            totals.set_callers_refused(self.refused());
         }
+    }
+
+    /// Callers that were refused, by door and cause.
+    fn refused(&self) -> BTreeMap<Refused, u64> {
+        let mut all = self.refused_before.clone();
+        for ((_, kind), server) in &self.servers {
+            for (cause, count) in server.refused() {
+                *all.entry((kind.word(), cause)).or_default() += count;
+            }
+        }
+        all
     }
 }
 

@@ -3,11 +3,15 @@
 //! Two kinds of loss are told apart: packets that the forwarder dropped, and packets that it sent but a device did not
 //! take. Their reasons come from the same list, so together they explain every packet that did not come out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::ledger::Ledger;
+
+use super::streams::Refused;
 
 const REASONS: usize = DropReason::ALL.len();
 
@@ -20,6 +24,7 @@ pub struct Totals {
     delivered: AtomicU64,
     dropped: [AtomicU64; REASONS],
     refused: [AtomicU64; REASONS],
+    callers_refused: Mutex<BTreeMap<Refused, u64>>,
 }
 
 impl Default for Totals {
@@ -31,6 +36,7 @@ impl Default for Totals {
             delivered: AtomicU64::new(0),
             dropped: [const { AtomicU64::new(0) }; REASONS],
             refused: [const { AtomicU64::new(0) }; REASONS],
+            callers_refused: Mutex::default(),
         }
     }
 }
@@ -54,6 +60,17 @@ impl Totals {
     /// Packets that a device did not take for `reason`, after the forwarder had sent them.
     pub fn refused(&self, reason: DropReason) -> u64 {
         self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Callers at the doors of streams that were not let in, or broken off with: by door and cause.
+    pub fn callers_refused(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let all = self.callers_refused.lock();
+        all.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_callers_refused(&self, all: BTreeMap<Refused, u64>) {
+        let shown = self.callers_refused.lock();
+        *shown.unwrap_or_else(PoisonError::into_inner) = all;
     }
 
     /// Packets received, made here, transmitted and delivered to the own host.

@@ -18,6 +18,7 @@ use anyedge_net::id::{NodeId, RegionId};
 use anyedge_net::link::LinkSpec;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::{PathEnds, RouteTable};
+use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::{Kind, Line, Topology};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::prctl::set_timerslack;
@@ -25,11 +26,13 @@ use nix::sys::prctl::set_timerslack;
 use super::blueprint::{Blueprint, NamespacePlan, ProcessPlan, WireEndPlan, WirePlan};
 use super::name::LabName;
 use super::orders::{self, Waiting};
+use super::plan::plain::host_of;
 use super::plan::{self, UNDERLAY};
 use super::routers;
 use super::state::control_of;
 use crate::control::Answer;
 use crate::node::{self, Desk, End, NodeArgs};
+use crate::processor;
 use crate::wires::{Plan, PortPlan, Way, Wires};
 
 /// The node where wires are cut, and the process that works at them.
@@ -48,7 +51,7 @@ pub fn lay(blueprint: &mut Blueprint, topology: &Topology, file: &Path) -> Resul
         lab: blueprint.lab.clone(),
         plan: Plan::default(),
     };
-    model.cut_public_wires(blueprint, topology);
+    model.cut_wires(blueprint, topology);
     model.take_over_underlay(blueprint, topology)?;
     blueprint.namespaces.push(NamespacePlan {
         node: WIRES.to_owned(),
@@ -96,6 +99,7 @@ pub(crate) fn run(topology: &Topology, args: &NodeArgs, mut desk: Desk) -> Resul
             name: args.name.clone(),
             pid: std::process::id(),
             summary: lock(said).clone(),
+            waits_for: None,
         };
         let ended = loop {
             match desk.serve(is_over, answer) {
@@ -120,6 +124,9 @@ fn work(
 ) -> Result<()> {
     // A sleep that is late makes a wire long.
     set_timerslack(1).context("cannot ask for exact timers")?;
+    if let Err(error) = processor::come_first() {
+        tracing::warn!("the wires wait for the processor like everybody: {error}");
+    }
     let mut told_at = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         wires.poll_once(LOOK_EVERY)?;
@@ -166,16 +173,11 @@ impl Model {
         self.plan.ports.len() - 1
     }
 
-    fn cut_public_wires(&mut self, blueprint: &mut Blueprint, topology: &Topology) {
+    /// Cuts the wires that carry what one link of the file carries, and nothing else.
+    fn cut_wires(&mut self, blueprint: &mut Blueprint, topology: &Topology) {
         let mut wires = Vec::new();
         for wire in std::mem::take(&mut blueprint.wires) {
-            let Some((client, pop)) = public_ends(&wire) else {
-                wires.push(wire);
-                continue;
-            };
-            let known = topology.clients.get(client);
-            let Some((rtt, line)) = known.and_then(|it| Some((*it.pop_rtts.get(pop)?, it.line)))
-            else {
+            let Some((names, line, rtt)) = link_of(&wire, topology) else {
                 wires.push(wire);
                 continue;
             };
@@ -188,7 +190,6 @@ impl Model {
             let [near, far] = wire.ends.clone();
             let (left, right) = (inner('a'), inner('b'));
             let ports = [self.add_port(&left, &near), self.add_port(&right, &far)];
-            let names = [near.node.as_str(), far.node.as_str()].map(|node| object_of(node, pop));
             let links = self.add_links([&names[0], &names[1]], line, rtt);
             for (from, to, link) in [(0, 1, links[0]), (1, 0, links[1])] {
                 self.plan.ways.push(Way {
@@ -226,7 +227,8 @@ impl Model {
         // Only names and paths count: any key will do.
         let mut author = anyedge_topologies::author(topology, HashKey::new([0; 16]))?;
         let table = author.publish(anyedge_net::time::Instant::ZERO)?;
-        for (_, path) in table.paths() {
+        // What goes without a tunnel has a wire of its own.
+        for (_, path) in table.paths().filter(|(_, path)| path.encap != Encap::Plain) {
             let ends = Ends::of(&table, &path.ends);
             let (rtt, line) = topology.under(path, &ends.objects[0]);
             let [there, back] = self.add_links([&ends.objects[0], &ends.objects[1]], line, rtt);
@@ -305,6 +307,27 @@ pub(super) fn public_ends(wire: &WirePlan) -> Option<(&str, &str)> {
     };
     let is_public = [near.0, far.0].contains(&"client") && ["pop", "router"].contains(&kind);
     is_public.then_some((client, pop))
+}
+
+/// The link of the file that a wire stands for alone: what the simulator calls its ends, its line and its round trip.
+fn link_of(wire: &WirePlan, topology: &Topology) -> Option<([String; 2], Line, Duration)> {
+    let nodes = [0, 1].map(|end: usize| wire.ends[end].node.as_str());
+    if let Some(host) = host_of(wire) {
+        let host = topology.hosts.get(host)?;
+        let region = Kind::Region.object(&host.region);
+        let name = |node: &str| {
+            if node.starts_with("host.") {
+                node.to_owned()
+            } else {
+                region.clone()
+            }
+        };
+        return Some((nodes.map(name), host.line, host.rtt));
+    }
+    let (client, pop) = public_ends(wire)?;
+    let known = topology.clients.get(client)?;
+    let rtt = *known.pop_rtts.get(pop)?;
+    Some((nodes.map(|node| object_of(node, pop)), known.line, rtt))
 }
 
 /// What the simulator calls an end of a public wire.

@@ -11,6 +11,7 @@
 //! which nothing in a topology may use.
 
 pub mod management;
+pub(super) mod plain;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -71,6 +72,7 @@ pub fn plan_with(
         is_routed: bird.is_some() && !topology.routers.is_empty(),
     };
     drawing.add_tunnel_nodes();
+    drawing.add_plain_hosts()?;
     if drawing.is_routed {
         drawing.add_routers();
     }
@@ -312,10 +314,14 @@ fn tunnel_nodes(topology: &Topology) -> Vec<TunnelNode> {
             underlay: clb_node.underlay,
             mtu,
             serves: Vec::new(),
-            forwards: false,
+            forwards: plain::is_router(topology, &region.name),
         }));
     }
-    for host in topology.hosts.values() {
+    for host in topology
+        .hosts
+        .values()
+        .filter(|host| plain::has_vswitch(host))
+    {
         nodes.push(TunnelNode {
             name: Kind::Host.object(&host.name),
             underlay: host.underlay,
@@ -345,6 +351,7 @@ fn processes(topology: &Topology, file: &Path, lab: &LabName) -> Vec<ProcessPlan
         if is_forwarder {
             arguments.extend(["--metrics".to_owned(), METRICS.to_string()]);
             arguments.extend(management::following(topology, lab, &name));
+            arguments.extend(plain::words(topology, &name));
         }
         ProcessPlan {
             arguments,
@@ -425,9 +432,8 @@ fn check_addresses(topology: &Topology) -> Result<()> {
     ];
     let vips = topology.vips.values().flat_map(|vip| vip.address.iter());
     let nodes = tunnel_nodes(topology);
-    let held = nodes
-        .iter()
-        .flat_map(|node| node.underlay.iter().chain(node.serves.iter().copied()));
+    let held = nodes.iter().flat_map(|node| node.underlay.iter());
+    let held = held.chain((topology.hosts.values()).flat_map(|host| host.addresses.clone()));
     for ip in vips.chain(held) {
         if let Some(network) = networks.iter().find(|network| network.contains(ip)) {
             refuse!(

@@ -6,6 +6,7 @@
 //! watchers, which tell by which POP each population enters and when the router beside a POP came to miss it.
 
 mod faults;
+mod lateness;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Builder;
 
 pub use self::faults::unplayable;
+pub use self::lateness::Lateness;
 pub use super::catchment::Turn;
 use super::catchment::Watch;
 use super::fault::scenario::Scenario;
@@ -30,6 +32,7 @@ use super::{plan, routers};
 use crate::dataplane::clock::{Clock as _, MonotonicClock};
 use crate::host::LiveHost;
 use crate::netns::Namespace;
+use crate::processor::take_short_turns;
 
 /// How often it is looked whether everything has its outcome.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -63,6 +66,8 @@ pub struct Played {
     pub accounts: Vec<Account>,
     /// Every population and, where there are routers, every router beside a POP.
     pub courses: Vec<Course>,
+    /// How late the machine woke a sleeper meanwhile.
+    pub lateness: Lateness,
 }
 
 /// Sends the loads of `topology` for `duration`, with those of its faults that begin before, and waits until everything
@@ -76,6 +81,7 @@ pub fn play(topology: &Topology, lab: &LabName, duration: Duration) -> Result<Pl
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watching = watchers(scope, (topology, lab), clock, &over);
+        let sleeping = scope.spawn(|| Ok(lateness::observe(&over)));
         let struck = scope.spawn(move || {
             let started = clock.machine_instant(Instant::ZERO);
             Scenario::new(lab, topology).play(started, duration)
@@ -83,6 +89,8 @@ pub fn play(topology: &Topology, lab: &LabName, duration: Duration) -> Result<Pl
         let running = topology.clients.values().map(|client| {
             let marks = &marks;
             scope.spawn(move || {
+                // An answer that waits for its client would look like a longer way.
+                take_short_turns();
                 let name = Kind::Client.object(&client.name);
                 let namespace = Namespace::open(&lab.namespace_of(&name))?;
                 let own = Own {
@@ -104,6 +112,7 @@ pub fn play(topology: &Topology, lab: &LabName, duration: Duration) -> Result<Pl
         Ok(Played {
             accounts: accounts?.concat(),
             courses: courses?,
+            lateness: end_of(sleeping)?,
         })
     })
 }

@@ -62,14 +62,19 @@ pub struct ProcessStatus {
     pub uptime: Option<Duration>,
     /// What it says of itself, empty if it does not answer.
     pub summary: String,
+    /// What a CLB node waits for before the loss of another would cost no flow.
+    pub waits_for: Option<String>,
     /// Where its output goes.
     pub log: PathBuf,
 }
 
 impl LabStatus {
-    /// Whether every namespace stands, every process lives, and all that can answer do.
+    /// Whether every namespace stands, every process lives, all that can answer do, and all CLB nodes know the flows of
+    /// their slots.
     pub fn is_healthy(&self) -> bool {
-        let well = |process: &ProcessStatus| process.alive && process.answering != Some(false);
+        let well = |process: &ProcessStatus| {
+            process.alive && process.answering != Some(false) && process.waits_for.is_none()
+        };
         self.nodes
             .iter()
             .all(|node| node.present && node.processes.iter().all(well))
@@ -120,6 +125,7 @@ fn process_status(lab: &LabName, known: &ProcessState) -> ProcessStatus {
         alive: known.process.is_alive(),
         answering: answer.map(|_| own.is_some()),
         uptime: known.process.uptime(),
+        waits_for: own.as_ref().and_then(|answer| answer.waits_for.clone()),
         summary: own
             .map(|answer| answer.summary)
             .or_else(|| routers::summary(lab, &known.name))
@@ -146,6 +152,7 @@ mod tests {
             answering,
             uptime: Some(Duration::from_millis(1_500)),
             summary: "0 in, 0 out".to_owned(),
+            waits_for: None,
             log: PathBuf::from("/run/anyedge/demo/pop.tokyo.log"),
         }
     }
@@ -172,6 +179,9 @@ mod tests {
         assert!(lab(process(true, None)).is_healthy());
         assert!(!lab(process(true, Some(false))).is_healthy());
         assert!(!lab(process(false, None)).is_healthy());
+        let mut behind = process(true, Some(true));
+        behind.waits_for = Some("region.guangzhou.clb-2 to be told its flows".to_owned());
+        assert!(!lab(behind).is_healthy());
     }
 
     #[test]

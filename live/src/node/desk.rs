@@ -66,6 +66,7 @@ impl Desk {
             name: String::new(),
             pid: std::process::id(),
             summary: String::new(),
+            waits_for: None,
         })
     }
 

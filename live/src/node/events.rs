@@ -186,10 +186,7 @@ impl Listener {
                 agent.path_gone(peer, path);
             }
         }
-        known.sessions.retain(|session, _| !gone(session));
-        for session in sessions {
-            known.sessions.entry(session).or_insert(false);
-        }
+        known.has_sessions(&sessions);
         drop(known);
         if let Some(agent) = &self.agent {
             agent.in_force(revision);
@@ -243,7 +240,7 @@ impl Listener {
         if self.lines.may("PeerState") {
             info!(event = "PeerState", path, peer, up);
         }
-        self.standing.lock().sessions.insert(session, up);
+        self.standing.lock().set_session(session, up);
     }
 
     fn target_health(&mut self, at: (Address, u16), health: Health) {

@@ -23,7 +23,7 @@ use super::events::{self, Listener};
 use super::following::{Following, machine};
 use super::last_table::LastTable;
 use super::metrics::{Figures, registry};
-use super::place::{Place, TUN};
+use super::place::{Place, TUN, tunnel_addresses};
 use super::speakers::Speakers;
 use super::standing::Standing;
 use super::table_work::{Fitting, Slot, TableWork};
@@ -35,6 +35,7 @@ use crate::dataplane::clock::{Clock, MonotonicClock};
 use crate::dataplane::inbox::Inbox;
 use crate::dataplane::peers::own_paths;
 use crate::dataplane::totals::Totals;
+use crate::processor::take_short_turns;
 
 /// Workers of a data plane, at most, where nothing else is asked for.
 const WORKERS_MAX: usize = 4;
@@ -81,13 +82,16 @@ impl Forwarding<'_> {
             topology: self.topology,
             table: Arc::clone(&self.beginning.route_table),
             own,
+            clients: &args.clients,
         };
         let (streams, streams_runtime) = place.streams(args)?.unzip();
         let workers = args.workers.unwrap_or_else(workers_of_machine);
         let mut grounds = place.grounds(streams, workers)?.into_iter();
         let ground = grounds.next().context("a node has a worker")?;
-        let fitting = fitting(&place, ground.streams.is_some(), ground.packet_bytes_max);
+        let mut fitting = fitting(&place, ground.streams.is_some(), ground.packet_bytes_max);
+        fitting.workers = 1 + grounds.len();
         let standing = Standing::default();
+        standing.knows(&self.beginning.table);
         let agent = self.following.as_ref().map(|own| own.agent.clone());
         let (teller, listener) = events::queue(agent.clone(), standing.clone());
         let flows = teller.flows();
@@ -164,10 +168,14 @@ impl Forwarding<'_> {
 
     /// Answers callers and reads files again until the node shall end.
     fn attend(&self, running: &Running) -> Result<()> {
-        let answer = || Answer {
-            name: self.args.name.clone(),
-            pid: std::process::id(),
-            summary: format!("{}; {}", *running.standing.lock(), running.totals),
+        let answer = || {
+            let known = running.standing.lock();
+            Answer {
+                name: self.args.name.clone(),
+                pid: std::process::id(),
+                summary: format!("{}; {}", *known, running.totals),
+                waits_for: known.waits_for(&self.args.name),
+            }
         };
         let is_over = || running.dataplane.iter().any(JoinHandle::is_finished);
         let mut revision = self.beginning.table.revision();
@@ -229,10 +237,11 @@ fn reload(
 }
 
 fn fitting(place: &Place<'_>, has_streams: bool, packet_bytes_max: usize) -> Fitting {
-    let node = &place.table.nodes[place.own.index()];
+    let at = |encap| tunnel_addresses(&place.table, place.own, encap);
     Fitting {
-        v4: node.underlay_v4,
-        v6: node.underlay_v6,
+        udp: at(Encap::GreUdp),
+        raw: at(Encap::Gre),
+        workers: 1,
         has_streams,
         has_raw_gre: own_paths(&place.table, place.own).any(|path| path.encap == Encap::Gre),
         packet_bytes_max,
@@ -256,7 +265,10 @@ where
     let threads = workers.enumerate().map(|(index, mut worker)| {
         let stop = Arc::clone(stop);
         let thread = Builder::new().name(format!("dataplane-{index}"));
-        let thread = thread.spawn(move || worker.run_until(&stop));
+        let thread = thread.spawn(move || {
+            take_short_turns();
+            worker.run_until(&stop)
+        });
         thread.context("cannot start a thread of the data plane")
     });
     threads.collect()

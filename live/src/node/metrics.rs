@@ -169,7 +169,17 @@ impl Figures {
             "packets_refused",
             "Packets that were sent and that a device or a queue did not take",
         );
-        writer.counters(told, refused)
+        writer.counters(told, refused)?;
+        let callers = totals.callers_refused().into_iter();
+        let callers = callers.map(|((door, cause), count)| {
+            let labels = vec![("door", door), ("cause", cause)];
+            (labels, count)
+        });
+        let told = (
+            "callers_refused",
+            "Callers at the doors of gRPC and QUIC tunnels that were not let in",
+        );
+        writer.counters(told, callers)
     }
 
     fn flows(&self, writer: &mut Writer<'_>) -> Result<(), Error> {

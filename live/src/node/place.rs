@@ -33,6 +33,8 @@ pub(super) struct Place<'a> {
     pub(super) topology: &'a Topology,
     pub(super) table: Arc<RouteTable>,
     pub(super) own: NodeId,
+    /// Networks of clients, for a CLB node whose hosts answer by plain routing.
+    pub(super) clients: &'a [Prefix],
 }
 
 impl Place<'_> {
@@ -58,19 +60,7 @@ impl Place<'_> {
     pub(super) fn grounds(&self, streams: Option<Streams>, workers: usize) -> Result<Vec<Ground>> {
         let node = &self.table.nodes[self.own.index()];
         let paths: Vec<&TunnelPath> = own_paths(&self.table, self.own).collect();
-        // Sockets are for the families that its tunnels use.
-        let addresses = |encap: Encap| {
-            let uses = |family| {
-                let mut own = paths.iter().filter(|path| path.encap == encap);
-                own.any(|path| path.underlay == family)
-            };
-            let v4 = Some(node.underlay_v4);
-            let v6 = Some(node.underlay_v6);
-            (
-                v4.filter(|address| uses(Family::V4) && *address != Ipv4Addr::UNSPECIFIED),
-                v6.filter(|address| uses(Family::V6) && *address != Ipv6Addr::UNSPECIFIED),
-            )
-        };
+        let addresses = |encap| tunnel_addresses(&self.table, self.own, encap);
         let (v4, v6) = addresses(Encap::GreUdp);
         let raw_gre = paths.iter().find(|path| path.encap == Encap::Gre);
         let raw_gre = raw_gre.map(|path| open_raw_gre(&path.name, addresses(Encap::Gre)));
@@ -106,7 +96,7 @@ impl Place<'_> {
     }
 
     /// The node's TUN: for a POP what clients send to its VIPs, for a host what its backend sends to anybody. For a
-    /// CLB node whose hosts answer by plain routing, what they send: to VIPs, and to clients where a route says so.
+    /// CLB node whose hosts answer by plain routing, what they send: to VIPs, and to the networks of clients that it was told of.
     fn tun_plan(&self, name: &str, paths: &[&TunnelPath]) -> Result<(PortId, Option<TunPlan>)> {
         let plan = |mtu, routes| TunPlan {
             interface: TUN.to_owned(),
@@ -140,8 +130,9 @@ impl Place<'_> {
         }
         let plain = paths.iter().filter(|path| path.encap == Encap::Plain);
         if let Some(mtu) = plain.map(|path| path.mtu).max() {
-            let vips = host_routes(self.served());
-            return Ok((PortId::VPC, Some(plan(u32::from(mtu), vips))));
+            let mut routes = host_routes(self.served());
+            routes.extend(self.clients);
+            return Ok((PortId::VPC, Some(plan(u32::from(mtu), routes))));
         }
         Ok((PortId::LOCAL, None))
     }
@@ -160,8 +151,25 @@ impl Place<'_> {
     }
 }
 
+/// A node's tunnel address in each family.
+pub(super) type TunnelAddresses = (Option<Ipv4Addr>, Option<Ipv6Addr>);
+
+/// The addresses that the tunnels of `own` with that wrapping use: of the families that they are over.
+pub(super) fn tunnel_addresses(table: &RouteTable, own: NodeId, encap: Encap) -> TunnelAddresses {
+    let uses = |family| {
+        let mut paths = own_paths(table, own).filter(|path| path.encap == encap);
+        paths.any(|path| path.underlay == family)
+    };
+    let node = &table.nodes[own.index()];
+    let (v4, v6) = (Some(node.underlay_v4), Some(node.underlay_v6));
+    (
+        v4.filter(|address| uses(Family::V4) && *address != Ipv4Addr::UNSPECIFIED),
+        v6.filter(|address| uses(Family::V6) && *address != Ipv6Addr::UNSPECIFIED),
+    )
+}
+
 /// Opens what the path of that name wants, and says what it cannot promise.
-fn open_raw_gre(path: &str, (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> Result<RawGre> {
+fn open_raw_gre(path: &str, (v4, v6): TunnelAddresses) -> Result<RawGre> {
     tracing::warn!(
         path,
         "tunnels in plain GRE know a peer by its address alone: a GRE key is a label and no secret, so that the \

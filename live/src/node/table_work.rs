@@ -4,7 +4,6 @@
 //! that it adds are led to the node's device, and after that those that it takes away are not any more. A table in which
 //! the node cannot be what it is is refused and told of; the last one stays.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,15 +12,22 @@ use anyedge_ccn::table::Table;
 use anyedge_net::id::NodeId;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::wire::outer::Encap;
+use anyhow::Result;
 
 use super::last_table::LastTable;
+use super::place::{TunnelAddresses, tunnel_addresses};
 use super::standing::Standing;
 use super::vip_routes::VipRoutes;
 use crate::dataplane::inbox::Inbox;
+use crate::dataplane::mouth::Mouth;
+use crate::dataplane::moving::Move;
 use crate::dataplane::peers::own_paths;
 
 /// Between two tables that are written to the disk: a burst of changes costs one write.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a table is tried again whose tunnel addresses the machine has not got yet.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Where tables wait for the thread: one place, and whether it shall end.
 #[derive(Clone, Debug, Default)]
@@ -87,8 +93,11 @@ enum Next {
 /// What the devices of a node were made for: tables that want others need a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fitting {
-    pub(super) v4: Ipv4Addr,
-    pub(super) v6: Ipv6Addr,
+    /// Where it takes tunnels over UDP, which may move.
+    pub(super) udp: TunnelAddresses,
+    /// Where it takes plain GRE, which needs a right that it has given up.
+    pub(super) raw: TunnelAddresses,
+    pub(super) workers: usize,
     pub(super) has_streams: bool,
     pub(super) has_raw_gre: bool,
     pub(super) packet_bytes_max: usize,
@@ -97,9 +106,9 @@ pub(super) struct Fitting {
 impl Fitting {
     /// Why the node's devices cannot carry what `table` wants of `own`.
     fn misfit(&self, table: &RouteTable, own: NodeId) -> Option<&'static str> {
-        let node = &table.nodes[own.index()];
-        if (node.underlay_v4, node.underlay_v6) != (self.v4, self.v6) {
-            return Some("it gives the node another tunnel address");
+        let raw = tunnel_addresses(table, own, Encap::Gre);
+        if self.has_raw_gre && moved(raw, self.raw) != [false; 2] {
+            return Some("it moves the address of the node's tunnels in plain GRE");
         }
         let mut paths = own_paths(table, own);
         let misfit = |encap: Encap| encap.is_connection() && !self.has_streams;
@@ -116,6 +125,29 @@ impl Fitting {
         }
         None
     }
+
+    /// Sockets on the addresses that `table` gives the node's tunnels over UDP, for each worker; `None` where they stay.
+    ///
+    /// # Errors
+    /// When the machine has not got them.
+    fn moves(&self, table: &RouteTable, own: NodeId) -> Result<Option<Vec<Move>>> {
+        let wanted = tunnel_addresses(table, own, Encap::GreUdp);
+        let families = moved(wanted, self.udp);
+        if families == [false; 2] {
+            return Ok(None);
+        }
+        let v4 = wanted.0.filter(|_| families[0]);
+        let v6 = wanted.1.filter(|_| families[1]);
+        let mouths = Mouth::open_shared(v4, v6, self.workers)?.into_iter();
+        let moves = mouths.map(|mouth| Move { mouth, families });
+        Ok(Some(moves.collect()))
+    }
+}
+
+/// In which families the `wanted` addresses are others than what a node `has`. One that it needs no more stays.
+fn moved(wanted: TunnelAddresses, has: TunnelAddresses) -> [bool; 2] {
+    let v4 = wanted.0.is_some() && wanted.0 != has.0;
+    [v4, wanted.1.is_some() && wanted.1 != has.1]
 }
 
 /// The thread's own.
@@ -137,19 +169,25 @@ impl TableWork {
     pub(super) fn run(mut self) {
         let mut to_keep: Option<Box<Table>> = None;
         let mut kept_at: Option<Instant> = None;
+        // One that waits for an address of the machine's.
+        let mut waiting: Option<Box<Table>> = None;
         loop {
             let due = kept_at.map_or(Duration::ZERO, |at| KEEP_EVERY.saturating_sub(at.elapsed()));
-            let table = match self.slot.next(to_keep.is_some().then_some(due)) {
-                Next::Table(table) => Some(table),
-                Next::Nothing => None,
+            let again = waiting.is_some().then_some(RETRY_EVERY);
+            let patience = to_keep.is_some().then_some(due).into_iter().chain(again);
+            match self.slot.next(patience.min()) {
+                Next::Table(table) => {
+                    waiting = self.take(&table).is_err().then(|| table.clone());
+                    to_keep = Some(table);
+                }
+                Next::Nothing => {
+                    waiting = waiting.filter(|table| self.take(table).is_err());
+                    if let Some(table) = to_keep.take() {
+                        self.keep(&table);
+                        kept_at = Some(Instant::now());
+                    }
+                }
                 Next::End => break,
-            };
-            if let Some(table) = table {
-                self.take(&table);
-                to_keep = Some(table);
-            } else if let Some(table) = to_keep.take() {
-                self.keep(&table);
-                kept_at = Some(Instant::now());
             }
         }
         if let Some(table) = to_keep {
@@ -157,30 +195,41 @@ impl TableWork {
         }
     }
 
-    fn take(&mut self, table: &Table) {
+    /// Has the data plane act upon `table`, unless it is refused.
+    ///
+    /// # Errors
+    /// When it gives the node addresses that the machine has not got; it may be tried again.
+    fn take(&mut self, table: &Table) -> Result<()> {
         let revision = table.revision();
-        self.standing.knows(revision);
+        self.standing.knows(table);
         if self.are_files {
             self.assembler = Assembler::new();
         }
         let made = self.assembler.assemble(table);
         let Some(own) = made.node_named(&self.name) else {
             tracing::warn!(event = "TableRefused", revision, "the node is not in it");
-            return;
+            return Ok(());
         };
         if let Some(why) = self.fitting.misfit(&made, own) {
             tracing::warn!(event = "TableRefused", revision, why, "a restart takes it");
-            return;
+            return Ok(());
         }
+        let moves = self.fitting.moves(&made, own).inspect_err(|error| {
+            tracing::warn!(event = "TableWaits", revision, "{error:#}");
+        })?;
+        let (v4, v6) = tunnel_addresses(&made, own, Encap::GreUdp);
+        let has = self.fitting.udp;
+        self.fitting.udp = (v4.or(has.0), v6.or(has.1));
         let mut vips = self.vips.take();
         if let Some(vips) = &mut vips {
             vips.add(&made, own);
         }
-        self.inbox.put(Arc::clone(&made), own);
+        self.inbox.put_moving(Arc::clone(&made), own, moves);
         if let Some(vips) = &mut vips {
             vips.remove(&made, own);
         }
         self.vips = vips;
+        Ok(())
     }
 
     fn keep(&self, table: &Table) {

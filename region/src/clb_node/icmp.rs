@@ -53,7 +53,13 @@ impl ClbNode {
         if matches!(reason, DropReason::BadGre | DropReason::UnknownPeer)
             && probe::is_probe(packet.bytes())
         {
-            return self.prober.take(now, packet, &mut self.exits, out);
+            let back = self.prober.take(now, packet, &mut self.exits, out);
+            if self.prober.was_known() {
+                self.sync.was_known(now);
+            }
+            return back
+                .into_iter()
+                .for_each(|peer| self.sync.send_again(now, peer));
         }
         if !matches!(
             reason,

@@ -75,6 +75,7 @@ pub(super) struct Sync {
     drafts: Drafts,
     missing: Missing,
     moved: MovedLately,
+    was_known: bool,
     pub(super) walk: Walk,
     pub(super) counts: SyncCounts,
 }
@@ -91,6 +92,7 @@ impl Sync {
             drafts: Drafts::default(),
             missing: Missing::default(),
             moved: MovedLately::default(),
+            was_known: false,
             walk: Walk::default(),
             counts: SyncCounts::default(),
         }
@@ -197,6 +199,26 @@ impl Sync {
             primary.then_some(owners.primary),
             secondary.then_some(owners.secondary),
         ]
+    }
+
+    /// The node was there before it began: flows of its slots may be older than what it has in mind.
+    pub(super) fn was_known(&mut self, now: Instant) {
+        if let Some(slots) = &self.slots
+            && !core::mem::replace(&mut self.was_known, true)
+        {
+            self.moved.add_all(now, slots, self.own);
+        }
+    }
+
+    /// Has a node of the region told again of the flows of all slots that it shares with this one: it was silent, so
+    /// that it has lost what it held, or what was told meanwhile.
+    pub(super) fn send_again(&mut self, now: Instant, peer: NodeId) {
+        let Some(slots) = &self.slots else {
+            return;
+        };
+        if self.mechanisms.bulk_sync && self.missing.add(slots, self.own, peer) {
+            self.walk.begin(now);
+        }
     }
 
     /// The bulk sync is over: nobody misses anything.

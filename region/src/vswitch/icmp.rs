@@ -33,7 +33,8 @@ impl VSwitch {
     ) {
         // What is refused as no IP packet in a tunnel has not been changed.
         if reason == DropReason::BadGre && probe::is_probe(packet.bytes()) {
-            return self.prober.take(now, packet, &mut self.exits, out);
+            self.prober.take(now, packet, &mut self.exits, out);
+            return;
         }
         if reason != DropReason::UnsupportedProtocol {
             return out.drop_packet(packet, reason);

@@ -13,6 +13,7 @@ use nix::net::if_::InterfaceFlags;
 use crate::lab::blueprint::{Blueprint, WireEndPlan, WirePlan};
 use crate::lab::modelled::public_ends;
 use crate::lab::name::LabName;
+use crate::lab::plan::plain::host_of;
 use crate::lab::plan::{self, UNDERLAY, management};
 use crate::lab::refused::refuse;
 use crate::lab::routers;
@@ -93,7 +94,11 @@ fn wire_of<'a>(
             }
             underlay_wire(blueprint, pop)
         }
-        (_, None, Some(host)) => underlay_wire(blueprint, host),
+        (_, None, Some(host)) => {
+            let mut wires = blueprint.wires.iter();
+            let plain = wires.find(|wire| host_of(wire) == host.strip_prefix("host."));
+            plain.or_else(|| underlay_wire(blueprint, host))
+        }
         _ => None,
     };
     let Some(wire) = own else {

@@ -15,6 +15,7 @@ use super::links::{self, LinkFault, Stretch};
 use super::{bare, find, orders, read, start_again};
 use crate::lab::name::LabName;
 use crate::lab::orders::are_taken;
+use crate::lab::plan::plain::has_vswitch;
 use crate::lab::refused::refuse;
 use crate::node;
 
@@ -225,7 +226,8 @@ impl<'a> Scenario<'a> {
         let object = self.known(&fault.object, fault);
         let is_hang = fault.verb == FaultVerb::Hang;
         let of_host = |host: &str| {
-            let vswitch = (!is_hang).then(|| Kind::Host.object(host));
+            let has_vswitch = self.topology.hosts.get(host).is_none_or(has_vswitch);
+            let vswitch = (has_vswitch && !is_hang).then(|| Kind::Host.object(host));
             // The vSwitch first: behind it the backend's kernel has nobody left to say goodbye to.
             vswitch.into_iter().chain([node::backend_name(host)])
         };

@@ -76,6 +76,22 @@ impl Missing {
         misses
     }
 
+    /// Takes `peer` to be without the flows of the slots that it shares with `own`. Returns whether there are any.
+    pub(super) fn add(&mut self, slots: &SlotMap, own: NodeId, peer: NodeId) -> bool {
+        let mut misses = false;
+        for (slot, mark) in (0..).zip(&mut self.0) {
+            let Owners { primary, secondary } = slots.owners(slot);
+            let bit = match (primary == peer, secondary == peer) {
+                (true, _) if secondary == own => PRIMARY,
+                (_, true) if primary == own => SECONDARY,
+                _ => continue,
+            };
+            *mark |= bit;
+            misses = true;
+        }
+        misses
+    }
+
     /// Whether the primary and the secondary of a slot miss its flows.
     pub(super) fn of(&self, slot: u16) -> [bool; 2] {
         let mark = self.0.get(usize::from(slot)).copied().unwrap_or(0);
@@ -132,10 +148,24 @@ impl MovedLately {
             slots.owners(*slot).primary == own && before.owners(*slot).primary != own
         });
         for slot in moved {
-            self.slots.resize(SLOTS as usize / 64 + 1, 0);
-            self.slots[usize::from(slot) / 64] |= 1 << (slot % 64);
-            self.until = now + MovedLately::SPAN;
+            self.add(now, slot);
         }
+    }
+
+    /// Takes all slots that `own` owns, in whichever place, for newly its own.
+    pub(super) fn add_all(&mut self, now: Instant, slots: &SlotMap, own: NodeId) {
+        for slot in 0..SLOTS as u16 {
+            let Owners { primary, secondary } = slots.owners(slot);
+            if [primary, secondary].contains(&own) {
+                self.add(now, slot);
+            }
+        }
+    }
+
+    fn add(&mut self, now: Instant, slot: u16) {
+        self.slots.resize(SLOTS as usize / 64 + 1, 0);
+        self.slots[usize::from(slot) / 64] |= 1 << (slot % 64);
+        self.until = now + MovedLately::SPAN;
     }
 
     /// Whether the slot came to this node lately.
@@ -186,6 +216,29 @@ mod tests {
     #[test]
     fn when_both_owners_are_new_either_old_one_sends_to_both() {
         assert_eq!(senders([A, B], [C, D]), [(A, C), (A, D), (B, C), (B, D)]);
+    }
+
+    #[test]
+    fn a_peer_that_was_silent_misses_the_slots_that_it_shares_and_no_others() {
+        let of = |slot: u16| match slot % 4 {
+            0 => [A, B],
+            1 => [B, A],
+            2 => [A, C],
+            _ => [C, B],
+        };
+        let slots = SlotMap::from_fn(|slot| {
+            let [primary, secondary] = of(slot);
+            Owners { primary, secondary }
+        });
+        let mut missing = Missing(vec![0; SLOTS as usize].into_boxed_slice());
+        assert!(missing.add(&slots, A, B));
+        assert_eq!(
+            [0, 1, 2, 3].map(|slot| missing.of(slot)),
+            [[false, true], [true, false], [false; 2], [false; 2]]
+        );
+        assert!(!missing.add(&slots, A, D), "they share none");
+        missing.clear();
+        assert_eq!(missing.of(0), [false; 2]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod changes;
 mod messages;
 mod properties;
+mod returns;
 mod stories;
 mod unbind;
 
@@ -26,9 +27,15 @@ fn flow_owned_by(table: &RouteTable, [primary, secondary]: [usize; 2], nth: usiz
         .expect("each node owns a third of the slots")
 }
 
-fn flows_owned_by(
+fn flows_owned_by(table: &RouteTable, owners: [usize; 2]) -> impl Iterator<Item = FlowKey> {
+    owned_by(table, owners, web_flow)
+}
+
+/// The same of other flows, `numbered` from 0 on.
+fn owned_by(
     table: &RouteTable,
     [primary, secondary]: [usize; 2],
+    numbered: impl Fn(u32) -> FlowKey,
 ) -> impl Iterator<Item = FlowKey> {
     let slots = Arc::clone(&table.regions[0].slots);
     let wanted = Owners {
@@ -36,7 +43,7 @@ fn flows_owned_by(
         secondary: CLB_NODES[secondary],
     };
     (0..)
-        .map(web_flow)
+        .map(numbered)
         .filter(move |flow| slots.owners(key_of(flow).slot()) == wanted)
 }
 

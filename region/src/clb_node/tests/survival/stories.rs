@@ -11,16 +11,10 @@ const ALL: [usize; 3] = [A, B, C];
 fn a_flow_goes_on_through_its_secondary_when_its_primary_dies() {
     for family in [Family::V4, Family::V6] {
         let table = routes_of_three(1, &ALL);
-        let slots = Arc::clone(&table.regions[0].slots);
         let mut region = Region::new(&table);
-        let wanted = Owners {
-            primary: CLB_NODES[A],
-            secondary: CLB_NODES[B],
-        };
-        let flow = (0..)
-            .map(|number| client_flow(family, tcp::PROTOCOL, WEB, number))
-            .find(|flow| slots.owners(key_of(flow).slot()) == wanted)
-            .expect("a node owns a third of the slots");
+        let web = |number| client_flow(family, tcp::PROTOCOL, WEB, number);
+        let flow = owned_by(&table, [A, B], web).next();
+        let flow = flow.expect("a node owns a third of the slots");
         let target = region.establish(A, flow);
         assert_eq!((region.own(), region.replicas()), ([1, 0, 0], [0, 1, 0]));
         region.crash(A);
