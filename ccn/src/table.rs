@@ -66,6 +66,8 @@ pub const VIPS_MAX: usize = 1_000_000;
 pub const TARGETS_MAX: usize = u16::MAX as usize;
 /// The greatest weight of a target or a CLB node.
 pub const WEIGHT_MAX: i32 = 100;
+/// Seconds that a client may stay with its target after its last new flow.
+pub const SESSION_S: core::ops::RangeInclusive<u32> = 30..=3_600;
 /// How long flows of unbound targets may go on.
 pub const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 /// How long a slot stays where it is after a move, unless its node is lost or drained.

@@ -74,6 +74,10 @@ drop_reasons! {
     TupleTaken => "TupleTaken",
     /// The connection table is full.
     TableFull => "TableFull",
+    /// The listener has as many flows as it may have.
+    ConnectionsMax => "ConnectionsMax",
+    /// The listener opened as many flows within this second as it may.
+    PerSecondMax => "PerSecondMax",
 
     /// A target's answer to a health check, taken in.
     HealthCheck => "HealthCheck",

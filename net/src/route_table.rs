@@ -5,6 +5,7 @@
 //! are indices into its vectors and mean nothing outside their version; names do.
 
 mod health_check;
+mod listener;
 mod shared;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -14,11 +15,11 @@ use std::sync::Arc;
 
 use crate::flow::{Address, Family, HashKey};
 use crate::id::{ClbId, NodeId, PathId, RegionId, Revision};
-use crate::maglev::Maglev;
 use crate::slot::SlotMap;
 use crate::wire::outer::{self, Encap};
 
 pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
+pub use listener::{FlowLimits, Listener, Scheduler, Target};
 pub use shared::Shared;
 
 /// One version of the routes.
@@ -279,50 +280,6 @@ pub struct Clb {
     pub fail_open: bool,
     /// Protocol and port to listener.
     pub listeners: Vec<Arc<Listener>>,
-}
-
-/// A port of a load balancer and where its flows go.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// Bare name, such as `web`.
-    pub name: String,
-    /// IP protocol: 6 TCP, 17 UDP.
-    pub protocol: u8,
-    /// 1-65535.
-    pub port: u16,
-    /// How new flows are spread.
-    pub scheduler: Scheduler,
-    /// How its targets are checked; `None`: they are not, and taken to be alive.
-    pub health: Option<HealthCheck>,
-    /// Candidates, in the file's order. A flow takes only targets of its own family.
-    pub targets: Vec<Target>,
-}
-
-/// How a listener spreads new flows over its targets.
-#[derive(Clone, Debug)]
-pub enum Scheduler {
-    /// Smooth weighted round robin.
-    WeightedRoundRobin,
-    /// Weighted consistent hashing of the flow; one table per family, values are indices into `targets`.
-    Maglev {
-        /// Over the IPv4 targets.
-        v4: Arc<Maglev>,
-        /// Over the IPv6 targets.
-        v6: Arc<Maglev>,
-    },
-}
-
-/// A backend's port.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Target {
-    /// The backend's address.
-    pub address: Address,
-    /// The backend's port.
-    pub port: u16,
-    /// 0-100; 0 takes no new flow.
-    pub weight: u8,
-    /// The host whose vSwitch delivers to it.
-    pub host: NodeId,
 }
 
 impl RouteTable {

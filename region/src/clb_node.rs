@@ -8,12 +8,13 @@
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
 //! `reset`, `unbind`, `icmp`, `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
-//! `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`.
+//! `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`; `gossip` tells loads.
 
 mod check_targets;
 mod choose_target;
 mod entries;
 mod fragments;
+mod gossip;
 mod icmp;
 mod ingress;
 mod pop_tags;
@@ -23,6 +24,7 @@ mod reply;
 mod reset;
 mod second_chance;
 mod served;
+mod slot_part;
 mod staging;
 mod syn_gate;
 mod sync;
@@ -37,7 +39,7 @@ use anyedge_ccn::probe::Prober;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
-use anyedge_net::id::{NodeId, RegionId};
+use anyedge_net::id::{ClbId, NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::rng::{Rng, Seed};
@@ -51,14 +53,19 @@ use crate::edits::Edits;
 use crate::fragment_table::FragmentTable;
 use crate::health::{Change, Checks};
 use crate::peer;
+use crate::persistence::Persistence;
+use crate::scheduler::counts_loads;
 use crate::unbinding::Unbinding;
 use fragments::Waiting;
+use gossip::Gossip;
 pub(crate) use icmp::quoted_flow;
 use served::Served;
+use slot_part::SlotPart;
 use staging::{Found, Staged, Way};
 use syn_gate::SynGates;
 use sync::Sync;
 
+pub use gossip::{LOADS_EVERY, LOADS_GOOD_FOR, LOADS_REFRESH};
 pub use icmp::{ERRORS_BURST, ERRORS_PER_SECOND};
 pub use replicate::GUEST_FOR;
 pub use reset::{RESETS_BURST, RESETS_PER_SECOND};
@@ -85,6 +92,10 @@ pub struct ClbNode {
     checks: Checks,
     unbinding: Unbinding,
     connections: ConnectionTable,
+    persistence: Persistence,
+    gossip: Gossip,
+    /// Of the limits of listeners.
+    part: SlotPart,
     sync: Sync,
     resets: TokenBucket,
     errors: TokenBucket,
@@ -109,6 +120,9 @@ impl ClbNode {
             checks: Checks::default(),
             unbinding: Unbinding::default(),
             connections: ConnectionTable::new(limits.flows_max),
+            persistence: Persistence::default(),
+            gossip: Gossip::default(),
+            part: SlotPart::default(),
             sync: Sync::new(),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
@@ -125,8 +139,8 @@ impl ClbNode {
     }
 
     /// Those of them whose handshake has not completed.
-    pub const fn half_open(&self) -> usize {
-        self.connections.half_open()
+    pub fn half_open(&self) -> usize {
+        self.connections.loads().half_open()
     }
 
     /// Flows of other nodes, held in case this one has to serve them.
@@ -186,6 +200,39 @@ impl ClbNode {
         renumber::renumber(&mut self.connections, change.old, change.new);
     }
 
+    /// This node's part of all limits, where the slots are others.
+    fn take_part(&mut self, old: &RouteTable) {
+        let region = self
+            .region
+            .and_then(|id| self.routes.regions.get(id.index()));
+        if self.routes.has_ground_of(old) {
+            return;
+        }
+        let part = region.map(|region| SlotPart::of_node(region, self.own));
+        self.part = part.unwrap_or_default();
+        self.forget_loads();
+    }
+
+    /// Counts the flows of the targets of every listener whose scheduler asks for it.
+    fn count_loads(&mut self) {
+        for served in self.served.listeners() {
+            let listener = served.listener();
+            let counts = counts_loads(listener);
+            self.connections
+                .set_targets(served.number(), &listener.targets, counts);
+        }
+    }
+
+    /// The same for the listener at a place of a load balancer.
+    fn count_loads_at(&mut self, (clb, place): (ClbId, u16)) {
+        if let Some(served) = self.served.listener_at(clb, place) {
+            let listener = served.listener();
+            let counts = counts_loads(listener);
+            self.connections
+                .set_targets(served.number(), &listener.targets, counts);
+        }
+    }
+
     /// The flow of a staged packet.
     #[inline]
     fn look_up(&self, staged: &Staged) -> Option<Found> {
@@ -235,6 +282,7 @@ impl Forwarder for ClbNode {
         self.expire(now, out);
         self.step_bulk(now, out);
         self.step_refresh(now, out);
+        self.step_gossip(now, out);
         self.sync.send(&self.exits, out);
         self.open_gates(now, out);
         self.check_targets(now, out);
@@ -274,6 +322,7 @@ impl Forwarder for ClbNode {
         }
         if old.hash_key != table.hash_key {
             self.connections.rekey(&table.hash_key);
+            self.persistence.renumber(&table.hash_key, Some);
             self.fragments.clear(DropReason::FragmentTimeout, out);
         }
         self.sync.apply(now, (&old, &table), place, edits.as_ref());
@@ -281,10 +330,18 @@ impl Forwarder for ClbNode {
             Some(edits) => self.unbinding.amend(now, &table, edits),
             None => self.unbinding.apply(now, &old, &table, self.region),
         }
-        let is_amended = edits.is_some();
+        let amended: Option<Vec<(ClbId, u16)>> = edits.map(|edits| {
+            let listeners = edits.listeners.iter();
+            listeners.map(|edit| (edit.clb, edit.place)).collect()
+        });
         self.routes = table;
-        if !is_amended {
-            self.renew_gates(out);
+        self.take_part(&old);
+        match amended {
+            Some(places) => places.iter().for_each(|place| self.count_loads_at(*place)),
+            None => {
+                self.renew_gates(out);
+                self.count_loads();
+            }
         }
         self.cut_unbound(now, out);
     }
@@ -298,6 +355,7 @@ impl Forwarder for ClbNode {
             due(self.gates.wake_at(), "a SYN gate is looked at"),
             due(self.sync.walk.bulk_at(), "flows are sent to another node"),
             due(refresh, "flows are told again"),
+            due(self.gossip.wake_at(), "loads are told"),
             self.prober.poll_timeout(&self.exits),
             due(self.checks.wake_at(), "targets are checked"),
             due(self.unbinding.wake_at(), "flows of unbound targets are cut"),

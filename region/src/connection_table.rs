@@ -16,6 +16,7 @@ mod replica;
 use anyedge_net::event::FlowEnd;
 use anyedge_net::flow::{Address, FlowKey, HashKey};
 use anyedge_net::id::{ClbId, NodeId};
+use anyedge_net::route_table::Target;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{Parsed, tcp};
 
@@ -23,6 +24,7 @@ use crate::expected::Expected;
 use crate::flow_index::FlowIndex;
 use crate::flow_life::{FlowLife, Step};
 use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
+use crate::loads::{Counted, Loads};
 use crate::tcp_state::Side;
 pub(crate) use replica::{Taken, Told};
 
@@ -97,9 +99,15 @@ impl Flow {
         !self.life.is_half_open() && !self.life.is_over()
     }
 
-    /// Whether it is one of the node's own flows whose handshake has not completed.
-    fn counts_as_half_open(&self) -> bool {
-        self.role == Role::Own && self.life.is_half_open()
+    /// What of it counts: nothing, if it is not one of the node's own.
+    fn counted(&self) -> Counted {
+        let own = self.role == Role::Own;
+        Counted {
+            listener: self.listener,
+            server: (self.target, self.target_port),
+            half_open: own && self.life.is_half_open(),
+            active: own && !self.life.is_over(),
+        }
     }
 
     /// Which sequence number each side waits for.
@@ -173,38 +181,7 @@ pub(crate) struct ConnectionTable {
     by_reply: FlowIndex,
     replicas: usize,
     replicas_max: usize,
-    half_open: HalfOpen,
-}
-
-/// How many of the node's own flows are half-open: all of them, and by the number of their listener.
-#[derive(Default)]
-struct HalfOpen {
-    all: usize,
-    by_listener: Vec<usize>,
-}
-
-impl HalfOpen {
-    /// No flow, and room for so many listeners.
-    fn new(listeners: usize) -> HalfOpen {
-        HalfOpen {
-            all: 0,
-            by_listener: vec![0; listeners],
-        }
-    }
-
-    fn add(&mut self, listener: u16) {
-        self.all += 1;
-        if let Some(count) = self.by_listener.get_mut(usize::from(listener)) {
-            *count += 1;
-        }
-    }
-
-    fn take_away(&mut self, listener: u16) {
-        self.all -= 1;
-        if let Some(count) = self.by_listener.get_mut(usize::from(listener)) {
-            *count -= 1;
-        }
-    }
+    loads: Loads,
 }
 
 impl ConnectionTable {
@@ -216,7 +193,7 @@ impl ConnectionTable {
             by_reply: FlowIndex::new(flows_max),
             replicas: 0,
             replicas_max: flows_max / REPLICAS_SHARE,
-            half_open: HalfOpen::default(),
+            loads: Loads::default(),
         }
     }
 
@@ -225,15 +202,14 @@ impl ConnectionTable {
         self.flows.flows_max()
     }
 
-    /// Own flows whose handshake has not completed.
-    pub(crate) const fn half_open(&self) -> usize {
-        self.half_open.all
+    /// How many of the node's own flows each listener has.
+    pub(crate) const fn loads(&self) -> &Loads {
+        &self.loads
     }
 
-    /// Those of them that belong to the listener of that number.
-    pub(crate) fn half_open_of(&self, listener: u16) -> usize {
-        let count = self.half_open.by_listener.get(usize::from(listener));
-        count.copied().unwrap_or(0)
+    /// The same, to be told of other nodes' flows.
+    pub(crate) const fn loads_mut(&mut self) -> &mut Loads {
+        &mut self.loads
     }
 
     /// The node's own flows, those included that are over but not yet collected.
@@ -346,7 +322,7 @@ impl ConnectionTable {
             closed(&over);
         }
         let share = self.flows_max() / HALF_OPEN_SHARE_MAX;
-        if flow.life.is_half_open() && self.half_open() >= share {
+        if flow.life.is_half_open() && self.loads.half_open() >= share {
             return Err(Refusal::TableFull);
         }
         self.insert(now, flow).ok_or(Refusal::TableFull)
@@ -354,9 +330,7 @@ impl ConnectionTable {
 
     fn insert(&mut self, now: Instant, flow: Flow) -> Option<u32> {
         let id = self.flows.insert(now, flow)?;
-        if flow.counts_as_half_open() {
-            self.half_open.add(flow.listener);
-        }
+        self.loads.add(&flow.counted());
         self.by_key.insert(flow.hash as u32, id);
         self.by_reply.insert(flow.reply_hash, id);
         Some(id)
@@ -376,8 +350,12 @@ impl ConnectionTable {
         if let Some(numbers) = tcp::numbers(bytes, parsed) {
             flow.expected.on_segment(side, &numbers);
         }
-        if step.handshake_over && flow.role == Role::Own {
-            self.half_open.take_away(flow.listener);
+        if (step.handshake_over || step.over) && flow.role == Role::Own {
+            self.loads.take_away(&Counted {
+                half_open: step.handshake_over,
+                active: step.over,
+                ..flow.counted()
+            });
         }
         if step.shortened {
             self.flows.shortened(id);
@@ -402,9 +380,7 @@ impl ConnectionTable {
     /// Removes a flow. Returns what it was and how it would have ended by itself.
     pub(crate) fn close(&mut self, id: u32) -> Closed {
         let flow = self.flows.remove(id);
-        if flow.counts_as_half_open() {
-            self.half_open.take_away(flow.listener);
-        }
+        self.loads.take_away(&flow.counted());
         self.by_key.remove(flow.hash as u32, id);
         self.by_reply.remove(flow.reply_hash, id);
         if flow.role != Role::Own {
@@ -442,24 +418,35 @@ impl ConnectionTable {
         }
     }
 
-    /// Whether half-open flows are counted for that many listeners.
+    /// Whether flows are counted for that many listeners.
     pub(crate) fn counts_listeners(&self, listeners: usize) -> bool {
-        self.half_open.by_listener.len() == listeners
+        self.loads.len() == listeners
     }
 
-    /// Counts half-open flows by listeners with other numbers: `number` gives the one of a flow.
+    /// Counts flows by listeners with other numbers: `number` gives the one of a flow.
     pub(crate) fn renumber_listeners(
         &mut self,
         listeners: usize,
         number: impl Fn(&Flow) -> Option<u16>,
     ) {
-        self.half_open = HalfOpen::new(listeners);
+        self.loads = Loads::new(listeners);
         let ids: Vec<u32> = self.flows.in_use().collect();
         for id in ids {
             let flow = self.flows.entry_mut(id);
             flow.listener = number(flow).unwrap_or(NO_LISTENER);
-            if flow.counts_as_half_open() {
-                self.half_open.add(flow.listener);
+            self.loads.add(&flow.counted());
+        }
+    }
+
+    /// A listener's targets are these from here on; their flows are counted if `counts`.
+    pub(crate) fn set_targets(&mut self, listener: u16, targets: &[Target], counts: bool) {
+        if !self.loads.set_targets(listener, targets, counts) {
+            return;
+        }
+        for id in self.flows.in_use() {
+            let flow = self.flows.entry(id).counted();
+            if flow.listener == listener && flow.active {
+                self.loads.count(&flow);
             }
         }
     }

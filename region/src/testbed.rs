@@ -18,8 +18,8 @@ use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
-    Announcing, Clb, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable,
-    Scheduler, Shared, Target, Vip,
+    Announcing, Clb, FlowLimits, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region,
+    RouteTable, Scheduler, Shared, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -306,6 +306,8 @@ pub(crate) fn listener(
         protocol,
         port,
         scheduler,
+        session_expire: None,
+        limits: FlowLimits::default(),
         health: None,
         targets,
     })

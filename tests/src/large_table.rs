@@ -7,7 +7,7 @@ use core::time::Duration;
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
-    SchedulerPlan, TargetPlan, VipPlan,
+    SchedulerKind, TargetPlan, VipPlan,
 };
 use anyedge_ccn::table::Table;
 use anyedge_net::flow::{Address, Family, HashKey};
@@ -70,10 +70,12 @@ fn listener(size: Size, clb: u32, number: u32, health: Option<HealthCheck>) -> L
         protocol: Protocol::Tcp,
         port: 1_000 + number as u16,
         scheduler: if number.is_multiple_of(10) {
-            SchedulerPlan::Maglev
+            SchedulerKind::Maglev
         } else {
-            SchedulerPlan::WeightedRoundRobin
+            SchedulerKind::Wrr
         },
+        session_expire: 0,
+        limits: [0; 2],
         health,
         targets: (0..size.targets).map(target).collect(),
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use anyedge_ccn::table::SESSION_S;
 use anyedge_net::route_table::HealthCheck;
 
 use crate::defaults::one_of;
@@ -59,11 +60,18 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// Schedulers by the names that a file gives them.
+const SCHEDULERS: [&str; 4] = ["wrr", "wlc", "ip-hash", "maglev"];
+
 /// How a listener chooses a target for a new flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheduler {
     /// Smooth weighted round robin.
     Wrr,
+    /// The target with the fewest flows for its weight.
+    Wlc,
+    /// Weighted hashing of the client's address.
+    IpHash,
     /// Weighted Maglev hashing.
     Maglev,
 }
@@ -79,6 +87,12 @@ pub struct Listener {
     pub port: u16,
     /// How a target is chosen.
     pub scheduler: Scheduler,
+    /// Seconds that a client stays with its target after its last new flow; 0: it does not.
+    pub session_expire: u32,
+    /// Flows at a time; 0: as many as come.
+    pub max_conn: u32,
+    /// New flows within a second; 0: as many as come.
+    pub max_cps: u32,
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
     /// Name of the targets behind it.
@@ -153,9 +167,16 @@ impl Listener {
         let port = reader.need("port", "\"tcp/80\"", protocol_and_port);
         let scheduler = reader.parse("scheduler", "\"wrr\"", |text| match text {
             "wrr" => Ok(Scheduler::Wrr),
+            "wlc" => Ok(Scheduler::Wlc),
+            "ip-hash" => Ok(Scheduler::IpHash),
             "maglev" => Ok(Scheduler::Maglev),
-            _ => Err(one_of(text, "scheduler", &["wrr", "maglev"])),
+            _ => Err(one_of(text, "scheduler", &SCHEDULERS)),
         });
+        let scheduler = scheduler.unwrap_or(Scheduler::Wrr);
+        let session_expire = session_expire(&mut reader, scheduler);
+        let mut limit = |key| reader.integer(key, 1..=u64::from(u32::MAX));
+        let limits = [limit("max_conn"), limit("max_cps")];
+        let [max_conn, max_cps] = limits.map(|most| most.map_or(0, |most| most as u32));
         let health = health::read(&mut reader, port.map(|(protocol, _)| protocol));
         let targets = reader.need("targets", "\"web\"", |text| {
             book.names.resolve(text, &[Kind::Targets])
@@ -166,11 +187,46 @@ impl Listener {
             name: name.to_owned(),
             protocol,
             port,
-            scheduler: scheduler.unwrap_or(Scheduler::Wrr),
+            scheduler,
+            session_expire,
+            max_conn,
+            max_cps,
             health,
             targets: targets.map(|(_, name)| name).unwrap_or_default(),
         })
     }
+}
+
+/// Reads `session_expire = "5m"` as seconds; `"0s"` is off.
+fn session_expire(reader: &mut Reader<'_>, scheduler: Scheduler) -> u32 {
+    let field = reader.field("session_expire");
+    let read = reader.parse("session_expire", "\"300s\"", |text| {
+        let time = units::duration(text)?;
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let is_whole = time.subsec_nanos() == 0;
+        if is_whole && (seconds == 0 || SESSION_S.contains(&seconds)) {
+            return Ok(seconds);
+        }
+        let (least, most) = (SESSION_S.start(), SESSION_S.end());
+        Err(Wrong::new(
+            format!("a client cannot stay with its target for {text}"),
+            format!("whole seconds from {least}s to {most}s, or 0s"),
+        ))
+    });
+    let seconds = read.unwrap_or(0);
+    if let Some(field) = field
+        && seconds > 0
+        && scheduler != Scheduler::Wrr
+    {
+        reader.wrong_at(
+            &field,
+            Wrong::new(
+                "clients stay with `scheduler = \"wrr\"` alone",
+                "leave it out",
+            ),
+        );
+    }
+    seconds
 }
 
 /// Reads `tcp/80`.

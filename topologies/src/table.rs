@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyedge_ccn::author::plan::{
-    self, ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
+    self, ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerKind,
     TargetPlan, VipPlan,
 };
 use anyedge_ccn::author::{Membership, TableAuthor};
@@ -216,9 +216,13 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
             },
             port: listener.port,
             scheduler: match listener.scheduler {
-                Scheduler::Wrr => SchedulerPlan::WeightedRoundRobin,
-                Scheduler::Maglev => SchedulerPlan::Maglev,
+                Scheduler::Wrr => SchedulerKind::Wrr,
+                Scheduler::Wlc => SchedulerKind::LeastConn,
+                Scheduler::IpHash => SchedulerKind::IpHash,
+                Scheduler::Maglev => SchedulerKind::Maglev,
             },
+            session_expire: listener.session_expire,
+            limits: [listener.max_conn, listener.max_cps],
             health: listener.health,
             targets: targets.servers.iter().flat_map(target_plans).collect(),
         })

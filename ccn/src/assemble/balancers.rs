@@ -5,13 +5,16 @@
 //! that end in services, and targets to which no path of the region leads.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::maglev::{Maglev, Member, prime_at_least};
-use anyedge_net::route_table::{Clb, Listener, NodeKind, Scheduler, Shared, Target, Vip};
+use anyedge_net::route_table::{
+    Clb, FlowLimits, Listener, NodeKind, Scheduler, Shared, Target, Vip,
+};
 use anyedge_net::wire::{tcp, udp};
 
 use super::ground::{Ground, clb_id};
@@ -91,11 +94,14 @@ fn build_clb(
 ) -> BuiltClb {
     let (listeners, inner_mtu) = listeners_of(table, clb, ground, before);
     let in_order = listeners.values().map(|built| Arc::clone(&built.listener));
+    let mut all = listeners.values().map(|built| &built.listener);
+    let stays = all.any(|listener| listener.session_expire.is_some());
     let clb = Clb {
         name: clb.name.clone(),
         region: ground.region(&clb.region),
         inner_mtu: inner_mtu.min(backbone_mtu),
-        client_affinity: clb.client_affinity,
+        // A client that stays with its target has all of its flows at one node, or each would give it another.
+        client_affinity: clb.client_affinity || stays,
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
         fail_open: clb.fail_open,
@@ -183,38 +189,60 @@ fn build(
         Protocol::Udp => udp::PROTOCOL,
         Protocol::TcpSsl | Protocol::Quic | Protocol::Http | Protocol::Https => return None,
     };
-    let is_maglev = match wanted.scheduler {
-        SchedulerKind::Wrr => false,
-        SchedulerKind::Maglev => true,
-        SchedulerKind::LeastConn | SchedulerKind::IpHash => return None,
-    };
     let port = u16::try_from(wanted.port).expect("a port of the table is in its range");
     let (targets, inner_mtu) = targets(table, name, clb, ground);
+    let some = |number: u32| Some(number).filter(|number| *number > 0);
+    let limits = FlowLimits {
+        connections_max: some(wanted.max_conn),
+        per_second_max: some(wanted.max_cps),
+    };
+    let session_expire = some(wanted.session_expire);
+    let session_expire = session_expire.map(|seconds| Duration::from_secs(seconds.into()));
     if let Some(before) = before {
-        let same_scheduler = matches!(before.scheduler, Scheduler::Maglev { .. }) == is_maglev;
         let same_port = (before.protocol, before.port) == (protocol, port);
         let same_health = before.health == wanted.health;
-        if same_scheduler && same_port && same_health && before.targets == targets {
+        let same_flows = (before.limits, before.session_expire) == (limits, session_expire);
+        let same = is_kind(&before.scheduler, wanted.scheduler) && same_port;
+        if same && same_health && same_flows && before.targets == targets {
             return Some((Arc::clone(before), inner_mtu));
         }
     }
-    let scheduler = if is_maglev {
-        Scheduler::Maglev {
-            v4: maglev(&targets, Family::V4, before),
-            v6: maglev(&targets, Family::V6, before),
-        }
-    } else {
-        Scheduler::WeightedRoundRobin
-    };
+    let (v4, v6) = (Family::V4, Family::V6);
     let listener = Arc::new(Listener {
         name: wanted.name.clone(),
         protocol,
         port,
-        scheduler,
+        scheduler: match wanted.scheduler {
+            SchedulerKind::Wrr => Scheduler::WeightedRoundRobin,
+            SchedulerKind::LeastConn => Scheduler::WeightedLeastConnections,
+            SchedulerKind::IpHash => Scheduler::IpHash {
+                v4: maglev(&targets, v4, before),
+                v6: maglev(&targets, v6, before),
+            },
+            SchedulerKind::Maglev => Scheduler::Maglev {
+                v4: maglev(&targets, v4, before),
+                v6: maglev(&targets, v6, before),
+            },
+        },
+        session_expire,
+        limits,
         health: wanted.health,
         targets,
     });
     Some((listener, inner_mtu))
+}
+
+const fn is_kind(scheduler: &Scheduler, kind: SchedulerKind) -> bool {
+    matches!(
+        (scheduler, kind),
+        (Scheduler::WeightedRoundRobin, SchedulerKind::Wrr)
+            | (
+                Scheduler::WeightedLeastConnections,
+                SchedulerKind::LeastConn
+            )
+            | (Scheduler::IpHash { .. }, SchedulerKind::IpHash)
+            | (Scheduler::Maglev { .. }, SchedulerKind::Maglev)
+    )
 }
 
 /// The targets of a listener in their order, and the least that the ways to them carry.
@@ -263,7 +291,7 @@ fn members(targets: &[Target], family: Family) -> Vec<(u16, Address, u16, u8)> {
 fn maglev(targets: &[Target], family: Family, before: Option<&Arc<Listener>>) -> Arc<Maglev> {
     let wanted = members(targets, family);
     if let Some(before) = before
-        && let Scheduler::Maglev { v4, v6 } = &before.scheduler
+        && let Some((v4, v6)) = before.scheduler.tables()
         && members(&before.targets, family) == wanted
     {
         return Arc::clone(if family == Family::V4 { v4 } else { v6 });

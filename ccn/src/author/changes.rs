@@ -1,14 +1,13 @@
 //! Plans as changes of a table: every object of a plan is one that is not there yet.
 
 use super::plan::{
-    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerPlan,
-    TargetPlan, VipPlan,
+    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, TargetPlan, VipPlan,
 };
 use super::{Membership, NODE_WEIGHT};
 use crate::table::change::{Change, PutMode};
 use crate::table::object::{
-    Clb, ClbNode, Ends, Host, HostState, Kinded, Listener, Path, Pop, Region, SchedulerKind,
-    Target, TargetKind, Underlay, Vip,
+    Clb, ClbNode, Ends, Host, HostState, Kinded, Listener, Path, Pop, Region, Target, TargetKind,
+    Underlay, Vip,
 };
 
 fn create(object: impl Kinded) -> Change {
@@ -91,10 +90,10 @@ pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
 
 fn of_listener(clb: &str, plan: ListenerPlan) -> Vec<Change> {
     let listener = Listener {
-        scheduler: match plan.scheduler {
-            SchedulerPlan::WeightedRoundRobin => SchedulerKind::Wrr,
-            SchedulerPlan::Maglev => SchedulerKind::Maglev,
-        },
+        scheduler: plan.scheduler,
+        session_expire: plan.session_expire,
+        max_conn: plan.limits[0],
+        max_cps: plan.limits[1],
         health: plan.health,
         ..Listener::new(clb, &plan.name, plan.protocol, plan.port.into())
     };

@@ -11,7 +11,7 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::HealthCheck;
 use anyedge_net::wire::outer::Encap;
 
-pub use crate::table::object::Protocol;
+pub use crate::table::object::{Protocol, SchedulerKind};
 
 /// A node's name and where its tunnels end.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,20 +115,15 @@ pub struct ListenerPlan {
     /// 1-65535.
     pub port: u16,
     /// How new flows are spread.
-    pub scheduler: SchedulerPlan,
+    pub scheduler: SchedulerKind,
+    /// Seconds that a client stays with its target after its last new flow, 30 to 3600; 0: it does not. WRR alone.
+    pub session_expire: u32,
+    /// Flows at a time, and new ones within a second; 0: as many as come.
+    pub limits: [u32; 2],
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
     /// Backends, in the order that the scheduler shall see.
     pub targets: Vec<TargetPlan>,
-}
-
-/// How new flows are spread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SchedulerPlan {
-    /// Smooth weighted round robin.
-    WeightedRoundRobin,
-    /// Weighted consistent hashing.
-    Maglev,
 }
 
 /// A backend's port.

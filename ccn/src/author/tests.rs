@@ -12,7 +12,7 @@ use anyedge_net::maglev::is_prime;
 use anyedge_net::route_table::{HealthCheck, NodeKind, Scheduler};
 use anyedge_net::wire::outer::Encap;
 
-use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerPlan, TargetPlan};
+use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, TargetPlan};
 use super::*;
 
 mod parts;
@@ -85,7 +85,7 @@ fn target(address: &str, port: u16, weight: u8) -> TargetPlan {
 fn listener(
     name: &str,
     port: u16,
-    scheduler: SchedulerPlan,
+    scheduler: SchedulerKind,
     targets: &[TargetPlan],
 ) -> ListenerPlan {
     ListenerPlan {
@@ -93,6 +93,8 @@ fn listener(
         protocol: Protocol::Tcp,
         port,
         scheduler,
+        session_expire: 0,
+        limits: [0; 2],
         health: None,
         targets: targets.to_vec(),
     }
@@ -118,8 +120,8 @@ fn plans() -> Plans {
         clb(
             "gz-main",
             vec![
-                listener("web", 80, SchedulerPlan::WeightedRoundRobin, &targets),
-                listener("hash", 81, SchedulerPlan::Maglev, &targets),
+                listener("web", 80, SchedulerKind::Wrr, &targets),
+                listener("hash", 81, SchedulerKind::Maglev, &targets),
             ],
         ),
     ];
@@ -300,9 +302,10 @@ fn a_changed_weight_leaves_all_else_shared_with_the_last_revision() {
             .zip(second.vips.values())
             .all(|(old, new)| Arc::ptr_eq(old, new))
     );
-    let tables = |table: &RouteTable| match &table.clbs[0].listeners[0].scheduler {
-        Scheduler::Maglev { v4, v6 } => (Arc::clone(v4), Arc::clone(v6)),
-        Scheduler::WeightedRoundRobin => panic!("`hash` is a Maglev listener"),
+    let tables = |table: &RouteTable| {
+        let tables = table.clbs[0].listeners[0].scheduler.tables();
+        let (v4, v6) = tables.expect("`hash` is a Maglev listener");
+        (Arc::clone(v4), Arc::clone(v6))
     };
     let ((old_v4, old_v6), (new_v4, new_v6)) = (tables(&first), tables(&second));
     assert!(

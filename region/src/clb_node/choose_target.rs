@@ -1,12 +1,16 @@
 //! Choosing a target: what happens to the packet that opens a flow, and to no other.
 //!
-//! Listener, then scheduler, then a path to the target's host, then the table. A refusal leaves nothing
-//! behind but the scheduler's step, so that the client's next try may meet another target.
+//! Listener with its limits, then the target where the client stays or the scheduler's, then a path to the target's
+//! host, then the table. A refusal leaves nothing behind but the scheduler's step, so that the client's next try may
+//! meet another target.
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
-use anyedge_net::id::NodeId;
+use anyedge_net::flow::FlowKey;
+use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::outbox::Outbox;
+use anyedge_net::route_table::Target;
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::tcp;
 
@@ -15,6 +19,7 @@ use super::ingress::FlowAndExit;
 use super::replicate::tell_closed;
 use super::staging::{Entrance, Staged};
 use crate::connection_table::{Opening, Refusal};
+use crate::scheduler::{Newcomer, counts_loads, hashes_clients};
 
 impl ClbNode {
     /// Opens the flow of `staged` and returns its number and the way to its host.
@@ -32,18 +37,7 @@ impl ClbNode {
             ..
         } = staged;
         let flow = parsed.flow;
-        let spread_hash = self.spread_hash(entrance.clb, parsed, *hash);
-        let listener = self
-            .served
-            .listener(entrance.clb, flow.protocol, flow.dst_port)
-            .ok_or(DropReason::NoListener)?;
-        if self.connections.is_full() {
-            return Err(DropReason::TableFull);
-        }
-        let number = listener.number();
-        let target = listener
-            .pick(flow.family(), spread_hash)
-            .ok_or(DropReason::NoTarget)?;
+        let (number, target) = self.target_for(now, staged, entrance.clb)?;
         let exit = self.exit_to_host(target.host, packet.wire_len())?;
         let opening = Opening {
             key: flow,
@@ -65,6 +59,7 @@ impl ClbNode {
             Err(Refusal::TableFull) => return Err(DropReason::TableFull),
             Err(Refusal::TupleTaken) => return Err(DropReason::TupleTaken),
         };
+        self.count_opened(now, (number, entrance.clb), (&flow, &target));
         if flow.protocol == tcp::PROTOCOL {
             self.count_syn(now, number, out);
         }
@@ -79,5 +74,70 @@ impl ClbNode {
             self.hand_back(id, staged.asker, out);
         }
         Ok((id, exit))
+    }
+
+    /// The number of the listener that `staged` asks for, and the target that its flow gets.
+    fn target_for(
+        &mut self,
+        now: Instant,
+        staged: &Staged,
+        clb: ClbId,
+    ) -> Result<(u16, Target), DropReason> {
+        let flow = staged.parsed.flow;
+        let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
+        let listener = self
+            .served
+            .listener(clb, flow.protocol, flow.dst_port)
+            .ok_or(DropReason::NoListener)?;
+        if self.connections.is_full() {
+            return Err(DropReason::TableFull);
+        }
+        let number = listener.number();
+        let loads = self.connections.loads();
+        listener.has_room(now, loads.active_of(number), self.part)?;
+        let hash_key = &self.routes.hash_key;
+        if listener.listener().session_expire.is_some() && switch::is_on("P-LB05") {
+            let stays = self
+                .persistence
+                .target_of(now, (number, &flow.src), hash_key);
+            if let Some(target) = stays.and_then(|server| listener.target_at(server)) {
+                return Ok((number, target));
+            }
+        }
+        let newcomer = Newcomer {
+            family: flow.family(),
+            hash: if hashes_clients(listener.listener()) {
+                hash_key.hash_bytes(flow.src.octets())
+            } else {
+                spread_hash
+            },
+        };
+        let target = listener
+            .pick(newcomer, loads.servers(number))
+            .ok_or(DropReason::NoTarget)?;
+        Ok((number, target))
+    }
+
+    /// Notes what a new flow means for the ones that follow.
+    fn count_opened(
+        &mut self,
+        now: Instant,
+        (number, clb): (u16, ClbId),
+        (flow, target): (&FlowKey, &Target),
+    ) {
+        let listener = self.served.listener(clb, flow.protocol, flow.dst_port);
+        let Some(listener) = listener else {
+            return;
+        };
+        listener.count_opened();
+        if counts_loads(listener.listener()) {
+            self.gossip.begin(now);
+        }
+        if let Some(expire) = listener.listener().session_expire {
+            let client = (number, flow.src);
+            let server = (target.address, target.port);
+            let hash_key = &self.routes.hash_key;
+            self.persistence.stay(now, client, server, expire, hash_key);
+        }
     }
 }

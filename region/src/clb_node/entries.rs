@@ -7,15 +7,17 @@
 //! ```text
 //! entry  kk c 0 ssss | client | VIP | their ports | target | its port | slot | ISN | POP    27 bytes, IPv6 51
 //! state  10 0 0 ssss | 40 bits of the keyed hash of the flow's tuple                        6 bytes
+//! load   11 0 0 000f | load balancer | protocol | port | server | its port | its flows     18 bytes, IPv6 30
 //! ```
-//! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. ssss: 0 UDP, 1-7 TCP's states, 8 gone. Nothing in it
-//! means something in one revision alone: a VIP goes by a tag of its address, a POP by one of its name, and the
-//! host follows from the target. Integers are big-endian.
+//! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. ssss: 0 UDP, 1-7 TCP's states, 8 gone. f: the server's family,
+//! 0 IPv4, 1 IPv6. Nothing in it means something in one revision alone: a VIP goes by a tag of its address, a POP and a load
+//! balancer by one of its name, and the host follows from the target. Integers are big-endian.
 
 use anyedge_net::checksum;
 use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::wire::{tcp, udp};
 
+use super::gossip::{ClbTag, Load};
 use super::pop_tags::PopTag;
 use super::vip_tags::VipTag;
 use crate::connection_table::HASH_MARK;
@@ -40,6 +42,7 @@ const KIND: u8 = 0b1100_0000;
 const KIND_V4: u8 = 0;
 const KIND_V6: u8 = 0b0100_0000;
 const KIND_STATE: u8 = 0b1000_0000;
+const KIND_LOAD: u8 = 0b1100_0000;
 const CLAIMED: u8 = 0b0010_0000;
 const RESERVED: u8 = 0b0001_0000;
 const STATE: u8 = 0b0000_1111;
@@ -92,6 +95,8 @@ pub(super) enum Item {
         /// Where it stands; `None`: its owner has forgotten it.
         stand: Option<TcpState>,
     },
+    /// How many flows the sender has of a server.
+    Load(Load),
 }
 
 /// Why bytes are no message.
@@ -144,6 +149,16 @@ impl Item {
                 let [_, _, _, mark @ ..] = (hash & HASH_MARK).to_be_bytes();
                 out.extend_from_slice(&mark);
             }
+            Item::Load(load) => {
+                let (server, server_port) = load.server;
+                out.push(KIND_LOAD | u8::from(server.family() == Family::V6));
+                out.extend_from_slice(&load.clb.0.to_be_bytes());
+                out.push(load.protocol);
+                out.extend_from_slice(&load.port.to_be_bytes());
+                out.extend_from_slice(server.octets());
+                out.extend_from_slice(&server_port.to_be_bytes());
+                out.extend_from_slice(&load.flows.to_be_bytes());
+            }
         }
     }
 }
@@ -192,8 +207,30 @@ impl Items<'_> {
                 };
                 Ok(Item::State { hash, stand })
             }
-            _ => Err(MessageError::Item),
+            _ if head & CLAIMED != 0 => Err(MessageError::Item),
+            _ => match state {
+                0 => self.load(|octets: [u8; 4]| Address::v4(octets)),
+                1 => self.load(|octets: [u8; 16]| Address::v6(octets)),
+                _ => Err(MessageError::Item),
+            },
         }
+    }
+
+    fn load<const LEN: usize>(
+        &mut self,
+        address: impl Fn([u8; LEN]) -> Address,
+    ) -> Result<Item, MessageError> {
+        let clb = ClbTag(u32::from_be_bytes(self.array()?));
+        let [protocol] = self.array()?;
+        let port = u16::from_be_bytes(self.array()?);
+        let server = address(self.array()?);
+        Ok(Item::Load(Load {
+            clb,
+            protocol,
+            port,
+            server: (server, u16::from_be_bytes(self.array()?)),
+            flows: u32::from_be_bytes(self.array()?),
+        }))
     }
 
     fn entry<const LEN: usize>(

@@ -163,6 +163,7 @@ impl ClbNode {
             match item? {
                 Item::Entry(entry) => self.take_entry(now, from, &entry, out),
                 Item::State { hash, stand } => self.take_state(now, hash, stand),
+                Item::Load(load) => self.take_load(now, from, &load),
             }
         }
         Ok(())
@@ -175,7 +176,10 @@ impl ClbNode {
         };
         let counts = &mut self.sync.counts;
         match self.connections.take(now, &told, &self.routes.hash_key) {
-            Taken::Held => counts.taken += 1,
+            Taken::Held => {
+                counts.taken += 1;
+                self.take_client(now, &told);
+            }
             Taken::Yielded(end) => {
                 counts.taken += 1;
                 let flow = told.flow.key;
@@ -183,6 +187,27 @@ impl ClbNode {
             }
             Taken::Refused => counts.refused += 1,
             Taken::Full => counts.full += 1,
+        }
+    }
+
+    /// The client of a flow that another node has opened stays with its target here, too.
+    fn take_client(&mut self, now: Instant, told: &Told) {
+        let Opening { key, clb, .. } = told.flow;
+        let listener = self.served.listener(clb, key.protocol, key.dst_port);
+        let Some((number, expire)) = listener.and_then(|listener| {
+            let expire = listener.listener().session_expire?;
+            Some((listener.number(), expire))
+        }) else {
+            return;
+        };
+        // What is told again later says nothing of new flows.
+        let is_new = told.tcp.is_none_or(TcpState::is_half_open);
+        let hash_key = &self.routes.hash_key;
+        let client = (number, &key.src);
+        if is_new || self.persistence.target_of(now, client, hash_key).is_none() {
+            let server = (told.flow.target, told.flow.target_port);
+            let client = (number, key.src);
+            self.persistence.stay(now, client, server, expire, hash_key);
         }
     }
 

@@ -9,19 +9,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
 use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
+use anyedge_net::switch;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::{ip, tcp};
 use hashbrown::HashTable;
 
+use super::gossip::ClbTag;
+use super::slot_part::SlotPart;
 use super::vip_tags::{VipTag, VipTags};
 use crate::edits::{Edits, ListenerEdit};
 use crate::health::{Checks, Watched};
-use crate::scheduler::{OpenTargets, Schedule};
+use crate::loads::Servers;
+use crate::scheduler::{Newcomer, OpenTargets, Schedule};
 
 /// The load balancers of a region.
 #[derive(Default)]
@@ -50,6 +56,14 @@ pub(super) struct ServedListener {
     /// Whether it was told last that all targets are abnormal.
     told: bool,
     number: u16,
+    opened: Opened,
+}
+
+/// The flows that a listener opened within a second.
+#[derive(Clone, Copy, Default)]
+struct Opened {
+    second: u64,
+    flows: u32,
 }
 
 /// What was served before, to be taken over by name.
@@ -135,7 +149,7 @@ impl ServedListener {
             before.map_or_else(asked, |before| self.open.is_open(before))
         };
         let open = OpenTargets::new(targets, fail_open, is_open);
-        let schedule = core::mem::replace(&mut self.schedule, Schedule::Maglev);
+        let schedule = core::mem::replace(&mut self.schedule, Schedule::Table);
         self.schedule = Schedule::of(edit.new, &open, Some(schedule), stream);
         self.listener = Arc::clone(edit.new);
         self.open = open;
@@ -146,11 +160,57 @@ impl ServedListener {
         self.number
     }
 
-    /// The target of a new flow.
-    pub(super) fn pick(&mut self, family: Family, hash: u64) -> Option<Target> {
+    /// As the routes have it.
+    pub(super) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// The target of a new flow. `loads` are those of its targets, where they are counted.
+    pub(super) fn pick(&mut self, newcomer: Newcomer, loads: Option<&Servers>) -> Option<Target> {
         self.schedule
-            .pick(&self.listener, &self.open, family, hash)
+            .pick(&self.listener, &self.open, newcomer, loads)
             .copied()
+    }
+
+    /// The target with that address and port, if it may take a new flow.
+    pub(super) fn target_at(&self, server: (Address, u16)) -> Option<Target> {
+        let at = place_of(&self.listener.targets, server, 0)?;
+        let target = self.listener.targets[at];
+        let takes = target.weight > 0 && self.open.takes(at, target.address.family());
+        takes.then_some(target)
+    }
+
+    /// Whether one flow more is within the listener's limits, of which this node has the part `part`. `active` are the
+    /// flows that it has here.
+    pub(super) fn has_room(
+        &mut self,
+        now: Instant,
+        active: u32,
+        part: SlotPart,
+    ) -> Result<(), DropReason> {
+        let limits = self.listener.limits;
+        let is_reached = |most: Option<u32>, flows: u32| {
+            most.is_some_and(|most| switch::is_on("P-LB09") && flows >= part.of(most))
+        };
+        if is_reached(limits.connections_max, active) {
+            return Err(DropReason::ConnectionsMax);
+        }
+        if limits.per_second_max.is_none() {
+            return Ok(());
+        }
+        let second = now.as_nanos() / 1_000_000_000;
+        if self.opened.second != second {
+            self.opened = Opened { second, flows: 0 };
+        }
+        if is_reached(limits.per_second_max, self.opened.flows) {
+            return Err(DropReason::PerSecondMax);
+        }
+        Ok(())
+    }
+
+    /// A flow was opened.
+    pub(super) fn count_opened(&mut self) {
+        self.opened.flows = self.opened.flows.saturating_add(1);
     }
 
     /// Tells when all targets became abnormal, or no longer are.
@@ -199,6 +259,7 @@ impl Served {
                     old => {
                         let open = OpenTargets::new(&listener.targets, served.fail_open, is_open);
                         let told = old.as_ref().is_some_and(|old| old.told);
+                        let opened = old.as_ref().map(|old| old.opened);
                         let schedule = old.map(|old| old.schedule);
                         let stream = || stream(&clb.name, &listener.name);
                         let schedule = Schedule::of(listener, &open, schedule, stream);
@@ -208,6 +269,7 @@ impl Served {
                             open,
                             told,
                             number,
+                            opened: opened.unwrap_or_default(),
                         }
                     }
                 };
@@ -311,6 +373,30 @@ impl Served {
             served.listener.protocol == protocol && served.listener.port == port
         };
         clb.listeners.iter_mut().find(is_it)
+    }
+
+    /// All listeners.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &ServedListener> {
+        self.clbs.iter().flat_map(|clb| &clb.listeners)
+    }
+
+    /// All listeners, each with the name of its load balancer.
+    pub(super) fn listeners_by_clb(&self) -> impl Iterator<Item = (&str, &ServedListener)> {
+        let clbs = self.clbs.iter();
+        clbs.flat_map(|clb| clb.listeners.iter().map(|served| (&*clb.name, served)))
+    }
+
+    /// The load balancer that a tag means, the first if several share it.
+    pub(super) fn clb_tagged(&self, tag: ClbTag) -> Option<ClbId> {
+        let is_it = |clb: &ServedClb| ClbTag::of(&clb.name) == tag;
+        let at = self.clbs.iter().position(is_it)?;
+        Some(ClbId(at as u16))
+    }
+
+    /// The listener at a place of a load balancer.
+    pub(super) fn listener_at(&self, clb: ClbId, place: u16) -> Option<&ServedListener> {
+        let clb = self.clbs.get(clb.index())?;
+        clb.listeners.get(usize::from(place))
     }
 
     /// Where each listener is, by its number, and the number that it had in the version before.

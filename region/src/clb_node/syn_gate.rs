@@ -142,7 +142,7 @@ impl ClbNode {
         };
         let flows_max = self.connections.flows_max();
         gate.on_syn(now, flows_max);
-        let half_open = self.connections.half_open_of(listener);
+        let half_open = self.connections.loads().half_open_of(listener);
         if !gate.is_shut() && gate.is_flooded(now, half_open, flows_max) {
             self.gates.shut += 1;
             out.event(gate.shut(now));
@@ -156,7 +156,7 @@ impl ClbNode {
         }
         let flows_max = self.connections.flows_max();
         for (number, gate) in self.gates.gates.iter_mut().enumerate() {
-            let half_open = self.connections.half_open_of(number as u16);
+            let half_open = self.connections.loads().half_open_of(number as u16);
             if let Some(opened) = gate.look(now, half_open, flows_max) {
                 self.gates.shut -= 1;
                 out.event(opened);
@@ -238,5 +238,7 @@ impl ClbNode {
         }
         self.connections
             .renumber_listeners(places.len(), |flow| numbers.get(&flow.listener).copied());
+        self.persistence
+            .renumber(&self.routes.hash_key, |old| numbers.get(&old).copied());
     }
 }

@@ -44,6 +44,8 @@ pub struct SyncCounts {
     pub entries: u64,
     /// States sent.
     pub states: u64,
+    /// Loads of servers sent.
+    pub loads: u64,
     /// Bytes of entries and states sent, without the headers around them.
     pub bytes: u64,
     /// Entries and states that were not sent, for want of a path or a packet slot.

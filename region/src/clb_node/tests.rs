@@ -10,6 +10,7 @@ mod peers;
 mod replies;
 mod resets;
 mod routes;
+mod scheduling;
 mod survival;
 mod syn_gate;
 mod targets;

@@ -14,6 +14,7 @@ use anyedge_net::time::Instant;
 use super::{ConnectionTable, Flow, Opening, Role};
 use crate::expected::Expected;
 use crate::flow_life::FlowLife;
+use crate::loads::Counted;
 use crate::tcp_state::TcpState;
 
 /// What another node tells of a flow.
@@ -77,9 +78,7 @@ impl ConnectionTable {
         let flow = self.flows.entry_mut(id);
         let yields = flow.role == Role::Own && told.claimed;
         if yields {
-            if flow.counts_as_half_open() {
-                self.half_open.take_away(flow.listener);
-            }
+            self.loads.take_away(&flow.counted());
             flow.role = Role::HandedOver;
             self.replicas += 1;
         }
@@ -144,9 +143,16 @@ impl ConnectionTable {
     /// Takes in where another node saw a flow stand.
     pub(crate) fn on_word(&mut self, id: u32, now: Instant, tcp: Option<TcpState>) {
         let flow = self.flows.entry_mut(id);
+        let was_active = flow.counted().active;
         let step = flow.life.on_word(now, tcp);
-        if step.handshake_over && flow.role == Role::Own {
-            self.half_open.take_away(flow.listener);
+        let counted = flow.counted();
+        let ended = was_active && !counted.active;
+        if (step.handshake_over || ended) && flow.role == Role::Own {
+            self.loads.take_away(&Counted {
+                half_open: step.handshake_over,
+                active: ended,
+                ..counted
+            });
         }
         if step.shortened {
             self.flows.shortened(id);
@@ -159,9 +165,7 @@ impl ConnectionTable {
         debug_assert_ne!(flow.role, Role::Own, "only a replica is taken over");
         flow.role = Role::Own;
         self.replicas -= 1;
-        if flow.counts_as_half_open() {
-            self.half_open.add(flow.listener);
-        }
+        self.loads.add(&flow.counted());
         flow.key
     }
 

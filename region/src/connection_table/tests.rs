@@ -285,10 +285,10 @@ impl Both {
 
     fn check(&mut self) {
         assert_eq!(self.table.len(), self.model.len());
-        assert_eq!(self.table.half_open(), self.half_open(None));
+        assert_eq!(self.table.loads().half_open(), self.half_open(None));
         for listener in [0, 1] {
             let expected = self.half_open(Some(listener));
-            assert_eq!(self.table.half_open_of(listener), expected);
+            assert_eq!(self.table.loads().half_open_of(listener), expected);
         }
         let order = |(key, end): &(FlowKey, FlowEnd)| (*key, *end);
         self.closed.sort_by_key(order);

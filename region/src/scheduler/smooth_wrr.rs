@@ -8,6 +8,8 @@
 //! Invariant: without a change of targets the credits sum to zero and the sequence repeats.
 //! Reference: nginx, `ngx_http_upstream_round_robin.c` (I. Sysoev's commit of 2012 explains it).
 
+mod least;
+
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::Target;
 
@@ -38,6 +40,8 @@ struct Member {
     index: u16,
     weight: i64,
     credit: i64,
+    /// Its flows, while the least is looked for.
+    load: u64,
 }
 
 impl SmoothWrr {
@@ -198,6 +202,7 @@ fn members<'a>(
         index: index as u16,
         weight: i64::from(target.weight),
         credit: 0,
+        load: 0,
     })
 }
 

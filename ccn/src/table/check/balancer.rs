@@ -8,7 +8,7 @@ use super::super::object::{
 };
 use super::super::refusal::{Reason, Refusal};
 use super::super::transaction::Transaction;
-use super::super::{BASIC_NETWORK, CLBS_MAX, DRAIN_MAX, not_found, unknown_region};
+use super::super::{BASIC_NETWORK, CLBS_MAX, DRAIN_MAX, SESSION_S, not_found, unknown_region};
 use super::check_count;
 use super::names::check_name;
 
@@ -16,8 +16,6 @@ use super::names::check_name;
 const HTTPS_RESERVED: [u32; 13] = [
     843, 1020, 1433, 1434, 3306, 3389, 6006, 20000, 36000, 42222, 48369, 56000, 65010,
 ];
-/// Seconds that a client may stay with its target.
-const SESSION_S: core::ops::RangeInclusive<u32> = 30..=3_600;
 /// Characters of a rule's domain.
 const DOMAIN_MAX: usize = 80;
 /// Characters of a rule's URL.

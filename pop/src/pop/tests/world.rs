@@ -9,7 +9,7 @@ use core::time::Duration;
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
-    SchedulerPlan, TargetPlan, VipPlan,
+    SchedulerKind, TargetPlan, VipPlan,
 };
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
@@ -122,7 +122,9 @@ impl Setup {
             name: "web".to_owned(),
             protocol: Protocol::Tcp,
             port: 80,
-            scheduler: SchedulerPlan::WeightedRoundRobin,
+            scheduler: SchedulerKind::Wrr,
+            session_expire: 0,
+            limits: [0; 2],
             health: None,
             targets: vec![target],
         };

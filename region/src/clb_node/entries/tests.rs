@@ -75,7 +75,25 @@ fn any_item() -> impl Strategy<Value = Item> {
         proptest::option::of(proptest::sample::select(STATES.to_vec())),
     )
         .prop_map(|(hash, stand)| Item::State { hash, stand });
-    prop_oneof![any_entry(), state]
+    prop_oneof![any_entry(), state, any_load()]
+}
+
+fn any_load() -> impl Strategy<Value = Item> {
+    let server = prop_oneof![
+        any::<[u8; 4]>().prop_map(Address::v4),
+        any::<[u8; 16]>().prop_map(Address::v6),
+    ];
+    let listener = (any::<u32>(), any::<u8>(), any::<u16>());
+    let load = (listener, server, any::<u16>(), any::<u32>());
+    load.prop_map(|((clb, protocol, port), server, server_port, flows)| {
+        Item::Load(Load {
+            clb: ClbTag(clb),
+            protocol,
+            port,
+            server: (server, server_port),
+            flows,
+        })
+    })
 }
 
 #[test]
@@ -131,7 +149,7 @@ fn what_is_cut_too_long_or_of_another_version_is_refused() {
         read(&summed(bytes))
     };
     assert_eq!(with(0, 1), Err(MessageError::Version));
-    for head in [0xc0, 0x90, 0x80, 0x89, 0x8f] {
+    for head in [0xc2, 0xe0, 0x90, 0x80, 0x89, 0x8f] {
         assert_eq!(with(HEADER_LEN, head), Err(MessageError::Item), "{head:x}");
     }
 }

@@ -79,6 +79,7 @@ impl Drafts {
         match item {
             Item::Entry(_) => counts.entries += 1,
             Item::State { .. } => counts.states += 1,
+            Item::Load(_) => counts.loads += 1,
         }
     }
 

@@ -110,7 +110,10 @@ fn change(listener: &mut Listener, edit: &Edit) {
         Edit::Spread(_) => {
             listener.scheduler = match listener.scheduler {
                 Scheduler::WeightedRoundRobin => maglev(targets),
-                Scheduler::Maglev { .. } => Scheduler::WeightedRoundRobin,
+                Scheduler::Maglev { .. } => Scheduler::WeightedLeastConnections,
+                Scheduler::WeightedLeastConnections | Scheduler::IpHash { .. } => {
+                    Scheduler::WeightedRoundRobin
+                }
             }
         }
         Edit::Unbind(..) | Edit::FailOpen(..) | Edit::Drain(..) | Edit::Nothing => {}

@@ -1,0 +1,89 @@
+//! A listener: a port of a load balancer, how new flows are spread over its targets, and how many there may be.
+//!
+//! Built by the table's author as a whole, so that a forwarder finds all that a new flow needs in one place.
+//! What a listener does not ask for is `None`, and costs a packet nothing.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::HealthCheck;
+use crate::flow::Address;
+use crate::id::NodeId;
+use crate::maglev::Maglev;
+
+/// A port of a load balancer and where its flows go.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Bare name, such as `web`.
+    pub name: String,
+    /// IP protocol: 6 TCP, 17 UDP.
+    pub protocol: u8,
+    /// 1-65535.
+    pub port: u16,
+    /// How new flows are spread.
+    pub scheduler: Scheduler,
+    /// How long after its last new flow a client stays with its target, by its source address; `None`: it does not.
+    /// With [`Scheduler::WeightedRoundRobin`] alone.
+    pub session_expire: Option<Duration>,
+    /// How many flows all nodes of the region may have together.
+    pub limits: FlowLimits,
+    /// How its targets are checked; `None`: they are not, and taken to be alive.
+    pub health: Option<HealthCheck>,
+    /// Candidates, in the file's order. A flow takes only targets of its own family.
+    pub targets: Vec<Target>,
+}
+
+/// How many flows a listener may have. Each node has its part, by the slots that it serves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FlowLimits {
+    /// At a time; `None`: as many as tables hold.
+    pub connections_max: Option<u32>,
+    /// New ones within a second.
+    pub per_second_max: Option<u32>,
+}
+
+/// How a listener spreads new flows over its targets.
+#[derive(Clone, Debug)]
+pub enum Scheduler {
+    /// Smooth weighted round robin.
+    WeightedRoundRobin,
+    /// The target with the fewest flows for its weight.
+    WeightedLeastConnections,
+    /// Weighted consistent hashing of the client's address; one table per family, values are indices into `targets`.
+    IpHash {
+        /// Over the IPv4 targets.
+        v4: Arc<Maglev>,
+        /// Over the IPv6 targets.
+        v6: Arc<Maglev>,
+    },
+    /// Weighted consistent hashing of the flow; as above.
+    Maglev {
+        /// Over the IPv4 targets.
+        v4: Arc<Maglev>,
+        /// Over the IPv6 targets.
+        v6: Arc<Maglev>,
+    },
+}
+
+/// A backend's port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The backend's address.
+    pub address: Address,
+    /// The backend's port.
+    pub port: u16,
+    /// 0-100; 0 takes no new flow.
+    pub weight: u8,
+    /// The host whose vSwitch delivers to it.
+    pub host: NodeId,
+}
+
+impl Scheduler {
+    /// The tables that it looks a hash up in, IPv4 and IPv6.
+    pub const fn tables(&self) -> Option<(&Arc<Maglev>, &Arc<Maglev>)> {
+        match self {
+            Scheduler::IpHash { v4, v6 } | Scheduler::Maglev { v4, v6 } => Some((v4, v6)),
+            Scheduler::WeightedRoundRobin | Scheduler::WeightedLeastConnections => None,
+        }
+    }
+}
