@@ -19,6 +19,7 @@ use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::route_table::{Announcing, Region, RouteTable};
 use anyedge_net::slot::{SLOTS, SlotMap};
+use anyedge_net::switch;
 use anyedge_net::time::{Deadline, Instant};
 
 /// What this POP announces, and why.
@@ -96,7 +97,7 @@ impl Announcer {
         let published = table
             .vips
             .iter()
-            .filter(|(_, vip)| vip.publishers.contains(&own));
+            .filter(|(_, vip)| vip.publishers.contains(&own) && switch::is_on("S-AC01"));
         self.vips = published
             .filter_map(|(address, vip)| {
                 let clb = table.clbs.get(vip.clb.index())?;
@@ -141,7 +142,7 @@ impl Announcer {
                 self.announcing.withdraw_after
             };
             let due = region.since + patience;
-            if due <= now {
+            if due <= now && (is_alive || switch::is_on("S-AC02")) {
                 region.is_announced = is_alive;
             } else {
                 self.wake_at = Some(self.wake_at.map_or(due, |at| at.min(due)));

@@ -7,12 +7,14 @@
 //!
 //! Invariant: `due_at` is the earliest instant of all that are pending.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyedge_net::flow::Address;
 use anyedge_net::id::{ClbId, RegionId};
 use anyedge_net::route_table::{Clb, Listener, RouteTable};
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
 use crate::connection_table::Flow;
@@ -55,7 +57,10 @@ impl Cut {
     /// Of the targets that `clb` loses now.
     fn of(now: Instant, clb: &Clb) -> Cut {
         Cut {
-            at: clb.unbind_drain.map_or(now, |drain| now + drain),
+            at: match clb.unbind_drain {
+                None if !switch::is_on("S-BE12") => now + Duration::from_secs(3_600),
+                drain => now + drain.unwrap_or_default(),
+            },
             rst: clb.rst_on_unbind,
         }
     }

@@ -9,6 +9,7 @@ use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::{Event, FlowEnd};
 use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{rewrite, tcp};
@@ -110,6 +111,7 @@ impl ClbNode {
             return Err(DropReason::SynGate);
         }
         let found = self.bound(now, staged, Side::Client, out)?;
+        let found = found.filter(|_| switch::is_on("S-BE06"));
         if let Some(Found { id, host }) = self.living(now, found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
                 let exit = self.exit_to_host(host, packet.wire_len())?;

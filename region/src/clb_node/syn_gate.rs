@@ -18,6 +18,7 @@ use anyedge_net::event::Event;
 use anyedge_net::id::ClbId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Seed;
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::token_bucket::TokenBucket;
 use anyedge_net::wire::{Parsed, tcp};
@@ -213,7 +214,7 @@ impl ClbNode {
     /// Takes the gates over to the listeners that are served now; one that is gone, or whose mechanism was turned
     /// off, is told to be open.
     pub(super) fn renew_gates(&mut self, out: &mut Outbox) {
-        let on = self.routes.mechanisms.syn_gate;
+        let on = self.routes.mechanisms.syn_gate && switch::is_on("P-LB14");
         let places = self.served.places();
         for (number, gate) in self.gates.gates.iter().enumerate() {
             let stays = || places.iter().any(|(_, _, old)| *old == Some(number as u16));

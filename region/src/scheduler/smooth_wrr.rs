@@ -12,6 +12,7 @@ mod least;
 
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::Target;
+use anyedge_net::switch;
 
 use super::OpenTargets;
 
@@ -118,15 +119,18 @@ impl SmoothWrr {
     /// The next target's index; `None` when all weights are 0.
     pub(crate) fn pick(&mut self) -> Option<u16> {
         let mut richest: Option<usize> = None;
+        let is_weighted = switch::is_on("P-LB01");
         for at in 0..self.members.len() {
-            self.members[at].credit += self.members[at].weight;
+            let weight = self.members[at].weight;
+            self.members[at].credit += if is_weighted { weight } else { 1 };
             let credit = self.members[at].credit;
             if richest.is_none_or(|best| self.members[best].credit < credit) {
                 richest = Some(at);
             }
         }
+        let members = self.members.len() as i64;
         let member = &mut self.members[richest?];
-        member.credit -= self.total;
+        member.credit -= if is_weighted { self.total } else { members };
         self.picked = self.picked.wrapping_add(1);
         Some(member.index)
     }
@@ -194,13 +198,14 @@ fn members<'a>(
 ) -> impl Iterator<Item = Member> + 'a {
     let numbered = targets.iter().enumerate();
     let taking = numbered.filter(move |(index, target)| {
-        target.weight > 0 && target.address.family() == family && open.takes(*index, family)
+        let takes = target.weight > 0 || !switch::is_on("S-BE04");
+        takes && target.address.family() == family && open.takes(*index, family)
     });
     taking.map(|(index, target)| Member {
         address: target.address,
         port: target.port,
         index: index as u16,
-        weight: i64::from(target.weight),
+        weight: i64::from(target.weight.max(1)),
         credit: 0,
         load: 0,
     })

@@ -1,6 +1,7 @@
 //! Load balancers, listeners and rules: of which kind may do what, and which ports and numbers are allowed.
 
 use anyedge_net::route_table::HealthCheck;
+use anyedge_net::switch;
 
 use super::super::object::{
     Clb, ClbType, CrossRegion, IpVersion, Key, Kind, Listener, Protocol, Region, Rule,
@@ -67,19 +68,20 @@ impl Transaction<'_> {
     }
 
     fn check_v6_clb(&self, key: &Key, clb: &Clb) -> Result<(), Refusal> {
-        if clb.classic {
+        if clb.classic && switch::is_on("S-V606") {
             return Err(
                 Reason::ClbStatus.because(format_args!("{key} is classic, which has no IPv6"))
             );
         }
         let regions = &self.settings.ipv6_regions;
-        if !regions.is_empty() && !regions.contains(&clb.region) {
+        let is_kept_out = !regions.is_empty() && !regions.contains(&clb.region);
+        if is_kept_out && switch::is_on("S-V607") {
             return Err(Reason::NoRegion.because(format_args!(
                 "{key} wants IPv6 in region `{}`, which has none",
                 clb.region
             )));
         }
-        if !clb.network_has_ipv6 {
+        if !clb.network_has_ipv6 && switch::is_on("S-V608") {
             return Err(Reason::Operation.because(format_args!(
                 "{key} wants IPv6 in a network without an IPv6 range; give network and subnet one first"
             )));
@@ -210,7 +212,8 @@ impl Transaction<'_> {
         }
         let strict = self.settings.strict_ports;
         let taken = |other: &&Listener| {
-            let same_class = other.protocol.is_udp_class() == listener.protocol.is_udp_class();
+            let class = |it: &Listener| it.protocol.is_udp_class() && switch::is_on("P-LB12");
+            let same_class = class(other) == class(listener);
             other.name != listener.name && other.port == port && (same_class || strict)
         };
         match self.objects.all_of::<Listener>(&listener.clb).find(taken) {
@@ -232,9 +235,11 @@ impl Transaction<'_> {
             Protocol::Quic if clb.network == BASIC_NETWORK => Err(Reason::ClbStatus.because(
                 format_args!("{key} speaks QUIC, which needs a VPC and not the basic network"),
             )),
-            Protocol::Quic if clb.ip_version == IpVersion::V6 => Err(Reason::Protocol.because(
-                format_args!("{key} speaks QUIC, which an IPv6 load balancer does not"),
-            )),
+            Protocol::Quic if clb.ip_version == IpVersion::V6 && switch::is_on("S-V604") => {
+                Err(Reason::Protocol.because(format_args!(
+                    "{key} speaks QUIC, which an IPv6 load balancer does not"
+                )))
+            }
             Protocol::TcpSsl if self.is_tencent() && clb.clb_type == ClbType::Internal => {
                 Err(Reason::Protocol.because(format_args!(
                     "{key} speaks TCP SSL, which needs a public load balancer"
@@ -257,7 +262,7 @@ impl Transaction<'_> {
             }
             SchedulerKind::Maglev => protocol == Protocol::Quic || self.is_tencent(),
         };
-        if refused {
+        if refused && switch::is_on("P-LB04") {
             return Err(Reason::Protocol.because(format_args!(
                 "{key} speaks {protocol}, which is not scheduled by {scheduler:?}"
             )));

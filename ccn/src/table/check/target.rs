@@ -1,6 +1,7 @@
 //! Targets: where a backend may be, of which kind, and with what port and weight.
 
 use anyedge_net::flow::{Address, Family};
+use anyedge_net::switch;
 
 use super::super::ccn_routes::are_joined;
 use super::super::object::{
@@ -19,14 +20,14 @@ impl Transaction<'_> {
         let clb = clb.ok_or_else(|| not_found(&Key::new(Kind::Clb, &target.clb)))?;
         let listener = self.check_parent(target)?;
         let port = target.port;
-        if !(1..=65_535).contains(&port) {
+        if !(1..=65_535).contains(&port) && switch::is_on("S-BE11") {
             let object = target_sentence(target);
             return Err(Reason::Range.because(format_args!(
                 "{object} has port {port}; a port is 1 to 65535"
             )));
         }
         let weight = target.weight;
-        if !(0..=WEIGHT_MAX).contains(&weight) {
+        if !(0..=WEIGHT_MAX).contains(&weight) && switch::is_on("S-BE03") {
             let object = target_sentence(target);
             return Err(Reason::Range.because(format_args!(
                 "{object} has weight {weight}; a weight is 0 to {WEIGHT_MAX}"
@@ -37,7 +38,8 @@ impl Transaction<'_> {
             format!("{} would have {count} targets", parent_sentence(target))
         })?;
         self.check_address(target, clb)?;
-        if self.is_tencent() && !listener.protocol.is_layer_7() {
+        let is_strict = self.is_tencent() && switch::is_on("P-LB13");
+        if is_strict && !listener.protocol.is_layer_7() {
             self.check_four_tuple(target, listener)?;
         }
         if target.kind == TargetKind::Idc {
@@ -58,6 +60,7 @@ impl Transaction<'_> {
             (false, true) => Ok(listener),
             (true, false) if self.objects.get::<Rule>(&target.parent()).is_some() => Ok(listener),
             (true, false) => Err(not_found(&Key::new(Kind::Rule, target.parent()))),
+            (true, true) if !switch::is_on("S-BE01") => Ok(listener),
             (true, true) => Err(Reason::NoRule.because(format_args!(
                 "{} names no rule, and listener `{name}` speaks {}",
                 target_sentence(target),
@@ -84,7 +87,7 @@ impl Transaction<'_> {
             IpVersion::V4 | IpVersion::Nat64 => Family::V4,
             IpVersion::V6 => Family::V6,
         };
-        if address.family() != wanted {
+        if address.family() != wanted && switch::is_on("S-V601") {
             return Err(Reason::Operation.because(format_args!(
                 "{} has no address of the family that load balancer `{}` forwards to; make sure it has one first",
                 target_sentence(target),
@@ -152,14 +155,15 @@ impl Transaction<'_> {
             let object = target_sentence(target);
             unknown(object, "elastic network interface", target.address)
         })?;
-        if eni.host.is_empty() {
+        if eni.host.is_empty() && switch::is_on("S-EN02") {
             return Err(Reason::Operation.because(format_args!(
                 "{} is on elastic network interface `{}`, which is not attached",
                 target_sentence(target),
                 eni.name
             )));
         }
-        if eni.primary && eni.addresses.first() == Some(&target.address) {
+        let is_servers = eni.primary && eni.addresses.first() == Some(&target.address);
+        if is_servers && switch::is_on("S-EN05") {
             return Err(Reason::Value.because(format_args!(
                 "{} is the primary address of the primary interface of `{}`: bind the server",
                 target_sentence(target),
@@ -195,6 +199,7 @@ impl Transaction<'_> {
         };
         match host.state {
             HostState::Normal => {}
+            _ if !switch::is_on("S-BE09") => {}
             HostState::Isolated => return refuse(Reason::TargetIsolated, "is isolated"),
             HostState::Expired => return refuse(Reason::TargetExpired, "has expired"),
             HostState::NoBandwidth => {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use anyedge_net::flow::Family;
+use anyedge_net::switch;
 
 use super::super::object::{Clb, ClbType, CrossRegion, IpVersion, Key, Kind, Pop, Target, Vip};
 use super::super::refusal::{Reason, Refusal};
@@ -30,7 +31,7 @@ impl Transaction<'_> {
                     .because(format_args!("address {address} of {key} is there twice")));
             }
         }
-        if vip.publish.is_empty() {
+        if vip.publish.is_empty() && switch::is_on("S-AC03") {
             return Err(Reason::Missing.because(format_args!("{key} is published by no POP")));
         }
         let mut publishers = BTreeSet::new();
@@ -69,7 +70,7 @@ impl Transaction<'_> {
                 clb.name
             )))
         };
-        if clb.clb_type == ClbType::Public {
+        if clb.clb_type == ClbType::Public && switch::is_on("S-AC05") {
             return refuse("is public; an internal one can have an anycast address");
         }
         if clb.classic {
