@@ -17,6 +17,7 @@ mod page;
 mod read;
 mod refused;
 mod restore;
+mod security;
 mod snat;
 mod targets;
 mod tasks;
@@ -35,6 +36,7 @@ use anyedge_proto::control::v1::ground_server::GroundServer;
 use anyedge_proto::control::v1::listener_server::ListenerServer;
 use anyedge_proto::control::v1::members_server::MembersServer;
 use anyedge_proto::control::v1::rule_server::RuleServer;
+use anyedge_proto::control::v1::security_group_server::SecurityGroupServer;
 use anyedge_proto::control::v1::snat_server::SnatServer;
 use anyedge_proto::control::v1::table_server::TableServer;
 use anyedge_proto::control::v1::target_server::TargetServer;
@@ -52,7 +54,7 @@ pub use refused::{leader_of, refusal_of};
 use tasks::Tasks;
 
 /// Names of the services, as reflection and health tell them.
-const SERVICES: [&str; 15] = [
+const SERVICES: [&str; 16] = [
     "anyedge.control.v1.Ccn",
     "anyedge.control.v1.Clb",
     "anyedge.control.v1.Ground",
@@ -61,6 +63,7 @@ const SERVICES: [&str; 15] = [
     "anyedge.control.v1.Nodes",
     "anyedge.control.v1.Report",
     "anyedge.control.v1.Rule",
+    "anyedge.control.v1.SecurityGroup",
     "anyedge.control.v1.Snat",
     "anyedge.control.v1.Table",
     "anyedge.control.v1.Target",
@@ -138,6 +141,7 @@ impl<H: Host> Api<H> {
             .add_service(RuleServer::new(self.clone()))
             .add_service(TargetServer::new(self.clone()))
             .add_service(VipServer::new(self.clone()))
+            .add_service(SecurityGroupServer::new(self.clone()))
             .add_service(SnatServer::new(self.clone()))
             .add_service(CcnServer::new(self.clone()))
             .add_service(GroundServer::new(self.clone()))

@@ -10,6 +10,7 @@
 
 mod balancers;
 mod ground;
+mod security;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use anyedge_net::slot::SlotMap;
 use crate::table::Table;
 use crate::table::object::Kind;
 use ground::Ground;
+use security::Filters;
 
 /// Places of a Maglev table for each of its members, at least.
 pub const PLACES_PER_TARGET: u32 = 100;
@@ -45,6 +47,7 @@ struct Last {
     clbs: BTreeMap<String, BuiltClb>,
     /// What the backbone carries of each load balancer, by id.
     backbone_mtus: Vec<u16>,
+    filters: Filters,
 }
 
 /// A load balancer and what it was made of.
@@ -106,8 +109,17 @@ impl Assembler {
         };
         let slots = ground.slots(table, last.as_ref().map(|last| &last.slots));
         let same_vips = same_ground && same(&[Kind::Vip, Kind::Clb]);
+        let same_hosts = same_ground && same(&[Kind::SecurityGroup, Kind::Settings]);
         let same = (same_ground, same_vips);
-        let balanced = balancers::balance(table, &ground, last.as_mut(), same);
+        let filters = last.as_mut().map(|last| core::mem::take(&mut last.filters));
+        let mut filters = Filters::begin(table, filters);
+        let security = filters.of_hosts(table, &ground);
+        let kept = last.as_ref().map(|last| &last.route_table.security);
+        let security = match kept {
+            Some(kept) if same_hosts || kept.is_as(&security) => kept.clone(),
+            _ => security.into(),
+        };
+        let balanced = balancers::balance(table, &ground, last.as_mut(), same, &mut filters);
         let settings = table.settings();
         let regions = last.as_ref().map(|last| &last.route_table.regions);
         let regions = ground.regions(&slots, regions);
@@ -126,6 +138,7 @@ impl Assembler {
             probing: settings.probing,
             announcing: settings.announcing,
             mechanisms: settings.mechanisms,
+            security,
         });
         self.last = Some(Last {
             revision: table.revision(),
@@ -134,6 +147,7 @@ impl Assembler {
             slots,
             clbs: balanced.clbs,
             backbone_mtus: balanced.backbone_mtus,
+            filters: filters.end(),
         });
         route_table
     }

@@ -23,6 +23,7 @@ mod check;
 mod convert;
 mod requests;
 mod restoring;
+mod security;
 mod snapshot;
 mod stages;
 mod transaction;
@@ -76,6 +77,8 @@ pub const SLOT_SETTLE: Duration = Duration::from_secs(15 * 60);
 pub const INNER_MTU_MIN_V4: u16 = 576;
 /// What all paths to an IPv6 VIP carry (RFC 8200 §5), in bytes.
 pub const INNER_MTU_MIN_V6: u16 = 1_280;
+/// Security groups of a table.
+pub const SECURITY_GROUPS_MAX: usize = 1_000;
 /// Bytes of a request id.
 pub const REQUEST_ID_MAX: usize = 128;
 /// The network that is no VPC.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use anyedge_net::flow::Family;
 use anyedge_net::id::{NodeId, PathId, RegionId};
-use anyedge_net::route_table::{Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable};
+use anyedge_net::route_table::{
+    Mechanisms, Node, NodeKind, Path, PathEnds, Region, RouteTable, Shared,
+};
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::outer::Encap;
 
@@ -60,6 +62,7 @@ pub(crate) fn table() -> RouteTable {
     RouteTable {
         probing: None,
         mechanisms: Mechanisms::ALL,
+        security: Shared::default(),
         nodes: vec![
             node("pop.tokyo", NodeKind::Pop),
             node("region.guangzhou.clb-1", NodeKind::ClbNode(GZ)),

@@ -94,6 +94,14 @@ drop_reasons! {
     /// The flow's target was unbound.
     Unbound => "Unbound",
 
+    // Security groups.
+    /// The backend's security groups do not accept it.
+    TargetSecurityGroup => "TargetSecurityGroup",
+    /// The load balancer's security groups do not accept it.
+    ClbSecurityGroup => "ClbSecurityGroup",
+    /// The security groups of its sender do not let it out.
+    ClientSecurityGroup => "ClientSecurityGroup",
+
     // Links and hosts.
     /// Lost on the wire.
     LinkLoss => "LinkLoss",

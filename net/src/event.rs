@@ -25,6 +25,8 @@ pub enum FlowEnd {
     Unbound,
     /// Another owner of its slot holds it now.
     HandedOver,
+    /// The security groups of its load balancer no longer accept it.
+    Refused,
 }
 
 /// What a node's own probes say of a target.

@@ -24,6 +24,7 @@ pub mod packet;
 pub mod port;
 pub mod rng;
 pub mod route_table;
+pub mod security_group;
 pub mod slot;
 pub mod switch;
 pub mod time;

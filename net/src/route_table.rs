@@ -6,6 +6,7 @@
 
 mod health_check;
 mod listener;
+mod security;
 mod shared;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -20,6 +21,7 @@ use crate::wire::outer::{self, Encap};
 
 pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
 pub use listener::{FlowLimits, Listener, Scheduler, Target};
+pub use security::{ClbSecurity, Security};
 pub use shared::Shared;
 
 /// One version of the routes.
@@ -45,6 +47,8 @@ pub struct RouteTable {
     pub announcing: Announcing,
     /// What of the forwarders' mechanisms is on: all of it, except in tests that show what each is for.
     pub mechanisms: Mechanisms,
+    /// Who may open flows to backends.
+    pub security: Shared<Security>,
 }
 
 /// How nodes watch their paths, in band (RFC 5880 §6.8).
@@ -278,6 +282,8 @@ pub struct Clb {
     pub unbind_drain: Option<Duration>,
     /// With all of a listener's targets abnormal, all get new flows, and not none.
     pub fail_open: bool,
+    /// Who may open flows to it.
+    pub security: ClbSecurity,
     /// Protocol and port to listener.
     pub listeners: Vec<Arc<Listener>>,
 }
@@ -296,6 +302,7 @@ impl RouteTable {
             probing: None,
             announcing: Announcing::default(),
             mechanisms: Mechanisms::ALL,
+            security: Shared::default(),
         }
     }
 

@@ -11,7 +11,9 @@ use std::hint::black_box;
 use std::time::Instant as Clock;
 
 use anyedge_ccn::author::TableAuthor;
-use anyedge_ccn::author::plan::{ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, VipPlan};
+use anyedge_ccn::author::plan::{
+    ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, SecurityPlan, VipPlan,
+};
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder};
 use anyedge_net::id::PathId;
@@ -84,6 +86,7 @@ fn table() -> RouteTable {
         rst_on_unbind: true,
         unbind_drain: None,
         fail_open: true,
+        security: SecurityPlan::default(),
         listeners: Vec::new(),
     });
     let mut add_vip = |name: String, addresses: Vec<Address>| {

@@ -105,7 +105,7 @@ impl VipTable {
 mod tests {
     use std::sync::Arc;
 
-    use anyedge_net::route_table::{Clb, Vip};
+    use anyedge_net::route_table::{Clb, ClbSecurity, Vip};
 
     use super::*;
 
@@ -133,6 +133,7 @@ mod tests {
                 rst_on_unbind: true,
                 unbind_drain: None,
                 fail_open: true,
+                security: ClbSecurity::default(),
                 listeners: Vec::new(),
             };
             table.clbs.push(clb.into());

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyedge_ccn::author::TableAuthor;
-use anyedge_ccn::author::plan::{ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, VipPlan};
+use anyedge_ccn::author::plan::{
+    ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, SecurityPlan, VipPlan,
+};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder};
@@ -78,6 +80,7 @@ fn table() -> Arc<RouteTable> {
         rst_on_unbind: true,
         unbind_drain: None,
         fail_open: true,
+        security: SecurityPlan::default(),
         listeners: Vec::new(),
     });
     author.add_vip(VipPlan {

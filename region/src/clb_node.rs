@@ -7,7 +7,7 @@
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
-//! `reset`, `unbind`, `icmp`, `syn_gate`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
+//! `reset`, `unbind`, `icmp`, `syn_gate`, `security`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
 //! `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`; `gossip` tells loads.
 
 mod check_targets;
@@ -23,6 +23,7 @@ mod replicate;
 mod reply;
 mod reset;
 mod second_chance;
+mod security;
 mod served;
 mod slot_part;
 mod staging;
@@ -336,6 +337,7 @@ impl Forwarder for ClbNode {
         });
         self.routes = table;
         self.take_part(&old);
+        self.flush_refused(&old, out);
         match amended {
             Some(places) => places.iter().for_each(|place| self.count_loads_at(*place)),
             None => {

@@ -18,8 +18,8 @@ use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
-    Announcing, Clb, FlowLimits, Listener, Mechanisms, Node, NodeKind, Path, PathEnds, Region,
-    RouteTable, Scheduler, Shared, Target, Vip,
+    Announcing, Clb, ClbSecurity, FlowLimits, Listener, Mechanisms, Node, NodeKind, Path, PathEnds,
+    Region, RouteTable, Scheduler, Shared, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -118,6 +118,7 @@ pub(crate) fn routes() -> RouteTable {
         probing: None,
         announcing: Announcing::default(),
         mechanisms: Mechanisms::ALL,
+        security: Shared::default(),
         revision: Revision(1),
         hash_key: HASH_KEY,
         nodes: vec![
@@ -290,6 +291,7 @@ fn clb(name: &str) -> Clb {
         rst_on_unbind: true,
         unbind_drain: None,
         fail_open: true,
+        security: ClbSecurity::default(),
         listeners,
     }
 }

@@ -5,12 +5,13 @@
 //! sent: when a node dies, its flows go on through the slot's new owner.
 //!
 //! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel), `icmp` both for errors,
-//! `fragments` for answers in pieces; `tuple_table` is the memory between them. Batches go through in three passes, as in [`crate::clb_node`].
+//! `fragments` for answers in pieces, `security` says who may open a flow; `tuple_table` is the memory between them. Batches go through in three passes, as in [`crate::clb_node`].
 
 mod answer;
 mod deliver;
 mod fragments;
 mod icmp;
+mod security;
 mod tuple_table;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::Limits;
 use crate::clb_node::{ERRORS_BURST, ERRORS_PER_SECOND};
 use crate::fragment_table::FragmentTable;
 use crate::peer;
+use security::Guard;
 use tuple_table::TupleTable;
 
 /// The vSwitch of one host.
@@ -45,6 +47,7 @@ pub struct VSwitch {
     exits: Exits,
     prober: Prober,
     tuples: TupleTable,
+    guard: Guard,
     errors: TokenBucket,
     fragments: FragmentTable<()>,
     staged: Vec<Staged>,
@@ -81,6 +84,7 @@ impl VSwitch {
             exits: Exits::new(&routes, NodeId::UNKNOWN),
             prober: Prober::new(own_name, seed),
             tuples: TupleTable::new(limits.flows_max),
+            guard: Guard::default(),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             fragments: FragmentTable::new(),
             staged: Vec::with_capacity(BATCH_MAX),
@@ -196,6 +200,7 @@ impl Forwarder for VSwitch {
         }
         out.event(Event::TableApplied(table.revision));
         self.routes = table;
+        self.renew_guard(own);
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {

@@ -7,7 +7,7 @@ use core::time::Duration;
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
-    SchedulerKind, TargetPlan, VipPlan,
+    SchedulerKind, SecurityPlan, TargetPlan, VipPlan,
 };
 use anyedge_ccn::table::Table;
 use anyedge_net::flow::{Address, Family, HashKey};
@@ -110,6 +110,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
         author.add_host(HostPlan {
             node: node(host.clone(), 100 + number),
             region: region.clone(),
+            security_groups: Vec::new(),
         });
         author.add_path(path(host.clone(), EndsPlan::Fabric { host }));
     }
@@ -121,6 +122,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
             rst_on_unbind: true,
             unbind_drain: None,
             fail_open: true,
+            security: SecurityPlan::default(),
             listeners: (0..size.listeners)
                 .map(|number| listener(size, clb, number, health))
                 .collect(),

@@ -80,6 +80,7 @@ fn object(register: usize, zone: String) -> Object {
         zone,
         network: String::new(),
         state: HostState::Normal,
+        security_groups: Vec::new(),
     }
     .into_object()
 }

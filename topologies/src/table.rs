@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyedge_ccn::author::plan::{
     self, ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerKind,
-    TargetPlan, VipPlan,
+    SecurityPlan, TargetPlan, VipPlan,
 };
 use anyedge_ccn::author::{Membership, TableAuthor};
 use anyedge_ccn::table::refusal::{Reason, Refusal};
@@ -59,6 +59,7 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
         author.add_host(HostPlan {
             node: plan,
             region: host.region.clone(),
+            security_groups: Vec::new(),
         });
         author.add_path(fabric_path(host, &topology.defaults));
     }
@@ -234,6 +235,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
         fail_open: clb.fail_open,
+        security: SecurityPlan::default(),
         listeners: clb
             .listeners
             .values()

@@ -13,11 +13,12 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::maglev::{Maglev, Member, prime_at_least};
 use anyedge_net::route_table::{
-    Clb, FlowLimits, Listener, NodeKind, Scheduler, Shared, Target, Vip,
+    Clb, ClbSecurity, FlowLimits, Listener, NodeKind, Scheduler, Shared, Target, Vip,
 };
 use anyedge_net::wire::{tcp, udp};
 
 use super::ground::{Ground, clb_id};
+use super::security::Filters;
 use super::{Built, BuiltClb, Last, PLACES_PER_TARGET};
 use crate::table::Table;
 use crate::table::membership::Membership;
@@ -44,6 +45,7 @@ pub(super) fn balance(
     ground: &Ground,
     mut last: Option<&mut Last>,
     same: (bool, bool),
+    filters: &mut Filters,
 ) -> Balanced {
     let names: Vec<&str> = table
         .all::<ClbObject>()
@@ -60,14 +62,16 @@ pub(super) fn balance(
     let clbs = clbs.map(|(clb, backbone_mtu)| {
         let made_of = (table.objects().balancer(&clb.name), *backbone_mtu);
         let kept = before.remove_entry(&clb.name);
+        let security = filters.of_clb(table, clb);
         let is_same = |(_, built): &(String, BuiltClb)| {
-            same.0 && (built.revision, built.backbone_mtu) == made_of
+            let alike = (built.revision, built.backbone_mtu) == made_of;
+            same.0 && alike && built.clb.security.has_filter_of(&security)
         };
         match kept {
             Some(kept) if is_same(&kept) => kept,
             kept => {
                 let before = kept.map(|(_, built)| built.listeners).unwrap_or_default();
-                let built = build_clb(table, clb, ground, made_of, (&before, same.0));
+                let built = build_clb(table, (clb, security), ground, made_of, (&before, same.0));
                 (clb.name.clone(), built)
             }
         }
@@ -87,7 +91,7 @@ pub(super) fn balance(
 /// A load balancer with its listeners, as far as possible those of `before`.
 fn build_clb(
     table: &Table,
-    clb: &ClbObject,
+    (clb, security): (&ClbObject, ClbSecurity),
     ground: &Ground,
     (revision, backbone_mtu): (u64, u16),
     before: (&BTreeMap<String, Built>, bool),
@@ -105,6 +109,7 @@ fn build_clb(
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
         fail_open: clb.fail_open,
+        security,
         listeners: in_order.collect(),
     };
     BuiltClb {

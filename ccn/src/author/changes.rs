@@ -54,6 +54,7 @@ pub(super) fn of_host(host: HostPlan) -> [Change; 1] {
         zone: String::new(),
         network: String::new(),
         state: HostState::Normal,
+        security_groups: host.security_groups,
     })]
 }
 
@@ -80,6 +81,10 @@ pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
         fail_open: clb.fail_open,
+        security_groups: clb.security.groups,
+        sg_pass_by_default: clb.security.pass_by_default,
+        eip_bypasses_clb_sg: clb.security.eip_bypasses,
+        sg_probes_exempt: clb.security.probes_exempt,
         ..Clb::new(&clb.name, &clb.region)
     })];
     for listener in clb.listeners {

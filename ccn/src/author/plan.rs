@@ -40,6 +40,8 @@ pub struct HostPlan {
     pub node: NodePlan,
     /// The region that it is in.
     pub region: String,
+    /// Its security groups, in order.
+    pub security_groups: Vec<String>,
 }
 
 /// A tunnelled way between two ends.
@@ -101,8 +103,23 @@ pub struct ClbPlan {
     pub unbind_drain: Option<Duration>,
     /// With all of a listener's targets abnormal, all get new flows; the product's default is true.
     pub fail_open: bool,
+    /// Who may open flows to it.
+    pub security: SecurityPlan,
     /// Its ports.
     pub listeners: Vec<ListenerPlan>,
+}
+
+/// Who may open flows to a load balancer: by default everybody.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SecurityPlan {
+    /// Its security groups, in order.
+    pub groups: Vec<String>,
+    /// What its groups accept is not asked about again at the backend.
+    pub pass_by_default: bool,
+    /// Its groups do not take effect.
+    pub eip_bypasses: bool,
+    /// Its health checks are not asked about at the backend.
+    pub probes_exempt: bool,
 }
 
 /// A port of a load balancer.

@@ -12,11 +12,12 @@ use anyedge_net::maglev::is_prime;
 use anyedge_net::route_table::{HealthCheck, NodeKind, Scheduler};
 use anyedge_net::wire::outer::Encap;
 
-use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, TargetPlan};
+use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, TargetPlan};
 use super::*;
 
 mod parts;
 mod refusals;
+mod security;
 
 /// All that is added.
 #[derive(Clone, Default)]
@@ -113,6 +114,7 @@ fn plans() -> Plans {
         rst_on_unbind: true,
         unbind_drain: None,
         fail_open: true,
+        security: SecurityPlan::default(),
         listeners,
     };
     let clbs = vec![
@@ -146,6 +148,7 @@ fn plans() -> Plans {
         hosts: vec![HostPlan {
             node: node("host.web-1", 5),
             region: "guangzhou".to_owned(),
+            security_groups: Vec::new(),
         }],
         paths: vec![
             ccn("tokyo-guangzhou", "pop.tokyo", Family::V4, 1_500),

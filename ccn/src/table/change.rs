@@ -83,6 +83,13 @@ pub enum Change {
     ApplyStage(String),
     /// What waits in a stage is forgotten.
     DiscardStage(String),
+    /// Which security groups a load balancer or a host has.
+    SetSecurityGroups {
+        /// The load balancer or the host.
+        key: Key,
+        /// All of them, in order.
+        groups: Vec<String>,
+    },
     /// Nothing but the time goes on: slots settle.
     Settle,
     /// The table holds these objects and no others, but for its secrets, which stay.

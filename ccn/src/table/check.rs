@@ -6,6 +6,7 @@
 mod balancer;
 mod ground;
 mod names;
+mod security;
 mod target;
 mod vip;
 
@@ -78,6 +79,7 @@ impl Transaction<'_> {
                 })
             }
             (Object::Stage(Stage { name, .. }), _) => check_name(key, name),
+            (Object::SecurityGroup(group), _) => self.check_security_group(key, group),
             (Object::SnatBlock(_) | Object::CcnRoute(_), _) => Ok(()),
         }
     }

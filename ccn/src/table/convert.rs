@@ -6,6 +6,7 @@
 mod balancer;
 mod changes;
 mod ground;
+mod security;
 mod settings;
 
 use core::time::Duration;

@@ -7,6 +7,7 @@
 pub mod balancer;
 pub mod ccn;
 pub mod ground;
+pub mod security;
 pub mod settings;
 
 use core::fmt;
@@ -17,6 +18,7 @@ pub use balancer::{
 };
 pub use ccn::{Attachment, AttachmentKind, Ccn, CcnRoute, LearnedRoute, Network, Prefix};
 pub use ground::{ClbNode, Ends, Eni, Host, HostState, Path, Pop, Region, Underlay};
+pub use security::{SecurityGroup, SecurityRule};
 pub use settings::{Profile, Quotas, Secret, Settings};
 
 use super::change::Stage;
@@ -104,6 +106,7 @@ kinds! {
     Attachment = 18, "attachment";
     CcnRoute = 19, "CCN route";
     Stage = 20, "stage";
+    SecurityGroup = 21, "security group";
 }
 
 impl Kind {
@@ -163,6 +166,7 @@ impl Object {
             Object::Attachment(it) => it.full_name(),
             Object::CcnRoute(it) => it.full_name(),
             Object::Stage(it) => it.name.clone(),
+            Object::SecurityGroup(it) => it.name.clone(),
         }
     }
 

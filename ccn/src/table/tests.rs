@@ -72,6 +72,7 @@ fn host(name: &str, region: &str, number: u8) -> Host {
         zone: "z-1".to_owned(),
         network: String::new(),
         state: HostState::Normal,
+        security_groups: Vec::new(),
     }
 }
 

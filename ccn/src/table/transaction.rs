@@ -132,6 +132,7 @@ impl<'a> Transaction<'a> {
             Change::Stage(stage) => self.stage(stage),
             Change::ApplyStage(name) => self.apply_stage(name),
             Change::DiscardStage(name) => self.discard_stage(name),
+            Change::SetSecurityGroups { key, groups } => self.set_security_groups(key, groups),
             Change::Settle => Ok(()),
             Change::Restore(objects) => self.restore(objects),
         }
@@ -296,6 +297,11 @@ fn same_ground(before: &Object, after: &Object) -> bool {
         (Object::Pop(before), Object::Pop(after)) => before.underlay == after.underlay,
         (Object::ClbNode(before), Object::ClbNode(after)) => {
             (&before.region, before.underlay) == (&after.region, after.underlay)
+        }
+        (Object::Host(before), Object::Host(after)) => {
+            let mut before = before.clone();
+            before.security_groups.clone_from(&after.security_groups);
+            before == *after
         }
         (Object::Path(before), Object::Path(after)) => {
             let mut before = before.clone();

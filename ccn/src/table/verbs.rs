@@ -118,6 +118,7 @@ impl Transaction<'_> {
                 let vip = self.objects.all::<Vip>().find(|vip| vip.prefix == name);
                 vip.map(|vip| Key::new(Kind::Vip, &vip.name))
             }
+            Kind::SecurityGroup => self.bound_to_group(name),
             Kind::Ccn => {
                 let attached = self.objects.all_of::<Attachment>(name).next();
                 attached.map(|attached| Key::new(Kind::Attachment, attached.full_name()))

@@ -8,10 +8,12 @@ use core::time::Duration;
 use std::net::IpAddr;
 
 use anyedge_ccn::table::object::{
-    Attachment, Clb, Ends, Host, Listener, Object, Path, Rule, Settings, Target, Underlay, Vip,
+    Attachment, Clb, Ends, Host, Listener, Object, Path, Rule, SecurityGroup, Settings, Target,
+    Underlay, Vip,
 };
 use anyedge_net::flow::Address;
 use anyedge_net::route_table::HealthCheck;
+use anyedge_net::security_group::Direction;
 use serde_json::{Map, Value, json};
 
 use super::kinds::kebab;
@@ -53,6 +55,7 @@ pub(crate) fn value(object: &Object) -> Value {
             "enabled": it.enabled, "as_path_len": it.as_path_len,
         }),
         Object::Stage(it) => json!({ "name": it.name, "changes": it.changes.len() }),
+        Object::SecurityGroup(it) => security_group(it),
     }
 }
 
@@ -147,6 +150,7 @@ fn settings(it: &Settings) -> Value {
         "strict_ports": it.strict_ports,
         "ipv6_regions": it.ipv6_regions,
         "hybrid_regions": it.hybrid_regions,
+        "sg_flush_on_change": it.sg_flush_on_change,
         "quotas": {
             "listeners_per_clb": quotas.listeners_per_clb,
             "rules_per_listener": quotas.rules_per_listener,
@@ -157,6 +161,7 @@ fn settings(it: &Settings) -> Value {
             "security_groups_per_clb": quotas.security_groups_per_clb,
             "ccns": quotas.ccns,
             "attachments_per_ccn": quotas.attachments_per_ccn,
+            "rules_per_security_group": quotas.rules_per_security_group,
         },
     })
 }
@@ -164,7 +169,7 @@ fn settings(it: &Settings) -> Value {
 fn host(it: &Host) -> Value {
     json!({
         "name": it.name, "region": it.region, "underlay": underlay(&it.underlay), "zone": it.zone,
-        "network": it.network, "state": word(it.state),
+        "network": it.network, "state": word(it.state), "security_groups": it.security_groups,
     })
 }
 
@@ -189,7 +194,8 @@ fn clb(it: &Clb) -> Value {
         "cross_region": word(it.cross_region), "backend_region": it.backend_region,
         "client_affinity": it.client_affinity, "rst_on_unbind": it.rst_on_unbind,
         "unbind_drain_ms": it.unbind_drain.map(ms), "fail_open": it.fail_open,
-        "security_groups": it.security_groups,
+        "security_groups": it.security_groups, "sg_pass_by_default": it.sg_pass_by_default,
+        "eip_bypasses_clb_sg": it.eip_bypasses_clb_sg, "sg_probes_exempt": it.sg_probes_exempt,
     })
 }
 
@@ -233,6 +239,18 @@ fn attachment(it: &Attachment) -> Value {
         .map(|route| route.network.to_string())
         .collect();
     json!({ "ccn": it.ccn, "name": it.name, "kind": word(it.kind), "routes": routes })
+}
+
+/// Rules as files have them.
+fn security_group(it: &SecurityGroup) -> Value {
+    let of = |direction: Direction| -> Vec<String> {
+        let own = it.rules.iter().filter(|rule| rule.direction == direction);
+        own.filter_map(|rule| Some(rule.checked()?.to_string()))
+            .collect()
+    };
+    json!({
+        "name": it.name, "ingress": of(Direction::Ingress), "egress": of(Direction::Egress),
+    })
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ impl ClbNode {
             DropReason::NoFlow => self.sync.resets(),
             reason => reason == DropReason::NoTarget,
         };
-        if resets {
+        if resets && self.pass_groups(&staged.parsed, entrance.clb).is_ok() {
             self.reset_client(now, &staged, entrance, out);
         }
         if reason == DropReason::SynGate {
@@ -118,6 +118,7 @@ impl ClbNode {
                 self.count_client_packet(now, id, staged, entrance, out);
                 return Ok((id, exit));
             }
+            self.pass_groups(parsed, entrance.clb)?;
             self.pass_gate(now, parsed, entrance.clb)?;
             let mut over = self.connections.close(id);
             over.end = FlowEnd::Replaced;
@@ -126,6 +127,7 @@ impl ClbNode {
         if !self.may_open(now, staged, entrance.slot) {
             return Err(DropReason::NoFlow);
         }
+        self.pass_groups(parsed, entrance.clb)?;
         self.pass_gate(now, parsed, entrance.clb)?;
         self.open(now, staged, entrance, out)
     }

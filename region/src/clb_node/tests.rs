@@ -11,6 +11,7 @@ mod replies;
 mod resets;
 mod routes;
 mod scheduling;
+mod security;
 mod survival;
 mod syn_gate;
 mod targets;

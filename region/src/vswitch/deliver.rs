@@ -10,6 +10,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::PortId;
 use anyedge_net::route_table::NodeKind;
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{Parsed, tcp};
@@ -70,6 +71,9 @@ impl VSwitch {
                 return Err(DropReason::TupleTaken);
             }
             if !self.tuples.is_replaced_by(id, parsed, packet.bytes()) {
+                if !switch::is_on("S-SG03") {
+                    self.admit(parsed, key)?;
+                }
                 if contested {
                     self.tuples.set_key(id, key);
                 }
@@ -77,7 +81,10 @@ impl VSwitch {
                     .on_packet(id, now, Side::Client, parsed.tcp_flags);
                 return Ok(());
             }
+            self.admit(parsed, key)?;
             self.tuples.remove(id);
+        } else {
+            self.admit(parsed, key)?;
         }
         if !self.tuples.learn(now, *hash, key, first) {
             return Err(DropReason::TableFull);

@@ -15,6 +15,8 @@ use crate::testbed::stage::{Outcome, Stage};
 use crate::testbed::*;
 use anyedge_net::flow::FlowKey;
 
+mod security;
+
 const KEY: GreKey = GreKey::new(1, false, 4_711);
 
 fn vswitch_with(table: RouteTable) -> Stage<VSwitch> {

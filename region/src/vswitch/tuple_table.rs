@@ -128,6 +128,17 @@ impl TupleTable {
         }
     }
 
+    /// Forgets the tuples of which `stays` says no, by their key and the client's packets.
+    pub(super) fn retain(&mut self, stays: impl Fn(GreKey, &FlowKey) -> bool) {
+        let ids: Vec<u32> = self.tuples.in_use().collect();
+        for id in ids {
+            let tuple = self.tuples.entry(id);
+            if !stays(tuple.key, &tuple.reply.reversed()) {
+                self.remove(id);
+            }
+        }
+    }
+
     /// Forgets a tuple.
     pub(super) fn remove(&mut self, id: u32) {
         let tuple = self.tuples.remove(id);

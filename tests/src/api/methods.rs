@@ -3,15 +3,17 @@
 use anyedge_ccn::api::client::Client;
 use anyedge_ccn::table::object::{
     Attachment, AttachmentKind, Ccn, Clb, Eni, Kind, LearnedRoute, Listener, Network, Object,
-    Protocol, Region, Rule, SchedulerKind, SnatIp, Target, Vip,
+    Protocol, Region, Rule, SchedulerKind, SecurityGroup, SecurityRule, SnatIp, Target, Vip,
 };
 use anyedge_net::host::Host;
+use anyedge_net::security_group::{Direction, Rule as SgRule};
 use anyedge_proto::control::v1 as pb;
 use anyedge_proto::control::v1::ccn_client::CcnClient;
 use anyedge_proto::control::v1::clb_client::ClbClient;
 use anyedge_proto::control::v1::ground_client::GroundClient;
 use anyedge_proto::control::v1::listener_client::ListenerClient;
 use anyedge_proto::control::v1::rule_client::RuleClient;
+use anyedge_proto::control::v1::security_group_client::SecurityGroupClient;
 use anyedge_proto::control::v1::snat_client::SnatClient;
 use anyedge_proto::control::v1::target_client::TargetClient;
 use anyedge_proto::control::v1::vip_client::VipClient;
@@ -362,6 +364,37 @@ pub(super) async fn the_ground_is_put_drained_and_removed<H: Host>(pair: Pair<H>
     same("regions", regions, vec!["guangzhou".to_owned()])
 }
 
+pub(super) async fn security_groups_come_are_bound_and_go<H: Host>(pair: Pair<H>) -> Finding {
+    let (_member, client) = alone(&pair).await?;
+    let group = |text: &str| {
+        let rule = SgRule::parse(Direction::Ingress, text).map_err(|wrong| wrong.to_string())?;
+        let name = "web".to_owned();
+        let rules = vec![SecurityRule::from(&rule)];
+        Ok::<_, String>(put(Object::SecurityGroup(SecurityGroup { name, rules })))
+    };
+    let open = group("0.0.0.0/0+8080 allow")?;
+    ask!(client, SecurityGroupClient.create, open).map_err(says)?;
+    let shut = group("any drop")?;
+    ask!(client, SecurityGroupClient.update, shut).map_err(says)?;
+    let bind = |groups: &[&str]| pb::BindSecurityGroupsRequest {
+        options: None,
+        key: key(Kind::Clb, "main"),
+        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    ask!(client, SecurityGroupClient.bind, bind(&["web"])).map_err(says)?;
+    let groups = ask!(client, SecurityGroupClient.list, pb::ListRequest::default());
+    same("groups", listed(&groups.map_err(says)?), 1)?;
+    let used = ask!(client, SecurityGroupClient.delete, remove("web"));
+    same("one in use stays", used.is_err(), true)?;
+    ask!(client, SecurityGroupClient.bind, bind(&[])).map_err(says)?;
+    ask!(client, SecurityGroupClient.delete, remove("web")).map_err(says)?;
+    same(
+        "groups",
+        all(&client, Kind::SecurityGroup).await?,
+        Vec::new(),
+    )
+}
+
 pub(super) async fn everything_is_described_and_healthy<H: Host>(pair: Pair<H>) -> Finding {
     use anyedge_proto::reflection::ServerReflectionRequest;
     use anyedge_proto::reflection::server_reflection_client::ServerReflectionClient;
@@ -398,5 +431,5 @@ pub(super) async fn everything_is_described_and_healthy<H: Host>(pair: Pair<H>) 
     let ours = services
         .iter()
         .filter(|it| it.name.starts_with("anyedge.control.v1."));
-    same("services and files", (ours.count(), files), (13, 2))
+    same("services and files", (ours.count(), files), (14, 2))
 }

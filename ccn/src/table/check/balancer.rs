@@ -51,10 +51,8 @@ impl Transaction<'_> {
             self.check_v6_clb(&key, clb)?;
         }
         self.check_cross_region(&key, clb, before)?;
-        let groups = clb.security_groups.len();
-        check_count(groups, self.settings.quotas.security_groups_per_clb, || {
-            format!("{key} would have {groups} security groups")
-        })?;
+        self.check_groups(&key, &clb.security_groups)?;
+        self.check_clb_security(&key, clb)?;
         if before.is_none() {
             return Ok(());
         }

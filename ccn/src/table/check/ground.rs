@@ -97,7 +97,7 @@ impl Transaction<'_> {
         if self.objects.get::<Region>(&host.region).is_none() {
             return Err(unknown_region(&key, &host.region));
         }
-        Ok(())
+        self.check_groups(&key, &host.security_groups)
     }
 
     pub(super) fn check_eni(&self, eni: &Eni) -> Result<(), Refusal> {

@@ -120,6 +120,9 @@ impl From<&Clb> for pb::Clb {
             unbind_drain_ns: clb.unbind_drain.map_or(0, nanos_to),
             fail_open: clb.fail_open,
             security_groups: clb.security_groups.clone(),
+            sg_pass_by_default: Some(clb.sg_pass_by_default),
+            eip_bypasses_clb_sg: clb.eip_bypasses_clb_sg,
+            sg_probes_exempt: Some(clb.sg_probes_exempt),
         }
     }
 }
@@ -129,22 +132,33 @@ impl TryFrom<&pb::Clb> for Clb {
 
     fn try_from(clb: &pb::Clb) -> Result<Clb, Refusal> {
         let drain = Some(clb.unbind_drain_ns).filter(|nanos| *nanos > 0);
+        let clb_type = ClbType::from_number(clb.r#type)?;
+        let ip_version = IpVersion::from_number(clb.ip_version)?;
+        let cross_region = CrossRegion::from_number(clb.cross_region)?;
+        let is_old = clb.classic || clb.network == super::super::BASIC_NETWORK;
         Ok(Clb {
             name: clb.name.clone(),
             region: clb.region.clone(),
-            clb_type: ClbType::from_number(clb.r#type)?,
+            clb_type,
             classic: clb.classic,
-            ip_version: IpVersion::from_number(clb.ip_version)?,
+            ip_version,
             network: clb.network.clone(),
             network_has_ipv6: clb.network_has_ipv6,
             isp: clb.isp.clone(),
-            cross_region: CrossRegion::from_number(clb.cross_region)?,
+            cross_region,
             backend_region: clb.backend_region.clone(),
             client_affinity: clb.client_affinity,
             rst_on_unbind: clb.rst_on_unbind,
             unbind_drain: drain.map(Duration::from_nanos),
             fail_open: clb.fail_open,
             security_groups: clb.security_groups.clone(),
+            sg_pass_by_default: clb
+                .sg_pass_by_default
+                .unwrap_or(ip_version == IpVersion::V6 && cross_region != CrossRegion::V2),
+            eip_bypasses_clb_sg: clb.eip_bypasses_clb_sg,
+            sg_probes_exempt: clb
+                .sg_probes_exempt
+                .unwrap_or(clb_type == ClbType::Internal && is_old),
         })
     }
 }

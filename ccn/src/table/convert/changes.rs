@@ -39,6 +39,7 @@ impl From<&Object> for pb::Object {
             Object::Attachment(it) => Kind::Attachment(it.into()),
             Object::CcnRoute(it) => Kind::CcnRoute(it.into()),
             Object::Stage(it) => Kind::Stage(it.into()),
+            Object::SecurityGroup(it) => Kind::SecurityGroup(it.into()),
         };
         pb::Object {
             object: Some(object),
@@ -84,6 +85,7 @@ impl TryFrom<&pb::Object> for Object {
                 Kind::Attachment(it) => Object::Attachment(it.try_into()?),
                 Kind::CcnRoute(it) => Object::CcnRoute(it.try_into()?),
                 Kind::Stage(it) => Object::Stage(it.try_into()?),
+                Kind::SecurityGroup(it) => Object::SecurityGroup(it.try_into()?),
             },
         )
     }
@@ -190,6 +192,12 @@ impl From<&Change> for pb::Change {
             Change::Stage(stage) => Kind::Stage((&stage).into()),
             Change::ApplyStage(name) => Kind::ApplyStage(wire::StageName { name }),
             Change::DiscardStage(name) => Kind::DiscardStage(wire::StageName { name }),
+            Change::SetSecurityGroups { key, groups } => {
+                Kind::SecurityGroups(wire::SecurityGroups {
+                    key: Some((&key).into()),
+                    groups,
+                })
+            }
             Change::Settle => Kind::Settle(wire::Settle {}),
             Change::Restore(objects) => Kind::Restore(wire::Restore {
                 objects: objects.iter().map(Into::into).collect(),
@@ -282,6 +290,10 @@ impl TryFrom<&pb::Change> for Change {
                 Kind::Stage(it) => Change::Stage((&it).try_into()?),
                 Kind::ApplyStage(it) => Change::ApplyStage(it.name),
                 Kind::DiscardStage(it) => Change::DiscardStage(it.name),
+                Kind::SecurityGroups(it) => Change::SetSecurityGroups {
+                    key: key_from(it.key.as_ref())?,
+                    groups: it.groups,
+                },
                 Kind::Settle(_) => Change::Settle,
                 Kind::Restore(it) => {
                     let objects = it.objects.iter().map(Object::try_from);

@@ -107,6 +107,7 @@ impl From<&Host> for pb::Host {
                 HostState::NoBandwidth => pb::HostState::NoBandwidth,
             }
             .into(),
+            security_groups: host.security_groups.clone(),
         }
     }
 }
@@ -127,6 +128,7 @@ impl TryFrom<&pb::Host> for Host {
                 pb::HostState::Expired => HostState::Expired,
                 pb::HostState::NoBandwidth => HostState::NoBandwidth,
             },
+            security_groups: host.security_groups.clone(),
         })
     }
 }

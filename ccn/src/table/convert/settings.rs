@@ -60,6 +60,7 @@ impl From<&Settings> for pb::Settings {
             profile: match settings.profile {
                 Profile::Default => pb::Profile::Default,
                 Profile::Tencent => pb::Profile::Tencent,
+                Profile::Qingcloud => pb::Profile::Qingcloud,
             }
             .into(),
             quotas: Some((&settings.quotas).into()),
@@ -74,6 +75,7 @@ impl From<&Settings> for pb::Settings {
             mechanisms_off,
             ipv6_regions: settings.ipv6_regions.clone(),
             hybrid_regions: settings.hybrid_regions.clone(),
+            sg_flush_on_change: settings.sg_flush_on_change,
         }
     }
 }
@@ -107,6 +109,7 @@ impl TryFrom<&pb::Settings> for Settings {
             profile: match choice(settings.profile, "profile")? {
                 pb::Profile::Default => Profile::Default,
                 pb::Profile::Tencent => Profile::Tencent,
+                pb::Profile::Qingcloud => Profile::Qingcloud,
             },
             quotas: settings.quotas.as_ref().map(Into::into).unwrap_or_default(),
             probing: probing.transpose()?,
@@ -116,6 +119,7 @@ impl TryFrom<&pb::Settings> for Settings {
             mechanisms,
             ipv6_regions: settings.ipv6_regions.clone(),
             hybrid_regions: settings.hybrid_regions.clone(),
+            sg_flush_on_change: settings.sg_flush_on_change,
         })
     }
 }
@@ -145,7 +149,8 @@ quotas!(
     targets_per_call,
     security_groups_per_clb,
     ccns,
-    attachments_per_ccn
+    attachments_per_ccn,
+    rules_per_security_group
 );
 
 impl From<&Attachment> for pb::Attachment {

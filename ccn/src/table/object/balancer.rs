@@ -77,6 +77,12 @@ pub struct Clb {
     pub fail_open: bool,
     /// Its security groups, in order.
     pub security_groups: Vec<String>,
+    /// What its groups accept is not asked about again at the backend.
+    pub sg_pass_by_default: bool,
+    /// Its groups do not take effect while it is internal: a fault of old.
+    pub eip_bypasses_clb_sg: bool,
+    /// Its health checks are not asked about at the backend.
+    pub sg_probes_exempt: bool,
 }
 
 impl Clb {
@@ -98,6 +104,9 @@ impl Clb {
             unbind_drain: None,
             fail_open: true,
             security_groups: Vec::new(),
+            sg_pass_by_default: false,
+            eip_bypasses_clb_sg: false,
+            sg_probes_exempt: false,
         }
     }
 }

@@ -94,6 +94,8 @@ pub struct Host {
     pub network: String,
     /// Whether it may take targets.
     pub state: HostState,
+    /// Its security groups, in order.
+    pub security_groups: Vec<String>,
 }
 
 /// An elastic network interface.

@@ -15,6 +15,8 @@ pub enum Profile {
     Default,
     /// The product's own API.
     Tencent,
+    /// Another product: rules of security groups have priorities, and of equals the one that drops wins.
+    Qingcloud,
 }
 
 /// How many there may be of what.
@@ -32,12 +34,14 @@ pub struct Quotas {
     pub snat_ips_per_clb: u32,
     /// Targets in one call.
     pub targets_per_call: u32,
-    /// Security groups of a load balancer.
+    /// Security groups of a load balancer, or of a host.
     pub security_groups_per_clb: u32,
     /// CCNs.
     pub ccns: u32,
     /// Attachments of a CCN.
     pub attachments_per_ccn: u32,
+    /// Rules of a security group.
+    pub rules_per_security_group: u32,
 }
 
 impl Default for Quotas {
@@ -52,6 +56,7 @@ impl Default for Quotas {
             security_groups_per_clb: 5,
             ccns: 5,
             attachments_per_ccn: 25,
+            rules_per_security_group: 512,
         }
     }
 }
@@ -77,6 +82,8 @@ pub struct Settings {
     pub ipv6_regions: Vec<String>,
     /// Regions whose load balancers may have targets on premises; empty: all.
     pub hybrid_regions: Vec<String>,
+    /// Flows that are there end when security groups no longer accept them.
+    pub sg_flush_on_change: bool,
 }
 
 impl Settings {
@@ -96,6 +103,7 @@ impl Default for Settings {
             mechanisms: Mechanisms::ALL,
             ipv6_regions: Vec::new(),
             hybrid_regions: Vec::new(),
+            sg_flush_on_change: false,
         }
     }
 }

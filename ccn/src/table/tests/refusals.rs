@@ -20,6 +20,7 @@ macro_rules! cases {
 
 mod balancers;
 mod listeners;
+mod security;
 mod targets;
 mod vips;
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
-    SchedulerKind, TargetPlan, VipPlan,
+    SchedulerKind, SecurityPlan, TargetPlan, VipPlan,
 };
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
@@ -100,6 +100,7 @@ impl Setup {
         author.add_host(HostPlan {
             node: node("host.web-1", 50),
             region: "guangzhou".to_owned(),
+            security_groups: Vec::new(),
         });
         author.add_path(self.ccn("tokyo-guangzhou", "pop.tokyo", 52));
         author.add_path(self.ccn("tokyo-detour", "pop.tokyo", 80));
@@ -135,6 +136,7 @@ impl Setup {
             rst_on_unbind: true,
             unbind_drain: None,
             fail_open: true,
+            security: SecurityPlan::default(),
             listeners: vec![listener],
         });
         author.add_vip(VipPlan {
