@@ -23,7 +23,7 @@ pub use crate::table::membership::{Membership, NODE_WEIGHT};
 use crate::assemble::Assembler;
 use crate::table::Table;
 use crate::table::change::{Change, Command, PutMode};
-use crate::table::object::{Key, Kind, Object, Secret, Settings, Target};
+use crate::table::object::{Key, Kind, Object, Profile, Secret, Settings, Target};
 use crate::table::refusal::{Reason, Refusal};
 use plan::{ClbPlan, HostPlan, NodePlan, PathPlan, RegionPlan, VipPlan};
 
@@ -76,6 +76,16 @@ impl TableAuthor {
     /// How long a slot stays where it is after a move, from the next publication on.
     pub fn set_slot_settle(&mut self, slot_settle: Duration) {
         self.settings.slot_settle = slot_settle;
+    }
+
+    /// Whose limits and refusals hold.
+    pub fn set_profile(&mut self, profile: Profile) {
+        self.settings.profile = profile;
+    }
+
+    /// Whether flows that are there end when security groups no longer accept them.
+    pub fn set_sg_flush_on_change(&mut self, flush: bool) {
+        self.settings.sg_flush_on_change = flush;
     }
 
     /// Adds any changes to what the next publication does.

@@ -17,7 +17,7 @@ pub(crate) use machines::{BundleArgs, DoctorArgs, ExportCommand};
 
 pub(crate) use control::{
     ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand, MembersCommand, SecurityArgs,
-    TargetCommand, VipCommand,
+    SecurityGroupCommand, TargetCommand, VipCommand,
 };
 pub(crate) use load::{LoadArgs, ServeArgs};
 

@@ -10,6 +10,7 @@ mod object_json;
 mod objects;
 pub(crate) mod place;
 mod plan;
+mod security;
 pub(crate) mod session;
 pub(crate) mod show;
 mod targets;
@@ -90,6 +91,7 @@ async fn command(session: &Session, args: &CtlArgs) -> Result<(), Trouble> {
         CtlCommand::Targets { of } => targets::list(session, of.as_deref(), json).await,
         CtlCommand::Target(command) => targets::change(session, command, json).await,
         CtlCommand::Vip(command) => objects::vip(session, command, json).await,
+        CtlCommand::SecurityGroup(command) => security::change(session, command, json).await,
         CtlCommand::Drain { name, undo } => objects::drain(session, name, *undo, json).await,
         CtlCommand::Watch { from, count } => watch::watch(session, *from, *count, json).await,
         CtlCommand::Members { command } => members::members(session, command.as_ref(), json).await,

@@ -29,6 +29,7 @@ use anyedge_topologies::{Kind, Routes, Start, Topology};
 
 use crate::control::{Beginning, Control, Tables};
 use crate::digest::TraceDigest;
+use crate::egress::Egress;
 use crate::executor::Handle;
 use crate::internet::{Internet, SiteId};
 use crate::management::Management;
@@ -129,6 +130,7 @@ pub(crate) fn build(
         tasks,
     );
     world.internet = Internet::new(seed, topology.convergence.clone());
+    world.egress = Egress::of(topology);
     world.steward = steward;
     world.control = control;
     let sites = add_sites(topology, &mut world);

@@ -12,6 +12,7 @@ mod clock;
 mod control;
 pub mod digest;
 pub mod disk;
+mod egress;
 pub mod executor;
 mod findings;
 pub mod host;

@@ -40,6 +40,7 @@ use anyedge_topologies::Convergence;
 use crate::budget::Budget;
 use crate::control::Control;
 use crate::digest::TraceDigest;
+use crate::egress::Egress;
 use crate::executor::{Handle, HostId, TimerId};
 use crate::internet::Internet;
 use crate::link::Link;
@@ -125,6 +126,8 @@ pub(crate) struct World {
     pub(crate) ends: Vec<LinkEnd>,
     pub(crate) hosts: Vec<HostEntry>,
     pub(crate) internet: Internet,
+    /// Where clients may send.
+    pub(crate) egress: Egress,
     /// There in worlds that are built from a topology.
     pub(crate) management: Option<Box<Management>>,
     pub(crate) streams: Streams,
@@ -181,6 +184,7 @@ impl World {
             ends: Vec::new(),
             hosts: Vec::new(),
             internet: Internet::new(seed, Convergence::fixed(Duration::ZERO)),
+            egress: Egress::default(),
             management: None,
             streams: Streams::default(),
             peerings: Peerings::default(),
@@ -555,6 +559,11 @@ impl World {
         let attachment = self.hosts[host.index()].attachment;
         for mut packet in sent.drain(..) {
             match attachment {
+                Attachment::Client(population)
+                    if !self.egress.lets_out(population, packet.bytes()) =>
+                {
+                    self.lose(packet, DropReason::ClientSecurityGroup);
+                }
                 Attachment::Client(population) => {
                     let to = destination(packet.bytes());
                     match to.and_then(|to| self.internet.towards(population, to)) {

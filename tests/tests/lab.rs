@@ -5,6 +5,8 @@
 
 #[path = "lab/clients.rs"]
 mod clients;
+#[path = "lab/guarded.rs"]
+mod guarded;
 #[path = "lab/moved.rs"]
 mod moved;
 #[path = "lab/routed.rs"]

@@ -12,6 +12,7 @@ use crate::diagnostic::Wrong;
 use crate::health;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
+use crate::security_group;
 use crate::units;
 
 /// A load balancer.
@@ -29,6 +30,14 @@ pub struct Clb {
     pub unbind_drain: Option<Duration>,
     /// With all targets of a listener abnormal, all get new flows.
     pub fail_open: bool,
+    /// Names of its security groups, in order.
+    pub security_groups: Vec<String>,
+    /// What its groups accept is not asked about again at the backend.
+    pub sg_pass_by_default: bool,
+    /// Its groups do not take effect: a fault of old.
+    pub eip_bypasses_clb_sg: bool,
+    /// Its health checks are not asked about at the backend.
+    pub sg_probes_exempt: bool,
     /// Listeners by name, one at least.
     pub listeners: BTreeMap<String, Listener>,
 }
@@ -113,6 +122,10 @@ impl Clb {
         let rst_on_unbind = reader.boolean("rst_on_unbind");
         let unbind_drain = reader.parse("unbind_drain", "\"30s\"", units::duration_above_zero);
         let fail_open = reader.boolean("fail_open");
+        let security_groups = security_group::bound(&mut reader);
+        let sg_pass_by_default = reader.boolean("sg_pass_by_default");
+        let eip_bypasses_clb_sg = reader.boolean("eip_bypasses_clb_sg");
+        let sg_probes_exempt = reader.boolean("sg_probes_exempt");
         let listeners = listeners(&mut reader);
         reader.finish();
         Self {
@@ -122,6 +135,10 @@ impl Clb {
             rst_on_unbind: rst_on_unbind.unwrap_or(true),
             unbind_drain,
             fail_open: fail_open.unwrap_or(true),
+            security_groups,
+            sg_pass_by_default: sg_pass_by_default.unwrap_or(false),
+            eip_bypasses_clb_sg: eip_bypasses_clb_sg.unwrap_or(false),
+            sg_probes_exempt: sg_probes_exempt.unwrap_or(false),
             listeners,
         }
     }

@@ -16,6 +16,7 @@ use crate::load::Load;
 use crate::names::Kind;
 use crate::place::Place;
 use crate::reader::Reader;
+use crate::security_group;
 use crate::units;
 
 const PUBLIC_EXAMPLE: &str = "{ tokyo = \"9ms\", guangzhou = \"62ms\" }";
@@ -39,6 +40,8 @@ pub struct Client {
     pub line: Line,
     /// What it sends, in the order of the file.
     pub loads: Vec<Load>,
+    /// Names of its security groups, in order: where it may open flows to.
+    pub security_groups: Vec<String>,
     /// Where the figures are from.
     pub source: Option<String>,
     /// What stands in for what was not measured.
@@ -118,6 +121,7 @@ impl Client {
             .into_iter()
             .map(|load| Load::read(load, direct))
             .collect();
+        let security_groups = security_group::bound(&mut reader);
         let source = reader.text("source");
         let assumed = reader.text("assumed");
         let first = space.give(&name, count);
@@ -137,6 +141,7 @@ impl Client {
             region_rtts,
             line,
             loads,
+            security_groups,
             source,
             assumed,
             first: first.unwrap_or_default(),

@@ -12,6 +12,7 @@ use crate::bgp::Bgp;
 use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
 use crate::reader::Reader;
+use crate::security_group::EgressPort;
 use crate::units;
 
 /// What an election timeout may be.
@@ -89,6 +90,10 @@ pub struct Defaults {
     pub flows_max: u64,
     /// How POPs speak with their routers; `None`: there are none.
     pub bgp: Option<Bgp>,
+    /// Flows that are there end when security groups no longer accept them.
+    pub sg_flush_on_change: bool,
+    /// Which port a client's outward rules are compared with.
+    pub sg_egress_port: EgressPort,
 }
 
 impl Default for Defaults {
@@ -113,6 +118,8 @@ impl Default for Defaults {
             election_timeout: None,
             flows_max: 262_144,
             bgp: Some(Bgp::default()),
+            sg_flush_on_change: false,
+            sg_egress_port: EgressPort::Listener,
         }
     }
 }
@@ -152,6 +159,13 @@ impl Defaults {
             .integer("flows_max", 1..=16_777_216)
             .unwrap_or(defaults.flows_max);
         defaults.bgp = Bgp::read(&mut reader);
+        defaults.sg_flush_on_change = reader.boolean("sg_flush_on_change").unwrap_or(false);
+        let port = reader.parse("sg_egress_port", "\"listener\"", |text| match text {
+            "listener" => Ok(EgressPort::Listener),
+            "backend" => Ok(EgressPort::Backend),
+            _ => Err(one_of(text, "port", &["listener", "backend"])),
+        });
+        defaults.sg_egress_port = port.unwrap_or_default();
         let probing = probing(&mut reader);
         reader.finish();
         (defaults, probing)

@@ -16,6 +16,7 @@ use crate::line::{self, Line};
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::reader::Reader;
+use crate::security_group;
 use crate::targets::Targets;
 use crate::units;
 
@@ -38,6 +39,8 @@ pub struct Host {
     pub line: Line,
     /// How its answers find their CLB node.
     pub return_by: ReturnBy,
+    /// Names of its security groups, in order.
+    pub security_groups: Vec<String>,
 }
 
 /// All hosts that the targets need, with what `[host.*]` says of them. Regions are filled in by the check.
@@ -64,6 +67,7 @@ pub(crate) fn read(
             rtt: defaults.host_rtt,
             line: defaults.host,
             return_by: ReturnBy::Vswitch,
+            security_groups: Vec::new(),
         });
         for ip in server.address.iter() {
             let owner = owners.entry(ip).or_insert_with(|| server.host.clone());
@@ -92,10 +96,39 @@ pub(crate) fn read(
             ),
         }
     }
+    bind(book, targets, &mut hosts);
     for (name, reader) in overrides {
         apply(&name, reader, &mut hosts);
     }
     hosts
+}
+
+/// Gives hosts the security groups of the targets on them.
+fn bind(book: &Book<'_>, targets: &BTreeMap<String, Targets>, hosts: &mut BTreeMap<String, Host>) {
+    for set in targets
+        .values()
+        .filter(|set| !set.security_groups.is_empty())
+    {
+        for server in &set.servers {
+            let Some(host) = hosts.get_mut(&server.host) else {
+                continue;
+            };
+            let known = &mut host.security_groups;
+            if known.is_empty() {
+                known.clone_from(&set.security_groups);
+            } else if *known != set.security_groups {
+                let reason = format!(
+                    "`security_groups`: {} has others by other targets: {}",
+                    Kind::Host.object(&host.name),
+                    known.join(", ")
+                );
+                let hint = "a host has the same groups for all of its targets";
+                let object = Kind::Targets.object(&set.name);
+                book.report(&object, "security_groups", Wrong::new(reason, hint));
+                break;
+            }
+        }
+    }
 }
 
 fn apply(name: &str, mut reader: Reader<'_>, hosts: &mut BTreeMap<String, Host>) {
@@ -108,5 +141,8 @@ fn apply(name: &str, mut reader: Reader<'_>, hosts: &mut BTreeMap<String, Host>)
         .parse("rtt", "\"0.5ms\"", units::duration)
         .unwrap_or(host.rtt);
     host.line = Line::read(&mut reader, host.line, line::OWN);
+    if reader.field("security_groups").is_some() {
+        host.security_groups = security_group::bound(&mut reader);
+    }
     reader.finish();
 }

@@ -33,11 +33,13 @@ pub enum Kind {
     Controller,
     /// The router beside a POP, of the POP's name.
     Router,
+    /// Rules of who may open flows.
+    SecurityGroup,
 }
 
 impl Kind {
     /// Every kind, in the order in which a file usually has them.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Vip,
         Kind::Pop,
         Kind::Region,
@@ -48,6 +50,7 @@ impl Kind {
         Kind::Client,
         Kind::Controller,
         Kind::Router,
+        Kind::SecurityGroup,
     ];
 
     /// The word before the dot.
@@ -64,6 +67,7 @@ impl Kind {
             Kind::Client => "client",
             Kind::Controller => "controller",
             Kind::Router => "router",
+            Kind::SecurityGroup => "security_group",
         }
     }
 

@@ -15,6 +15,8 @@ use anyedge_ccn::author::plan::{
     SecurityPlan, TargetPlan, VipPlan,
 };
 use anyedge_ccn::author::{Membership, TableAuthor};
+use anyedge_ccn::table::change::{Change, PutMode};
+use anyedge_ccn::table::object::{self, Kinded as _};
 use anyedge_ccn::table::refusal::{Reason, Refusal};
 use anyedge_net::flow::{Family, HashKey};
 use anyedge_net::route_table::{Path, PathEnds};
@@ -27,6 +29,7 @@ use crate::host::Host;
 use crate::line::Line;
 use crate::link::{Link, LinkEnds};
 use crate::names::Kind;
+use crate::security_group::SecurityGroup;
 use crate::targets::Server;
 use crate::topology::Topology;
 
@@ -39,6 +42,9 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
     author.set_probing(topology.probing);
     author.set_announcing(topology.announcing);
     author.set_slot_settle(topology.slot_settle);
+    author.set_profile(topology.profile);
+    author.set_sg_flush_on_change(topology.defaults.sg_flush_on_change);
+    author.add(topology.security_groups.values().map(security_group));
     for pop in topology.pops.values() {
         author.add_pop(node(Kind::Pop.object(&pop.name), pop.underlay));
     }
@@ -59,7 +65,7 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
         author.add_host(HostPlan {
             node: plan,
             region: host.region.clone(),
-            security_groups: Vec::new(),
+            security_groups: host.security_groups.clone(),
         });
         author.add_path(fabric_path(host, &topology.defaults));
     }
@@ -235,13 +241,26 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
         fail_open: clb.fail_open,
-        security: SecurityPlan::default(),
+        security: SecurityPlan {
+            groups: clb.security_groups.clone(),
+            pass_by_default: clb.sg_pass_by_default,
+            eip_bypasses: clb.eip_bypasses_clb_sg,
+            probes_exempt: clb.sg_probes_exempt,
+        },
         listeners: clb
             .listeners
             .values()
             .map(listener)
             .collect::<Result<_, _>>()?,
     })
+}
+
+fn security_group(group: &SecurityGroup) -> Change {
+    let group = object::SecurityGroup {
+        name: group.name.clone(),
+        rules: group.rules.iter().map(Into::into).collect(),
+    };
+    Change::Put(group.into_object(), PutMode::Create)
 }
 
 /// One target for each address of `server`.

@@ -11,6 +11,7 @@ use crate::addresses::AddressPair;
 use crate::diagnostic::Wrong;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
+use crate::security_group;
 
 /// Weight of a server that gives none.
 pub const WEIGHT_DEFAULT: u8 = 10;
@@ -23,6 +24,8 @@ pub struct Targets {
     pub name: String,
     /// The servers in the order of the file, one at least.
     pub servers: Vec<Server>,
+    /// Names of the security groups of its servers' hosts, in order.
+    pub security_groups: Vec<String>,
 }
 
 /// One server on one port.
@@ -86,8 +89,13 @@ impl Targets {
             }
             Some(_) => {}
         }
+        let security_groups = security_group::bound(&mut reader);
         reader.finish();
-        Self { name, servers }
+        Self {
+            name,
+            servers,
+            security_groups,
+        }
     }
 }
 

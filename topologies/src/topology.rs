@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use anyedge_ccn::table::object::Profile;
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::DeTable;
 
@@ -27,6 +28,7 @@ use crate::management::{self, Managed};
 use crate::overrides;
 use crate::pop::Pop;
 use crate::region::Region;
+use crate::security_group::SecurityGroup;
 use crate::slo::Slo;
 use crate::targets::Targets;
 use crate::vip::Vip;
@@ -80,6 +82,10 @@ pub struct Topology {
     pub targets: BTreeMap<String, Targets>,
     /// The servers' hosts.
     pub hosts: BTreeMap<String, Host>,
+    /// Rules of who may open flows.
+    pub security_groups: BTreeMap<String, SecurityGroup>,
+    /// Whose limits hold, and how rules of security groups are ordered.
+    pub profile: Profile,
     /// Populations of clients.
     pub clients: BTreeMap<String, Client>,
     /// Who keeps the route tables: 1, 3, 5 or 7.

@@ -181,6 +181,9 @@ pub(crate) enum CtlCommand {
     /// Changes where a VIP is announced
     #[command(subcommand)]
     Vip(VipCommand),
+    /// Changes security groups, and who has them
+    #[command(subcommand)]
+    SecurityGroup(SecurityGroupCommand),
     /// Empties a POP, a CLB node or a path, or takes it back
     Drain {
         /// pop.tokyo, region.guangzhou.clb-1, or a path such as tokyo-guangzhou
@@ -248,6 +251,33 @@ pub(crate) enum TargetCommand {
     Unbind {
         /// CLB/LISTENER/IP:PORT
         target: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SecurityGroupCommand {
+    /// Makes a group have these rules, in this order, and no others
+    Set {
+        /// Its name
+        group: String,
+        /// A rule inward: "203.0.113.0/24+8080 allow", "any+icmp accept", "any drop"
+        #[arg(long, value_name = "RULE")]
+        ingress: Vec<String>,
+        /// A rule outward
+        #[arg(long, value_name = "RULE")]
+        egress: Vec<String>,
+    },
+    /// Removes a group that nobody has
+    Remove {
+        /// Its name
+        group: String,
+    },
+    /// Gives a load balancer or a host these groups, in this order, and no others; without any, everybody may reach it
+    Bind {
+        /// clb.gz-main or host.web-1
+        object: String,
+        /// Their names
+        groups: Vec<String>,
     },
 }
 

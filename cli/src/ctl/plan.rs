@@ -11,13 +11,14 @@ use anyedge_ccn::table::change::{Change, Condition, PutMode};
 use anyedge_ccn::table::object::{Key, Kind, Object};
 
 /// What a file says, or lets go of, in the order in which it can go.
-const OF_FILES: [Kind; 9] = [
+const OF_FILES: [Kind; 10] = [
     Kind::Vip,
     Kind::Target,
     Kind::Listener,
     Kind::Clb,
     Kind::Path,
     Kind::Host,
+    Kind::SecurityGroup,
     Kind::ClbNode,
     Kind::Pop,
     Kind::Region,
@@ -122,6 +123,8 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.probing = wanted.probing;
             after.announcing = wanted.announcing;
             after.slot_settle = wanted.slot_settle;
+            after.profile = wanted.profile;
+            after.sg_flush_on_change = wanted.sg_flush_on_change;
         }
         (Object::Pop(after), Object::Pop(wanted)) => after.underlay = wanted.underlay,
         (Object::ClbNode(after), Object::ClbNode(wanted)) => {
@@ -129,6 +132,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.region.clone_from(&wanted.region);
         }
         (Object::Host(after), Object::Host(wanted)) => {
+            after.security_groups.clone_from(&wanted.security_groups);
             after.underlay = wanted.underlay;
             after.region.clone_from(&wanted.region);
         }
@@ -142,6 +146,10 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.rst_on_unbind = wanted.rst_on_unbind;
             after.unbind_drain = wanted.unbind_drain;
             after.fail_open = wanted.fail_open;
+            after.security_groups.clone_from(&wanted.security_groups);
+            after.sg_pass_by_default = wanted.sg_pass_by_default;
+            after.eip_bypasses_clb_sg = wanted.eip_bypasses_clb_sg;
+            after.sg_probes_exempt = wanted.sg_probes_exempt;
         }
         (Object::Listener(after), Object::Listener(wanted)) => {
             after.protocol = wanted.protocol;

@@ -33,7 +33,8 @@ impl Guard {
         if !switch::is_on("S-SG04") {
             asked.dst_port = 0;
         }
-        filter.admits(&asked) || is_excused(routes, key, flow)
+        let accepted = filter.admits(&asked) && switch::is_on("S-SG08");
+        accepted || is_excused(routes, key, flow)
     }
 
     fn is(&self, filter: Option<&Arc<Filter>>) -> bool {
@@ -54,7 +55,8 @@ fn is_excused(routes: &RouteTable, key: GreKey, flow: &FlowKey) -> bool {
     if clb.security.passes_by_default && switch::is_on("P-SG2") {
         return true;
     }
-    let exempt = clb.security.probes_exempt && switch::is_on("S-SG06");
+    let exempt = clb.security.probes_exempt;
+    let exempt = exempt && switch::is_on("S-SG06") && switch::is_on("S-SG10");
     if !exempt && switch::is_on("S-SG05") {
         return false;
     }
@@ -66,10 +68,11 @@ impl VSwitch {
     /// Refuses a packet that may not open its flow.
     #[inline]
     pub(super) fn admit(&self, parsed: &Parsed, key: GreKey) -> Result<(), DropReason> {
-        match self.guard.admits(&self.routes, key, &parsed.flow) {
-            true => Ok(()),
-            false => Err(DropReason::TargetSecurityGroup),
+        let refused = !self.guard.admits(&self.routes, key, &parsed.flow);
+        if refused && switch::is_on("S-SG07") && switch::is_on("S-SG11") {
+            return Err(DropReason::TargetSecurityGroup);
         }
+        Ok(())
     }
 
     /// Takes over what the routes in force say of the groups of `own`.

@@ -189,6 +189,7 @@ pub(super) fn add_clients(
             );
         }
         let population = world.internet.add_population(own.clone(), paths, None);
+        world.egress.add(topology, client, population);
         add_population(client, &own, population, None, ranks, world, &mut loads);
         for region in twins(topology, client) {
             add_twin(client, &region, table, sites, ranks, world, &mut loads);

@@ -19,7 +19,7 @@ use anyedge_traffic::pattern;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+pub(super) const VIP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const VIP6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10);
 /// Who sends single packets, and to which address.
 const PROBES: [(&str, IpAddr); 2] = [
@@ -37,17 +37,21 @@ const HOPS_MAX: u32 = 8;
 /// raw(7): packets with their own headers.
 const IPPROTO_RAW: i32 = 255;
 
-fn inside<T: Send>(lab: &Lab, node: &str, work: impl FnOnce() -> anyhow::Result<T> + Send) -> T {
+pub(super) fn inside<T: Send>(
+    lab: &Lab,
+    node: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> T {
     let name: LabName = lab.name().parse().expect("a lab's name");
     let namespace = Namespace::open(&name.namespace_of(node)).expect("a node of the lab");
     namespace.run(work).expect("it works inside")
 }
 
 /// A connection to the demo backend that is kept, and what befell the lab last.
-struct Kept(BufReader<TcpStream>, &'static str);
+pub(super) struct Kept(BufReader<TcpStream>, &'static str);
 
 impl Kept {
-    fn open(lab: &Lab, to: SocketAddr) -> Kept {
+    pub(super) fn open(lab: &Lab, to: SocketAddr) -> Kept {
         let stream = inside(lab, "client.osaka", || Ok(TcpStream::connect(to)?));
         let bounded = stream.set_read_timeout(Some(SILENCE_MAX));
         bounded.expect("more than zero");
@@ -74,7 +78,7 @@ impl Kept {
     }
 
     /// Asks for a little, having been silent while something befell the lab; longer than that the backend would not wait.
-    fn still_answers(&mut self) {
+    pub(super) fn still_answers(&mut self) {
         let len = self.ask("/bytes/5000");
         assert_eq!(self.read(0, len), 5_000);
     }

@@ -12,6 +12,7 @@ use crate::diagnostic::Wrong;
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
 use crate::slo::SloOf;
+use crate::targets::Targets;
 
 use super::Topology;
 
@@ -163,6 +164,20 @@ fn returns(book: &Book<'_>, topology: &mut Topology) {
         if let Some((return_by, _)) = by_host.remove(&host.name) {
             host.return_by = return_by;
         }
+    }
+    let mut hosts = topology.hosts.values();
+    let bare = hosts.find(|it| it.return_by == ReturnBy::Route && !it.security_groups.is_empty());
+    if let Some(host) = bare {
+        let has = |set: &&Targets| {
+            let mut servers = set.servers.iter();
+            !set.security_groups.is_empty() && servers.any(|server| server.host == host.name)
+        };
+        let own = Kind::Host.object(&host.name);
+        let by = topology.targets.values().find(has);
+        let object = by.map_or(own.clone(), |set| Kind::Targets.object(&set.name));
+        let reason = format!("{own} has security groups, and no vSwitch that would ask them");
+        let hint = "return = \"vswitch\" of its load balancer, or no groups";
+        book.report(&object, "security_groups", Wrong::new(reason, hint));
     }
 }
 

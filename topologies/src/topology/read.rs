@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use anyedge_ccn::table::object::Profile;
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::{DeTable, DeValue};
 
@@ -17,7 +18,7 @@ use crate::clb::Clb;
 use crate::client::Client;
 use crate::controller::Controller;
 use crate::convergence::Convergence;
-use crate::defaults::Defaults;
+use crate::defaults::{Defaults, one_of};
 use crate::diagnostic::Wrong;
 use crate::fault::{Fault, Objects};
 use crate::host;
@@ -27,6 +28,7 @@ use crate::nearest::did_you_mean;
 use crate::pop::Pop;
 use crate::reader::Reader;
 use crate::region::{self, Region};
+use crate::security_group::{Peers, SecurityGroup};
 use crate::slo::Slo;
 use crate::targets::Targets;
 use crate::units;
@@ -131,6 +133,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let times = Times::read(&mut reader);
     let convergence = Convergence::read(&mut reader).unwrap_or_default();
     let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
+    let profile = profile(&mut reader);
     let (defaults, probing) = defaults(&mut reader);
     let mut space = Space::pops();
     let pops = objects(&mut reader, Kind::Pop, |name, table| {
@@ -151,6 +154,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let clients = objects(&mut reader, Kind::Client, |name, table| {
         Client::read(name, table, &defaults, &mut space)
     });
+    let security_groups = security_groups(&mut reader, &vips, &clients);
     let struck = Objects::new(&book.names, &hosts, &regions, added_nodes(root));
     let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
@@ -180,6 +184,8 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         clbs,
         targets,
         hosts,
+        security_groups,
+        profile,
         clients,
         controllers,
         routers,
@@ -188,6 +194,33 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         slos,
         overrides: Vec::new(),
     }
+}
+
+/// `[security_group.NAME]`, whose rules may name VIPs and populations.
+fn security_groups(
+    reader: &mut Reader<'_>,
+    vips: &BTreeMap<String, Vip>,
+    clients: &BTreeMap<String, Client>,
+) -> BTreeMap<String, SecurityGroup> {
+    let peers = Peers { vips, clients };
+    objects(reader, Kind::SecurityGroup, |name, table| {
+        SecurityGroup::read(name, table, &peers)
+    })
+}
+
+/// Whose limits hold.
+fn profile(reader: &mut Reader<'_>) -> Profile {
+    let read = reader.parse("profile", "\"default\"", |text| match text {
+        "default" => Ok(Profile::Default),
+        "tencent" => Ok(Profile::Tencent),
+        "qingcloud" => Ok(Profile::Qingcloud),
+        _ => Err(one_of(
+            text,
+            "profile",
+            &["default", "tencent", "qingcloud"],
+        )),
+    });
+    read.unwrap_or_default()
 }
 
 /// `[defaults]`, and how nodes watch their paths.

@@ -6,6 +6,7 @@ use anyedge_net::route_table::HealthCheck;
 use anyedge_net::time::Instant;
 use anyedge_proto::table::v1 as pb;
 
+use super::super::BASIC_NETWORK;
 use super::super::object::{
     Clb, ClbType, CrossRegion, IpVersion, Listener, Protocol, Rule, SchedulerKind, SnatBlock,
     SnatIp, Target, TargetKind, Vip,
@@ -102,6 +103,21 @@ fn health_from(health: Option<&pb::HealthCheck>) -> Option<HealthCheck> {
     })
 }
 
+/// What a message has to say: nothing, where it is as usual.
+fn told(given: bool, usual: bool) -> Option<bool> {
+    (given != usual).then_some(given)
+}
+
+/// Whether only a load balancer's own security groups are asked, where nobody says.
+fn passes_by_default(ip_version: IpVersion, cross_region: CrossRegion) -> bool {
+    ip_version == IpVersion::V6 && cross_region != CrossRegion::V2
+}
+
+/// Whether health checks are let in, where nobody says.
+fn probes_exempt(clb_type: ClbType, classic: bool, network: &str) -> bool {
+    clb_type == ClbType::Internal && (classic || network == BASIC_NETWORK)
+}
+
 impl From<&Clb> for pb::Clb {
     fn from(clb: &Clb) -> pb::Clb {
         pb::Clb {
@@ -120,9 +136,15 @@ impl From<&Clb> for pb::Clb {
             unbind_drain_ns: clb.unbind_drain.map_or(0, nanos_to),
             fail_open: clb.fail_open,
             security_groups: clb.security_groups.clone(),
-            sg_pass_by_default: Some(clb.sg_pass_by_default),
+            sg_pass_by_default: told(
+                clb.sg_pass_by_default,
+                passes_by_default(clb.ip_version, clb.cross_region),
+            ),
             eip_bypasses_clb_sg: clb.eip_bypasses_clb_sg,
-            sg_probes_exempt: Some(clb.sg_probes_exempt),
+            sg_probes_exempt: told(
+                clb.sg_probes_exempt,
+                probes_exempt(clb.clb_type, clb.classic, &clb.network),
+            ),
         }
     }
 }
@@ -135,7 +157,6 @@ impl TryFrom<&pb::Clb> for Clb {
         let clb_type = ClbType::from_number(clb.r#type)?;
         let ip_version = IpVersion::from_number(clb.ip_version)?;
         let cross_region = CrossRegion::from_number(clb.cross_region)?;
-        let is_old = clb.classic || clb.network == super::super::BASIC_NETWORK;
         Ok(Clb {
             name: clb.name.clone(),
             region: clb.region.clone(),
@@ -154,11 +175,11 @@ impl TryFrom<&pb::Clb> for Clb {
             security_groups: clb.security_groups.clone(),
             sg_pass_by_default: clb
                 .sg_pass_by_default
-                .unwrap_or(ip_version == IpVersion::V6 && cross_region != CrossRegion::V2),
+                .unwrap_or_else(|| passes_by_default(ip_version, cross_region)),
             eip_bypasses_clb_sg: clb.eip_bypasses_clb_sg,
             sg_probes_exempt: clb
                 .sg_probes_exempt
-                .unwrap_or(clb_type == ClbType::Internal && is_old),
+                .unwrap_or_else(|| probes_exempt(clb_type, clb.classic, &clb.network)),
         })
     }
 }

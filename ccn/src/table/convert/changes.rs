@@ -3,7 +3,7 @@
 use anyedge_proto::table::v1 as pb;
 
 use super::super::change::{Change, PutMode, Stage};
-use super::super::object::{Ccn, Kind, Object, Prefix, Region, Secret, Target};
+use super::super::object::{Ccn, Key, Kind, Object, Prefix, Region, Secret, Target};
 use super::super::refusal::{Reason, Refusal};
 use super::{
     choice, format, key_from, membership_from, membership_to, network_from, network_to, object_from,
@@ -192,21 +192,30 @@ impl From<&Change> for pb::Change {
             Change::Stage(stage) => Kind::Stage((&stage).into()),
             Change::ApplyStage(name) => Kind::ApplyStage(wire::StageName { name }),
             Change::DiscardStage(name) => Kind::DiscardStage(wire::StageName { name }),
-            Change::SetSecurityGroups { key, groups } => {
-                Kind::SecurityGroups(wire::SecurityGroups {
-                    key: Some((&key).into()),
-                    groups,
-                })
-            }
+            Change::SetSecurityGroups { key, groups } => groups_to(&key, groups),
             Change::Settle => Kind::Settle(wire::Settle {}),
-            Change::Restore(objects) => Kind::Restore(wire::Restore {
-                objects: objects.iter().map(Into::into).collect(),
-            }),
+            Change::Restore(objects) => restore_to(&objects),
         };
         pb::Change {
             change: Some(change),
         }
     }
+}
+
+fn groups_to(key: &Key, groups: Vec<String>) -> pb::change::Change {
+    let key = Some(key.into());
+    pb::change::Change::SecurityGroups(pb::change::SecurityGroups { key, groups })
+}
+
+fn groups_from(it: pb::change::SecurityGroups) -> Result<Change, Refusal> {
+    let key = key_from(it.key.as_ref())?;
+    let groups = it.groups;
+    Ok(Change::SetSecurityGroups { key, groups })
+}
+
+fn restore_to(objects: &[Object]) -> pb::change::Change {
+    let objects = objects.iter().map(Into::into).collect();
+    pb::change::Change::Restore(pb::change::Restore { objects })
 }
 
 const fn mode_to(mode: PutMode) -> pb::PutMode {
@@ -290,10 +299,7 @@ impl TryFrom<&pb::Change> for Change {
                 Kind::Stage(it) => Change::Stage((&it).try_into()?),
                 Kind::ApplyStage(it) => Change::ApplyStage(it.name),
                 Kind::DiscardStage(it) => Change::DiscardStage(it.name),
-                Kind::SecurityGroups(it) => Change::SetSecurityGroups {
-                    key: key_from(it.key.as_ref())?,
-                    groups: it.groups,
-                },
+                Kind::SecurityGroups(it) => groups_from(it)?,
                 Kind::Settle(_) => Change::Settle,
                 Kind::Restore(it) => {
                     let objects = it.objects.iter().map(Object::try_from);

@@ -124,17 +124,27 @@ impl TryFrom<&pb::Settings> for Settings {
     }
 }
 
+const RULES_DEFAULT: u32 = Quotas::RULES_PER_SECURITY_GROUP;
+
 macro_rules! quotas {
     ($($name:ident),*) => {
         impl From<&Quotas> for pb::Quotas {
             fn from(quotas: &Quotas) -> pb::Quotas {
-                pb::Quotas { $($name: quotas.$name),* }
+                let rules = quotas.rules_per_security_group;
+                pb::Quotas {
+                    rules_per_security_group: if rules == RULES_DEFAULT { 0 } else { rules },
+                    $($name: quotas.$name),*
+                }
             }
         }
 
         impl From<&pb::Quotas> for Quotas {
             fn from(quotas: &pb::Quotas) -> Quotas {
-                Quotas { $($name: quotas.$name),* }
+                let rules = quotas.rules_per_security_group;
+                Quotas {
+                    rules_per_security_group: if rules == 0 { RULES_DEFAULT } else { rules },
+                    $($name: quotas.$name),*
+                }
             }
         }
     };
@@ -149,8 +159,7 @@ quotas!(
     targets_per_call,
     security_groups_per_clb,
     ccns,
-    attachments_per_ccn,
-    rules_per_security_group
+    attachments_per_ccn
 );
 
 impl From<&Attachment> for pb::Attachment {

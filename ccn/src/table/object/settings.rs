@@ -44,6 +44,11 @@ pub struct Quotas {
     pub rules_per_security_group: u32,
 }
 
+impl Quotas {
+    /// What the product allows, and a message means that does not say.
+    pub const RULES_PER_SECURITY_GROUP: u32 = 512;
+}
+
 impl Default for Quotas {
     fn default() -> Quotas {
         Quotas {
@@ -56,7 +61,7 @@ impl Default for Quotas {
             security_groups_per_clb: 5,
             ccns: 5,
             attachments_per_ccn: 25,
-            rules_per_security_group: 512,
+            rules_per_security_group: Quotas::RULES_PER_SECURITY_GROUP,
         }
     }
 }
