@@ -20,7 +20,7 @@ use crate::slot::SlotMap;
 use crate::wire::outer::{self, Encap};
 
 pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
-pub use listener::{FlowLimits, Listener, Scheduler, Target};
+pub use listener::{FlowLimits, IDLE_TIMEOUT_S, Listener, RescheduleOn, Scheduler, Target};
 pub use security::{ClbSecurity, Security};
 pub use shared::Shared;
 
@@ -280,6 +280,8 @@ pub struct Clb {
     pub rst_on_unbind: bool,
     /// How long flows of a target that is unbound go on; `None`: not at all.
     pub unbind_drain: Option<Duration>,
+    /// Over how long flows that are to be cut are, each at a time of its own; zero: all at once.
+    pub unbind_spread: Duration,
     /// With all of a listener's targets abnormal, all get new flows, and not none.
     pub fail_open: bool,
     /// Who may open flows to it.

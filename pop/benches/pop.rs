@@ -85,6 +85,7 @@ fn table() -> RouteTable {
         client_affinity: false,
         rst_on_unbind: true,
         unbind_drain: None,
+        unbind_spread: Duration::ZERO,
         fail_open: true,
         security: SecurityPlan::default(),
         listeners: Vec::new(),

@@ -9,6 +9,7 @@
 //!
 //! Invariant: what was told of a VIP by [`Event::Announcement`] is what is in `told`, and of draining by [`Event::Drains`] in `drains`.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -138,11 +139,13 @@ impl Announcer {
             }
             let patience = if is_alive {
                 self.announcing.readvertise_after
+            } else if !switch::is_on("S-AC02") {
+                Duration::from_secs(3_600)
             } else {
                 self.announcing.withdraw_after
             };
             let due = region.since + patience;
-            if due <= now && (is_alive || switch::is_on("S-AC02")) {
+            if due <= now {
                 region.is_announced = is_alive;
             } else {
                 self.wake_at = Some(self.wake_at.map_or(due, |at| at.min(due)));

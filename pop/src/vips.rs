@@ -132,6 +132,7 @@ mod tests {
                 client_affinity: number % 3 == 0,
                 rst_on_unbind: true,
                 unbind_drain: None,
+                unbind_spread: core::time::Duration::ZERO,
                 fail_open: true,
                 security: ClbSecurity::default(),
                 listeners: Vec::new(),

@@ -79,6 +79,7 @@ fn table() -> Arc<RouteTable> {
         client_affinity: false,
         rst_on_unbind: true,
         unbind_drain: None,
+        unbind_spread: Duration::ZERO,
         fail_open: true,
         security: SecurityPlan::default(),
         listeners: Vec::new(),

@@ -149,6 +149,8 @@ pub(crate) struct Opening {
     pub(crate) clb: ClbId,
     pub(crate) slot: u16,
     pub(crate) listener: u16,
+    /// Seconds that it may be silent when it is established; 0: as long as any.
+    pub(crate) idle_s: u16,
 }
 
 /// Why a flow cannot be opened.
@@ -302,7 +304,7 @@ impl ConnectionTable {
             slot: opening.slot,
             listener: opening.listener,
             role: Role::Own,
-            life: FlowLife::begin(now, parsed, bytes),
+            life: FlowLife::begin(now, parsed, bytes).with_idle(opening.idle_s),
             hash,
             reply_hash: 0,
             expected: Expected::default(),

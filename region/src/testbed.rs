@@ -19,7 +19,7 @@ use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
     Announcing, Clb, ClbSecurity, FlowLimits, Listener, Mechanisms, Node, NodeKind, Path, PathEnds,
-    Region, RouteTable, Scheduler, Shared, Target, Vip,
+    Region, RescheduleOn, RouteTable, Scheduler, Shared, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -290,6 +290,7 @@ fn clb(name: &str) -> Clb {
         client_affinity: false,
         rst_on_unbind: true,
         unbind_drain: None,
+        unbind_spread: Duration::ZERO,
         fail_open: true,
         security: ClbSecurity::default(),
         listeners,
@@ -310,6 +311,8 @@ pub(crate) fn listener(
         scheduler,
         session_expire: None,
         limits: FlowLimits::default(),
+        idle_timeout: None,
+        reschedule_on: RescheduleOn::default(),
         health: None,
         targets,
     })

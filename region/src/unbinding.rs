@@ -1,9 +1,13 @@
-//! Unbinding: the targets that left their listeners, and when the flows that they still have are to be cut.
+//! Unbinding: the targets whose flows are to be cut, and when: those that left their listeners, and those from which
+//! their listeners move flows away.
 //!
 //! Derived from two versions of the routes that follow one another: a target that the older one had in a listener
 //! and the newer one has not is unbound, at once or after the load balancer's drain. One that is bound again in
 //! the meantime is forgotten here, and its flows go on. A listener that is gone unbinds all its targets; a load
-//! balancer that is gone as a whole unbinds nothing.
+//! balancer that is gone as a whole unbinds nothing. Targets that lose their weight or their health, or have others beside
+//! them that are new, lose flows where the listener says so (`reschedule_on`), and until that is over again.
+//!
+//! With a spread each flow is cut at a time of its own, by its hash: so that not all clients come back at once.
 //!
 //! Invariant: `due_at` is the earliest instant of all that are pending.
 
@@ -13,7 +17,7 @@ use std::sync::Arc;
 
 use anyedge_net::flow::Address;
 use anyedge_net::id::{ClbId, RegionId};
-use anyedge_net::route_table::{Clb, Listener, RouteTable};
+use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
@@ -34,6 +38,17 @@ pub(crate) struct Binding {
 }
 
 impl Binding {
+    /// A server of a listener.
+    const fn to(clb: ClbId, listener: &Listener, (target, port): (Address, u16)) -> Binding {
+        Binding {
+            clb,
+            protocol: listener.protocol,
+            port: listener.port,
+            target,
+            target_port: port,
+        }
+    }
+
     /// What a flow goes by.
     pub(crate) const fn of(flow: &Flow) -> Binding {
         Binding {
@@ -46,23 +61,73 @@ impl Binding {
     }
 }
 
-/// How the flows of an unbound target end.
+/// Why flows of a target are to be cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Why {
+    /// It left its listener.
+    Unbound,
+    /// It has no weight.
+    Weightless,
+    /// It is abnormal.
+    Unhealthy,
+    /// Others came.
+    Outgrown,
+}
+
+/// How the flows of a target end.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
+    why: Why,
     at: Instant,
+    /// Over how long, each at a time of its own.
+    over: Duration,
+    /// How many of them, of [`ALL`].
+    share: u32,
     rst: bool,
 }
 
+/// All flows of a target.
+const ALL: u32 = u32::MAX;
+/// Walks over all flows while they are cut one after the other, at most so often.
+const WALK_EVERY: Duration = Duration::from_millis(10);
+/// Walks in the time that it takes.
+const WALKS_PER_SPREAD: u32 = 100;
+
 impl Cut {
-    /// Of the targets that `clb` loses now.
-    fn of(now: Instant, clb: &Clb) -> Cut {
+    /// Of the targets that `clb` loses now; `at_once` whatever its drain.
+    fn unbound(now: Instant, clb: &Clb, at_once: bool) -> Cut {
+        let drain = clb.unbind_drain.filter(|_| !at_once);
         Cut {
-            at: match clb.unbind_drain {
+            at: match drain {
                 None if !switch::is_on("S-BE12") => now + Duration::from_secs(3_600),
                 drain => now + drain.unwrap_or_default(),
             },
+            ..Cut::moved(now, clb, (Why::Unbound, ALL))
+        }
+    }
+
+    /// Of targets whose flows are to go elsewhere from now on.
+    fn moved(now: Instant, clb: &Clb, (why, share): (Why, u32)) -> Cut {
+        Cut {
+            why,
+            at: now,
+            over: clb.unbind_spread,
+            share,
             rst: clb.rst_on_unbind,
         }
+    }
+
+    /// When all that it concerns are cut.
+    fn ends(&self) -> Instant {
+        self.at + self.over
+    }
+
+    /// When the flow with that hash is; `None`: it stays.
+    fn time_of(&self, hash: u64) -> Option<Instant> {
+        let (turn, place) = (hash >> 32, hash as u32);
+        let is_concerned = self.share == ALL || place < self.share;
+        let nanos = u128::from(turn) * self.over.as_nanos() >> 32;
+        is_concerned.then(|| self.at + Duration::from_nanos(nanos as u64))
     }
 }
 
@@ -102,10 +167,80 @@ impl Unbinding {
         self.due_at
     }
 
-    /// Whether flows of `binding` are to be cut, and then whether by RST.
-    pub(crate) fn due(&self, now: Instant, binding: &Binding) -> Option<bool> {
+    /// Whether the flow of `binding` with that hash is to be cut, and then whether by RST.
+    pub(crate) fn due(&self, now: Instant, binding: &Binding, hash: u64) -> Option<bool> {
         let cut = self.pending.get(binding)?;
-        (cut.at <= now).then_some(cut.rst)
+        (cut.time_of(hash)? <= now).then_some(cut.rst)
+    }
+
+    /// A target of a listener became abnormal, or is no longer so; `alone`: there is none that could have its flows.
+    pub(crate) fn on_health(
+        &mut self,
+        now: Instant,
+        (id, clb): (ClbId, &Clb),
+        (listener, server): (&Listener, (Address, u16)),
+        (is_open, alone): (bool, bool),
+    ) {
+        if !listener.reschedule_on.unhealthy || !switch::is_on("P-LB08") {
+            return;
+        }
+        if alone {
+            for place in places(listener) {
+                self.forgive(&Binding::to(id, listener, place), Why::Unhealthy);
+            }
+        } else if is_open {
+            self.forgive(&Binding::to(id, listener, server), Why::Unhealthy);
+        } else {
+            let cut = Cut::moved(now, clb, (Why::Unhealthy, ALL));
+            self.pend(Binding::to(id, listener, server), cut);
+        }
+        self.begin_due(now);
+    }
+
+    /// What was to be cut for that reason is not.
+    fn forgive(&mut self, binding: &Binding, why: Why) {
+        if self.pending.get(binding).is_some_and(|cut| cut.why == why) {
+            self.pending.remove(binding);
+            self.set_due_at();
+        }
+    }
+
+    /// What another version of a listener moves away from targets that it keeps.
+    fn reschedule(
+        &mut self,
+        now: Instant,
+        (id, clb): (ClbId, &Clb),
+        (old, new): (&Listener, &Listener),
+    ) {
+        let on = new.reschedule_on;
+        if !(on.weight_zero || on.scale_out) || !switch::is_on("P-LB08") {
+            return;
+        }
+        let mut weights: Vec<(Address, u16, u8)> = old.targets.iter().map(weighted).collect();
+        weights.sort_unstable();
+        let weight_before = |target: &Target| {
+            let key = (target.address, target.port);
+            let at = weights.binary_search_by_key(&key, |(address, port, _)| (*address, *port));
+            at.ok().map(|at| weights[at].2)
+        };
+        let all: u64 = new.targets.iter().map(|it| u64::from(it.weight)).sum();
+        let fresh = new.targets.iter().filter(|it| weight_before(it).is_none());
+        let fresh: u64 = fresh.map(|it| u64::from(it.weight)).sum();
+        for target in &new.targets {
+            let Some(before) = weight_before(target) else {
+                continue;
+            };
+            let binding = Binding::to(id, new, (target.address, target.port));
+            if on.weight_zero && target.weight == 0 && before > 0 {
+                self.pend(binding, Cut::moved(now, clb, (Why::Weightless, ALL)));
+            } else if target.weight > 0 {
+                self.forgive(&binding, Why::Weightless);
+            }
+            if on.scale_out && fresh > 0 && target.weight > 0 {
+                let share = (u64::from(ALL) * fresh / all) as u32;
+                self.pend(binding, Cut::moved(now, clb, (Why::Outgrown, share)));
+            }
+        }
     }
 
     /// Takes in what `new` unbinds and binds again, of the load balancers of `region`.
@@ -123,7 +258,7 @@ impl Unbinding {
             let Some((id, clb)) = id.and_then(|id| Some((*id, new.clbs.get(id.index())?))) else {
                 continue; // gone as a whole
             };
-            if !binds(clb, &binding) {
+            if binds(clb, &binding) == (cut.why != Why::Unbound) {
                 binding.clb = id;
                 self.pending.insert(binding, cut);
             }
@@ -156,7 +291,9 @@ impl Unbinding {
                 let known = self.pending.remove(&come);
                 is_stale |= known.is_some_and(|cut| cut.at == self.due_at);
             }
-            let cut = Cut::of(now, &new.clbs[edit.clb.index()]);
+            let clb = &new.clbs[edit.clb.index()];
+            self.reschedule(now, (edit.clb, clb), (edit.old, edit.new));
+            let cut = Cut::unbound(now, clb, edit.new.reschedule_on.unbind);
             for gone in edit.gone.iter().filter(|gone| !gone.stays).map(binding) {
                 self.pend(gone, cut);
             }
@@ -177,8 +314,10 @@ impl Unbinding {
     }
 
     fn pend(&mut self, binding: Binding, cut: Cut) {
-        if self.pending.len() < PENDING_MAX {
-            let cut = self.pending.entry(binding).or_insert(cut);
+        let known = self.pending.get(&binding);
+        let stands = known.is_some_and(|known| known.why == Why::Unbound);
+        if !stands && (known.is_some() || self.pending.len() < PENDING_MAX) {
+            self.pending.insert(binding, cut);
             self.due_at = self.due_at.min(cut.at);
         }
     }
@@ -196,10 +335,17 @@ impl Unbinding {
         self.walk = Some(Walk { at, ..walk });
     }
 
-    /// The walk has seen all flows.
-    pub(crate) fn end(&mut self, walk: Walk) {
-        self.pending.retain(|_, cut| cut.at > walk.began);
-        self.walk = None;
+    /// The walk has seen all flows. Another follows while some are still to be cut.
+    pub(crate) fn end(&mut self, walk: Walk, now: Instant) {
+        self.pending.retain(|_, cut| cut.ends() > walk.began);
+        let under_way = self.pending.values().filter(|cut| cut.at <= walk.began);
+        let next = under_way.map(|cut| {
+            let pause = (cut.over / WALKS_PER_SPREAD).max(WALK_EVERY);
+            cut.ends()
+                .min(now + pause)
+                .max(now + Duration::from_nanos(1))
+        });
+        self.walk = next.min().map(Walk::begin);
         self.set_due_at();
     }
 
@@ -210,12 +356,16 @@ impl Unbinding {
     }
 
     fn unbind(&mut self, now: Instant, was: &Clb, clb: &Clb, id: ClbId) {
-        let cut = Cut::of(now, clb);
         for before in &was.listeners {
             let after = listener(clb, before.protocol, before.port);
             if after.is_some_and(|after| Arc::ptr_eq(before, after)) {
                 continue;
             }
+            if let Some(after) = after {
+                self.reschedule(now, (id, clb), (before, after));
+            }
+            let at_once = after.is_some_and(|after| after.reschedule_on.unbind);
+            let cut = Cut::unbound(now, clb, at_once);
             let after = after.into_iter().flat_map(|after| places(after));
             let bound: BTreeSet<(Address, u16)> = after.collect();
             for (target, target_port) in places(before).filter(|place| !bound.contains(place)) {
@@ -245,6 +395,10 @@ impl Walk {
             at: now,
         }
     }
+}
+
+const fn weighted(target: &Target) -> (Address, u16, u8) {
+    (target.address, target.port, target.weight)
 }
 
 fn names(table: &RouteTable) -> impl Iterator<Item = (ClbId, &Clb)> {

@@ -11,7 +11,7 @@ use anyedge_ccn::author::plan::{
 };
 use anyedge_ccn::table::Table;
 use anyedge_net::flow::{Address, Family, HashKey};
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, RescheduleOn};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::outer::Encap;
 
@@ -76,6 +76,8 @@ fn listener(size: Size, clb: u32, number: u32, health: Option<HealthCheck>) -> L
         },
         session_expire: 0,
         limits: [0; 2],
+        idle_timeout: 0,
+        reschedule_on: RescheduleOn::default(),
         health,
         targets: (0..size.targets).map(target).collect(),
     }
@@ -121,6 +123,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
             client_affinity: false,
             rst_on_unbind: true,
             unbind_drain: None,
+            unbind_spread: Duration::ZERO,
             fail_open: true,
             security: SecurityPlan::default(),
             listeners: (0..size.listeners)

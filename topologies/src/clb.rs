@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyedge_ccn::table::SESSION_S;
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, RescheduleOn};
 
 use crate::defaults::one_of;
 use crate::diagnostic::Wrong;
@@ -28,6 +29,8 @@ pub struct Clb {
     pub rst_on_unbind: bool,
     /// How long flows of a target that is unbound go on; `None`: not at all.
     pub unbind_drain: Option<Duration>,
+    /// Over how long flows that are to be cut are, each at a time of its own.
+    pub unbind_spread: Duration,
     /// With all targets of a listener abnormal, all get new flows.
     pub fail_open: bool,
     /// Names of its security groups, in order.
@@ -102,6 +105,10 @@ pub struct Listener {
     pub max_conn: u32,
     /// New flows within a second; 0: as many as come.
     pub max_cps: u32,
+    /// Seconds that an established TCP flow may be silent; 0: 900.
+    pub idle_timeout: u32,
+    /// What moves flows that are under way to other targets.
+    pub reschedule_on: RescheduleOn,
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
     /// Name of the targets behind it.
@@ -121,6 +128,7 @@ impl Clb {
         });
         let rst_on_unbind = reader.boolean("rst_on_unbind");
         let unbind_drain = reader.parse("unbind_drain", "\"30s\"", units::duration_above_zero);
+        let unbind_spread = reader.parse("unbind_spread", "\"10s\"", units::duration);
         let fail_open = reader.boolean("fail_open");
         let security_groups = security_group::bound(&mut reader);
         let sg_pass_by_default = reader.boolean("sg_pass_by_default");
@@ -134,6 +142,7 @@ impl Clb {
             return_by: return_by.unwrap_or(ReturnBy::Vswitch),
             rst_on_unbind: rst_on_unbind.unwrap_or(true),
             unbind_drain,
+            unbind_spread: unbind_spread.unwrap_or_default(),
             fail_open: fail_open.unwrap_or(true),
             security_groups,
             sg_pass_by_default: sg_pass_by_default.unwrap_or(false),
@@ -194,6 +203,9 @@ impl Listener {
         let mut limit = |key| reader.integer(key, 1..=u64::from(u32::MAX));
         let limits = [limit("max_conn"), limit("max_cps")];
         let [max_conn, max_cps] = limits.map(|most| most.map_or(0, |most| most as u32));
+        let is_tcp = port.is_none_or(|(protocol, _)| protocol == Protocol::Tcp);
+        let idle_timeout = idle_timeout(&mut reader, is_tcp);
+        let reschedule_on = reschedule_on(&mut reader);
         let health = health::read(&mut reader, port.map(|(protocol, _)| protocol));
         let targets = reader.need("targets", "\"web\"", |text| {
             book.names.resolve(text, &[Kind::Targets])
@@ -208,27 +220,70 @@ impl Listener {
             session_expire,
             max_conn,
             max_cps,
+            idle_timeout,
+            reschedule_on,
             health,
             targets: targets.map(|(_, name)| name).unwrap_or_default(),
         })
     }
 }
 
+/// Whole seconds within `range`.
+fn seconds(text: &str, range: RangeInclusive<u32>) -> Result<u32, Wrong> {
+    let time = units::duration(text)?;
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    if time.subsec_nanos() == 0 && range.contains(&seconds) {
+        return Ok(seconds);
+    }
+    Err(Wrong::new(
+        format!("\"{text}\" is out of range"),
+        format!("whole seconds from {}s to {}s", range.start(), range.end()),
+    ))
+}
+
+/// Reads `idle_timeout = "300s"` as seconds; 0 where the file has none.
+fn idle_timeout(reader: &mut Reader<'_>, is_tcp: bool) -> u32 {
+    let field = reader.field("idle_timeout");
+    let read = reader.parse("idle_timeout", "\"300s\"", |text| {
+        seconds(text, IDLE_TIMEOUT_S)
+    });
+    if let Some(field) = field.filter(|_| !is_tcp) {
+        let wrong = Wrong::new("an idle timeout is of TCP", "leave it out");
+        reader.wrong_at(&field, wrong);
+    }
+    read.unwrap_or(0)
+}
+
+/// Reads `reschedule_on = ["unhealthy"]`.
+fn reschedule_on(reader: &mut Reader<'_>) -> RescheduleOn {
+    const ALL: [&str; 4] = ["unbind", "weight_zero", "unhealthy", "scale_out"];
+    let mut on = RescheduleOn::default();
+    let example = "[\"unhealthy\"]";
+    for field in reader.list("reschedule_on", example).unwrap_or_default() {
+        let place = reader.parse_field(&field, example, |text| {
+            let place = match text {
+                "unbind" => &mut on.unbind,
+                "weight_zero" => &mut on.weight_zero,
+                "unhealthy" => &mut on.unhealthy,
+                "scale_out" => &mut on.scale_out,
+                _ => return Err(one_of(text, "reason to move flows", &ALL)),
+            };
+            *place = true;
+            Ok(())
+        });
+        let _ = place;
+    }
+    on
+}
+
 /// Reads `session_expire = "5m"` as seconds; `"0s"` is off.
 fn session_expire(reader: &mut Reader<'_>, scheduler: Scheduler) -> u32 {
     let field = reader.field("session_expire");
     let read = reader.parse("session_expire", "\"300s\"", |text| {
-        let time = units::duration(text)?;
-        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-        let is_whole = time.subsec_nanos() == 0;
-        if is_whole && (seconds == 0 || SESSION_S.contains(&seconds)) {
-            return Ok(seconds);
+        if units::duration(text)?.is_zero() {
+            return Ok(0);
         }
-        let (least, most) = (SESSION_S.start(), SESSION_S.end());
-        Err(Wrong::new(
-            format!("a client cannot stay with its target for {text}"),
-            format!("whole seconds from {least}s to {most}s, or 0s"),
-        ))
+        seconds(text, SESSION_S)
     });
     let seconds = read.unwrap_or(0);
     if let Some(field) = field

@@ -230,6 +230,8 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
             },
             session_expire: listener.session_expire,
             limits: [listener.max_conn, listener.max_cps],
+            idle_timeout: listener.idle_timeout,
+            reschedule_on: listener.reschedule_on,
             health: listener.health,
             targets: targets.servers.iter().flat_map(target_plans).collect(),
         })
@@ -240,6 +242,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
         client_affinity: false,
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
+        unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
         security: SecurityPlan {
             groups: clb.security_groups.clone(),

@@ -108,6 +108,7 @@ fn build_clb(
         client_affinity: clb.client_affinity || stays,
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
+        unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
         security,
         listeners: in_order.collect(),
@@ -203,10 +204,13 @@ fn build(
     };
     let session_expire = some(wanted.session_expire);
     let session_expire = session_expire.map(|seconds| Duration::from_secs(seconds.into()));
+    let idle_timeout = some(wanted.idle_timeout);
+    let idle_timeout = idle_timeout.map(|seconds| Duration::from_secs(seconds.into()));
     if let Some(before) = before {
         let same_port = (before.protocol, before.port) == (protocol, port);
         let same_health = before.health == wanted.health;
-        let same_flows = (before.limits, before.session_expire) == (limits, session_expire);
+        let same_flows = (before.limits, before.session_expire) == (limits, session_expire)
+            && (before.idle_timeout, before.reschedule_on) == (idle_timeout, wanted.reschedule_on);
         let same = is_kind(&before.scheduler, wanted.scheduler) && same_port;
         if same && same_health && same_flows && before.targets == targets {
             return Some((Arc::clone(before), inner_mtu));
@@ -231,6 +235,8 @@ fn build(
         },
         session_expire,
         limits,
+        idle_timeout,
+        reschedule_on: wanted.reschedule_on,
         health: wanted.health,
         targets,
     });

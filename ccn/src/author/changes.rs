@@ -80,6 +80,7 @@ pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
         client_affinity: clb.client_affinity,
         rst_on_unbind: clb.rst_on_unbind,
         unbind_drain: clb.unbind_drain,
+        unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
         security_groups: clb.security.groups,
         sg_pass_by_default: clb.security.pass_by_default,
@@ -99,6 +100,8 @@ fn of_listener(clb: &str, plan: ListenerPlan) -> Vec<Change> {
         session_expire: plan.session_expire,
         max_conn: plan.limits[0],
         max_cps: plan.limits[1],
+        idle_timeout: plan.idle_timeout,
+        reschedule_on: plan.reschedule_on,
         health: plan.health,
         ..Listener::new(clb, &plan.name, plan.protocol, plan.port.into())
     };

@@ -8,7 +8,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use anyedge_net::flow::{Address, Family};
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, RescheduleOn};
 use anyedge_net::wire::outer::Encap;
 
 pub use crate::table::object::{Protocol, SchedulerKind};
@@ -101,6 +101,8 @@ pub struct ClbPlan {
     pub rst_on_unbind: bool,
     /// How long flows of a target that is unbound go on, a day at most; `None`: not at all.
     pub unbind_drain: Option<Duration>,
+    /// Over how long flows that are to be cut are, a day at most.
+    pub unbind_spread: Duration,
     /// With all of a listener's targets abnormal, all get new flows; the product's default is true.
     pub fail_open: bool,
     /// Who may open flows to it.
@@ -137,6 +139,10 @@ pub struct ListenerPlan {
     pub session_expire: u32,
     /// Flows at a time, and new ones within a second; 0: as many as come.
     pub limits: [u32; 2],
+    /// Seconds that an established TCP flow may be silent, 10 to 900; 0: 900.
+    pub idle_timeout: u32,
+    /// What moves flows that are under way to other targets.
+    pub reschedule_on: RescheduleOn,
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
     /// Backends, in the order that the scheduler shall see.

@@ -9,7 +9,7 @@ use core::time::Duration;
 use anyedge_net::flow::Family;
 use anyedge_net::id::{ClbId, NodeId, Revision};
 use anyedge_net::maglev::is_prime;
-use anyedge_net::route_table::{HealthCheck, NodeKind, Scheduler};
+use anyedge_net::route_table::{HealthCheck, NodeKind, RescheduleOn, Scheduler};
 use anyedge_net::wire::outer::Encap;
 
 use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, TargetPlan};
@@ -96,6 +96,8 @@ fn listener(
         scheduler,
         session_expire: 0,
         limits: [0; 2],
+        idle_timeout: 0,
+        reschedule_on: RescheduleOn::default(),
         health: None,
         targets: targets.to_vec(),
     }
@@ -113,6 +115,7 @@ fn plans() -> Plans {
         client_affinity: false,
         rst_on_unbind: true,
         unbind_drain: None,
+        unbind_spread: Duration::ZERO,
         fail_open: true,
         security: SecurityPlan::default(),
         listeners,

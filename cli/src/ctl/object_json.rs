@@ -12,7 +12,7 @@ use anyedge_ccn::table::object::{
     Underlay, Vip,
 };
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, RescheduleOn};
 use anyedge_net::security_group::Direction;
 use serde_json::{Map, Value, json};
 
@@ -193,7 +193,8 @@ fn clb(it: &Clb) -> Value {
         "network_has_ipv6": it.network_has_ipv6, "isp": it.isp,
         "cross_region": word(it.cross_region), "backend_region": it.backend_region,
         "client_affinity": it.client_affinity, "rst_on_unbind": it.rst_on_unbind,
-        "unbind_drain_ms": it.unbind_drain.map(ms), "fail_open": it.fail_open,
+        "unbind_drain_ms": it.unbind_drain.map(ms), "unbind_spread_ms": ms(it.unbind_spread),
+        "fail_open": it.fail_open,
         "security_groups": it.security_groups, "sg_pass_by_default": it.sg_pass_by_default,
         "eip_bypasses_clb_sg": it.eip_bypasses_clb_sg, "sg_probes_exempt": it.sg_probes_exempt,
     })
@@ -205,8 +206,20 @@ fn listener(it: &Listener) -> Value {
         "scheduler": word(it.scheduler), "session_expire": it.session_expire,
         "health": health(it.health), "certificate": it.certificate, "mutual": it.mutual,
         "client_ca": it.client_ca, "max_conn": it.max_conn, "max_cps": it.max_cps,
-        "access_log": it.access_log, "sni": it.sni,
+        "access_log": it.access_log, "sni": it.sni, "idle_timeout": it.idle_timeout,
+        "reschedule_on": reschedule(it.reschedule_on),
     })
+}
+
+fn reschedule(on: RescheduleOn) -> Vec<&'static str> {
+    let all = [
+        (on.unbind, "unbind"),
+        (on.weight_zero, "weight_zero"),
+        (on.unhealthy, "unhealthy"),
+        (on.scale_out, "scale_out"),
+    ];
+    let on = all.into_iter().filter(|(is_on, _)| *is_on);
+    on.map(|(_, name)| name).collect()
 }
 
 fn rule(it: &Rule) -> Value {

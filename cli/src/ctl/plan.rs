@@ -145,6 +145,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.region.clone_from(&wanted.region);
             after.rst_on_unbind = wanted.rst_on_unbind;
             after.unbind_drain = wanted.unbind_drain;
+            after.unbind_spread = wanted.unbind_spread;
             after.fail_open = wanted.fail_open;
             after.security_groups.clone_from(&wanted.security_groups);
             after.sg_pass_by_default = wanted.sg_pass_by_default;
@@ -155,6 +156,10 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.protocol = wanted.protocol;
             after.port = wanted.port;
             after.scheduler = wanted.scheduler;
+            after.session_expire = wanted.session_expire;
+            (after.max_conn, after.max_cps) = (wanted.max_conn, wanted.max_cps);
+            after.idle_timeout = wanted.idle_timeout;
+            after.reschedule_on = wanted.reschedule_on;
             after.health = wanted.health;
         }
         (Object::Target(after), Object::Target(wanted)) => {

@@ -5,6 +5,7 @@
 //! worse and is restored goes on with its own draws.
 
 use crate::rng::{Rng, Seed};
+use crate::switch;
 
 /// How a link loses packets; all chances in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl Losses {
     /// Whether the next packet of `link` is lost.
     pub fn takes(&mut self, link: &str, loss: Loss) -> bool {
         match loss {
+            _ if !switch::is_on("S-AC08") => false,
             Loss::Share(ppm) => self.share.one_in_ppm(ppm),
             Loss::GilbertElliott(chances) => {
                 let seed = self.seed;

@@ -3,6 +3,7 @@
 //! Built by the table's author as a whole, so that a forwarder finds all that a new flow needs in one place.
 //! What a listener does not ask for is `None`, and costs a packet nothing.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ pub struct Listener {
     pub session_expire: Option<Duration>,
     /// How many flows all nodes of the region may have together.
     pub limits: FlowLimits,
+    /// How long an established TCP flow may be silent; `None`: [`IDLE_TIMEOUT_S`]'s longest.
+    pub idle_timeout: Option<Duration>,
+    /// What moves flows that are under way to other targets.
+    pub reschedule_on: RescheduleOn,
     /// How its targets are checked; `None`: they are not, and taken to be alive.
     pub health: Option<HealthCheck>,
     /// Candidates, in the file's order. A flow takes only targets of its own family.
@@ -40,6 +45,23 @@ pub struct FlowLimits {
     pub connections_max: Option<u32>,
     /// New ones within a second.
     pub per_second_max: Option<u32>,
+}
+
+/// Seconds that an established TCP flow may be silent: the longest is the default.
+pub const IDLE_TIMEOUT_S: RangeInclusive<u32> = 10..=900;
+
+/// What moves flows that are under way to other targets: TCP flows are cut and their clients connect anew, UDP flows go on
+/// at another target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RescheduleOn {
+    /// Their target is unbound, whatever the load balancer's drain.
+    pub unbind: bool,
+    /// Its weight becomes 0.
+    pub weight_zero: bool,
+    /// It becomes abnormal, while others are not.
+    pub unhealthy: bool,
+    /// Another target comes: its share of the flows of those that were there.
+    pub scale_out: bool,
 }
 
 /// How a listener spreads new flows over its targets.

@@ -7,6 +7,7 @@
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::outbox::Outbox;
+use anyedge_net::route_table::Listener;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{self, tcp};
@@ -37,7 +38,7 @@ impl ClbNode {
                 self.send_segment(&sending, tcp::RST, sequence, out);
             }
             if turn.change.is_some() {
-                self.on_health(turn.id, out);
+                self.on_health(now, turn.id, out);
             }
             if let Some((sending, awaited)) = turn.begun
                 && self.send_segment(&sending, tcp::SYN, awaited.sequence, out) == Fate::NoPacket
@@ -76,16 +77,25 @@ impl ClbNode {
             self.send_segment(&sending, tcp::RST, next, out);
         }
         if self.checks.on_answer(id, now, success).is_some() {
-            self.on_health(id, out);
+            self.on_health(now, id, out);
         }
         Some(DropReason::HealthCheck)
     }
 
     /// The health of a check's target changed.
-    fn on_health(&mut self, id: u32, out: &mut Outbox) {
+    fn on_health(&mut self, now: Instant, id: u32, out: &mut Outbox) {
         self.checks.tell(id, out);
         let open = is_open(self.checks.health(id));
-        self.served.set_open(self.checks.watched(id), open, out);
+        let watched = self.checks.watched(id);
+        let (unbinding, clbs) = (&mut self.unbinding, &self.routes.clbs);
+        let told = |listener: &Listener, all_shut: bool| {
+            if let Some(clb) = clbs.get(watched.clb.index()) {
+                let server = (watched.target, watched.port);
+                let place = (watched.clb, &**clb);
+                unbinding.on_health(now, place, (listener, server), (open, all_shut));
+            }
+        };
+        self.served.set_open(watched, open, told, out);
     }
 
     fn send_segment(&self, sending: &Sending, flags: u8, sequence: u32, out: &mut Outbox) -> Fate {

@@ -37,7 +37,7 @@ impl ClbNode {
             ..
         } = staged;
         let flow = parsed.flow;
-        let (number, target) = self.target_for(now, staged, entrance.clb)?;
+        let (number, idle_s, target) = self.target_for(now, staged, entrance.clb)?;
         let exit = self.exit_to_host(target.host, packet.wire_len())?;
         let opening = Opening {
             key: flow,
@@ -48,6 +48,7 @@ impl ClbNode {
             clb: entrance.clb,
             slot: entrance.slot,
             listener: number,
+            idle_s,
         };
         let first = (parsed, packet.bytes());
         let hashed = (*hash, &self.routes.hash_key);
@@ -76,13 +77,13 @@ impl ClbNode {
         Ok((id, exit))
     }
 
-    /// The number of the listener that `staged` asks for, and the target that its flow gets.
+    /// The listener that `staged` asks for, by its number and its idle timeout, and the target that its flow gets.
     fn target_for(
         &mut self,
         now: Instant,
         staged: &Staged,
         clb: ClbId,
-    ) -> Result<(u16, Target), DropReason> {
+    ) -> Result<(u16, u16, Target), DropReason> {
         let flow = staged.parsed.flow;
         let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
         let listener = self
@@ -92,7 +93,7 @@ impl ClbNode {
         if self.connections.is_full() {
             return Err(DropReason::TableFull);
         }
-        let number = listener.number();
+        let (number, idle_s) = (listener.number(), listener.idle_s());
         let loads = self.connections.loads();
         listener.has_room(now, loads.active_of(number), self.part)?;
         let hash_key = &self.routes.hash_key;
@@ -101,7 +102,7 @@ impl ClbNode {
                 .persistence
                 .target_of(now, (number, &flow.src), hash_key);
             if let Some(target) = stays.and_then(|server| listener.target_at(server)) {
-                return Ok((number, target));
+                return Ok((number, idle_s, target));
             }
         }
         let newcomer = Newcomer {
@@ -115,7 +116,7 @@ impl ClbNode {
         let target = listener
             .pick(newcomer, loads.servers(number))
             .ok_or(DropReason::NoTarget)?;
-        Ok((number, target))
+        Ok((number, idle_s, target))
     }
 
     /// Notes what a new flow means for the ones that follow.

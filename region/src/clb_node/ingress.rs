@@ -175,6 +175,9 @@ impl ClbNode {
             tcp::clamp_mss(bytes, parsed, mss_max);
         }
         rewrite::set_destination(bytes, parsed, flow.target, flow.target_port);
+        if !switch::is_on("P-SA05") {
+            rewrite::set_source(bytes, parsed, flow.key.dst, flow.key.src_port);
+        }
     }
 
     /// The way to a target's host for a packet of `len` bytes.

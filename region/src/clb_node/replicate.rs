@@ -218,7 +218,9 @@ impl ClbNode {
         let host = self.sync.host_of(&entry.target, entry.target_port)?;
         let key = entry.key(vip);
         let listener = self.served.listener(clb, key.protocol, key.dst_port);
-        let listener = listener.map_or(NO_LISTENER, |listener| listener.number());
+        let (listener, idle_s) = listener.map_or((NO_LISTENER, 0), |listener| {
+            (listener.number(), listener.idle_s())
+        });
         (u32::from(entry.slot) < SLOTS).then_some(Told {
             flow: Opening {
                 key,
@@ -229,6 +231,7 @@ impl ClbNode {
                 clb,
                 slot: entry.slot,
                 listener,
+                idle_s,
             },
             tcp: entry.tcp.map(seen_elsewhere),
             isn: entry.isn,

@@ -160,6 +160,12 @@ impl ServedListener {
         self.number
     }
 
+    /// Seconds that its established flows may be silent; 0: as long as any.
+    pub(super) fn idle_s(&self) -> u16 {
+        let idle = self.listener.idle_timeout.map(|idle| idle.as_secs());
+        idle.map_or(0, |seconds| u16::try_from(seconds).unwrap_or(0))
+    }
+
     /// As the routes have it.
     pub(super) fn listener(&self) -> &Listener {
         &self.listener
@@ -320,8 +326,15 @@ impl Served {
         }
     }
 
-    /// The target of a check may take new flows, or no longer, by its health.
-    pub(super) fn set_open(&mut self, watched: &Watched, open: bool, out: &mut Outbox) {
+    /// The target of a check may take new flows, or no longer, by its health. `told` hears of each listener that has
+    /// it, with whether all targets of a family are shut there.
+    pub(super) fn set_open(
+        &mut self,
+        watched: &Watched,
+        open: bool,
+        mut told: impl FnMut(&Listener, bool),
+        out: &mut Outbox,
+    ) {
         let Some(clb) = self.clbs.get_mut(watched.clb.index()) else {
             return;
         };
@@ -333,6 +346,7 @@ impl Served {
             let server = (watched.target, watched.port);
             if let Some(at) = place_of(targets, server, usize::from(used.near)) {
                 served.open.set(at, &targets[at], open);
+                told(&served.listener, served.open.is_all_shut());
                 served.tell(watched.clb, used.listener, out);
             }
         }

@@ -8,6 +8,7 @@ mod health;
 mod icmp;
 mod peers;
 mod replies;
+mod reschedule;
 mod resets;
 mod routes;
 mod scheduling;

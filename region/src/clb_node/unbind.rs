@@ -115,7 +115,7 @@ impl ClbNode {
         if walk.next < numbers {
             self.unbinding.pause(walk, now + CUT_EVERY);
         } else {
-            self.unbinding.end(walk);
+            self.unbinding.end(walk, now);
         }
         self.sync.send(&self.exits, out);
     }
@@ -126,7 +126,7 @@ impl ClbNode {
         if flow.life().is_over() || !self.connections.is_alive(id, now) {
             return None;
         }
-        self.unbinding.due(now, &Binding::of(flow))
+        self.unbinding.due(now, &Binding::of(flow), flow.hash())
     }
 
     fn cut(&mut self, id: u32, told: Told, out: &mut Outbox) {

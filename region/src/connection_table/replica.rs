@@ -104,6 +104,7 @@ impl ConnectionTable {
             clb,
             slot,
             listener,
+            idle_s,
         } = told.flow;
         let mut flow = Flow {
             key,
@@ -115,7 +116,7 @@ impl ConnectionTable {
             slot,
             listener,
             role: Role::Replica,
-            life: FlowLife::told(now, told.tcp, told.isn),
+            life: FlowLife::told(now, told.tcp, told.isn).with_idle(idle_s),
             hash,
             reply_hash: 0,
             expected: Expected::default(),

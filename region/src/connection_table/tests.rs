@@ -105,6 +105,7 @@ fn open_with(table: &mut ConnectionTable, number: u32, hash: u64) -> u32 {
         pop: NodeId(0),
         clb: ClbId(0),
         slot: 0,
+        idle_s: 0,
     };
     let now = Instant::from_nanos(1);
     let opened = table.open(now, &opening, (&parsed, &bytes), (hash, &KEY), |_| {});
@@ -229,6 +230,7 @@ impl Both {
             pop: NodeId(0),
             clb: ClbId(0),
             slot: 0,
+            idle_s: 0,
         };
         let hashed = (key.hash(&self.hash_key), &self.hash_key);
         let closed = &mut self.closed;

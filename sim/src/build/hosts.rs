@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::route_table::{Path, PathEnds, RouteTable};
+use anyedge_net::switch;
 use anyedge_topologies::{Client, Kind, Line, Load, Topology};
 
 use super::Sites;
@@ -81,7 +82,7 @@ fn twins(topology: &Topology, client: &Client) -> Vec<String> {
     let regions = client
         .loads
         .iter()
-        .filter(|load| load.direct)
+        .filter(|load| load.direct && switch::is_on("S-AC07"))
         .map(|load| home(topology, load));
     let mut regions: Vec<String> = regions
         .filter(|region| client.region_rtts.contains_key(region))

@@ -1,6 +1,6 @@
 //! Load balancers, listeners and rules: of which kind may do what, and which ports and numbers are allowed.
 
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S};
 use anyedge_net::switch;
 
 use super::super::object::{
@@ -39,6 +39,12 @@ impl Transaction<'_> {
         if let Some(drain) = clb.unbind_drain.filter(|drain| *drain > DRAIN_MAX) {
             return Err(Reason::Range.because(format_args!(
                 "{key} drains unbound targets for {drain:?}; {DRAIN_MAX:?} is the most"
+            )));
+        }
+        if clb.unbind_spread > DRAIN_MAX {
+            return Err(Reason::Range.because(format_args!(
+                "{key} cuts flows over {:?}; {DRAIN_MAX:?} is the most",
+                clb.unbind_spread
             )));
         }
         if !matches!(clb.isp.as_str(), "" | "BGP") {
@@ -163,6 +169,7 @@ impl Transaction<'_> {
             listener.session_expire,
             listener.scheduler,
         )?;
+        check_idle(&key, listener)?;
         check_health(&key, listener.protocol, listener.health)?;
         if listener.protocol.has_certificate() && listener.certificate.is_empty() && !listener.sni {
             return Err(Reason::Missing.because(format_args!("{key} needs a server certificate")));
@@ -344,6 +351,27 @@ fn check_session(
     if protocol == Protocol::Quic || scheduler != SchedulerKind::Wrr {
         return Err(Reason::Protocol.because(format_args!(
             "{key} speaks {protocol} and is scheduled by {scheduler:?}, which keeps no sessions"
+        )));
+    }
+    Ok(())
+}
+
+fn check_idle(key: &Key, listener: &Listener) -> Result<(), Refusal> {
+    let seconds = listener.idle_timeout;
+    if seconds == 0 {
+        return Ok(());
+    }
+    if listener.protocol != Protocol::Tcp {
+        return Err(Reason::Protocol.because(format_args!(
+            "{key} speaks {}; an idle timeout is of TCP",
+            listener.protocol
+        )));
+    }
+    if !IDLE_TIMEOUT_S.contains(&seconds) {
+        return Err(Reason::Range.because(format_args!(
+            "{key} forgets flows that are silent for {seconds} s; {} to {} s are allowed",
+            IDLE_TIMEOUT_S.start(),
+            IDLE_TIMEOUT_S.end()
         )));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, RescheduleOn};
 use anyedge_net::time::Instant;
 use anyedge_proto::table::v1 as pb;
 
@@ -134,6 +134,7 @@ impl From<&Clb> for pb::Clb {
             client_affinity: clb.client_affinity,
             rst_on_unbind: clb.rst_on_unbind,
             unbind_drain_ns: clb.unbind_drain.map_or(0, nanos_to),
+            unbind_spread_ns: nanos_to(clb.unbind_spread),
             fail_open: clb.fail_open,
             security_groups: clb.security_groups.clone(),
             sg_pass_by_default: told(
@@ -171,6 +172,7 @@ impl TryFrom<&pb::Clb> for Clb {
             client_affinity: clb.client_affinity,
             rst_on_unbind: clb.rst_on_unbind,
             unbind_drain: drain.map(Duration::from_nanos),
+            unbind_spread: Duration::from_nanos(clb.unbind_spread_ns),
             fail_open: clb.fail_open,
             security_groups: clb.security_groups.clone(),
             sg_pass_by_default: clb
@@ -201,8 +203,28 @@ impl From<&Listener> for pb::Listener {
             max_cps: listener.max_cps,
             access_log: listener.access_log,
             sni: listener.sni,
+            idle_timeout: listener.idle_timeout,
+            reschedule_on: reschedule_to(listener.reschedule_on),
         }
     }
+}
+
+fn reschedule_to(on: RescheduleOn) -> Option<pb::RescheduleOn> {
+    (on != RescheduleOn::default()).then_some(pb::RescheduleOn {
+        unbind: on.unbind,
+        weight_zero: on.weight_zero,
+        unhealthy: on.unhealthy,
+        scale_out: on.scale_out,
+    })
+}
+
+fn reschedule_from(on: Option<&pb::RescheduleOn>) -> RescheduleOn {
+    on.map_or_else(RescheduleOn::default, |on| RescheduleOn {
+        unbind: on.unbind,
+        weight_zero: on.weight_zero,
+        unhealthy: on.unhealthy,
+        scale_out: on.scale_out,
+    })
 }
 
 impl TryFrom<&pb::Listener> for Listener {
@@ -224,6 +246,8 @@ impl TryFrom<&pb::Listener> for Listener {
             max_cps: listener.max_cps,
             access_log: listener.access_log,
             sni: listener.sni,
+            idle_timeout: listener.idle_timeout,
+            reschedule_on: reschedule_from(listener.reschedule_on.as_ref()),
         })
     }
 }

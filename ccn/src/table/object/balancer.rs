@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, RescheduleOn};
 use anyedge_net::time::Instant;
 
 /// Who may reach a load balancer.
@@ -73,6 +73,8 @@ pub struct Clb {
     pub rst_on_unbind: bool,
     /// How long flows of a target that is unbound go on; `None`: not at all.
     pub unbind_drain: Option<Duration>,
+    /// Over how long flows that are to be cut are, each at a time of its own.
+    pub unbind_spread: Duration,
     /// With all of a listener's targets abnormal, all get new flows.
     pub fail_open: bool,
     /// Its security groups, in order.
@@ -102,6 +104,7 @@ impl Clb {
             client_affinity: false,
             rst_on_unbind: true,
             unbind_drain: None,
+            unbind_spread: Duration::ZERO,
             fail_open: true,
             security_groups: Vec::new(),
             sg_pass_by_default: false,
@@ -203,6 +206,10 @@ pub struct Listener {
     pub access_log: bool,
     /// A certificate for each domain; for good.
     pub sni: bool,
+    /// Seconds that an established TCP flow may be silent, 10-900; 0: 900.
+    pub idle_timeout: u32,
+    /// What moves flows that are under way to other targets.
+    pub reschedule_on: RescheduleOn,
 }
 
 impl Listener {
@@ -221,6 +228,8 @@ impl Listener {
             client_ca: String::new(),
             max_conn: 0,
             max_cps: 0,
+            idle_timeout: 0,
+            reschedule_on: RescheduleOn::default(),
             access_log: false,
             sni: false,
         }

@@ -15,6 +15,7 @@ use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::packet::{Meta, Pool};
 use anyedge_net::port::PortId;
+use anyedge_net::route_table::RescheduleOn;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::ip::{Header, header_len};
@@ -126,6 +127,8 @@ impl Setup {
             scheduler: SchedulerKind::Wrr,
             session_expire: 0,
             limits: [0; 2],
+            idle_timeout: 0,
+            reschedule_on: RescheduleOn::default(),
             health: None,
             targets: vec![target],
         };
@@ -135,6 +138,7 @@ impl Setup {
             client_affinity: self.client_affinity,
             rst_on_unbind: true,
             unbind_drain: None,
+            unbind_spread: Duration::ZERO,
             fail_open: true,
             security: SecurityPlan::default(),
             listeners: vec![listener],

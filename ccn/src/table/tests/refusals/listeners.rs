@@ -49,6 +49,9 @@ fn listeners_keep_to_ports_protocols_and_schedulers() {
             new(Protocol::Tcp, 81, |it| { it.session_expire = 30; it.scheduler = SchedulerKind::LeastConn; }) => PROTOCOL;
         "a session of 29 s": vec![], new(Protocol::Tcp, 81, |it| it.session_expire = 29) => RANGE;
         "a session of 3601 s": vec![], new(Protocol::Tcp, 81, |it| it.session_expire = 3_601) => RANGE;
+        "idle for 9 s": vec![], new(Protocol::Tcp, 81, |it| it.idle_timeout = 9) => RANGE;
+        "idle for 901 s": vec![], new(Protocol::Tcp, 81, |it| it.idle_timeout = 901) => RANGE;
+        "idle UDP": vec![], new(Protocol::Udp, 81, |it| it.idle_timeout = 60) => PROTOCOL;
         "no certificate": vec![], new(Protocol::Quic, 443, |it| it.certificate.clear()) => MISSING;
         "mutual without a CA": vec![], new(Protocol::Quic, 443, |it| it.mutual = true) => MISSING;
         "an access log of layer 4": vec![], new(Protocol::Tcp, 81, |it| it.access_log = true) => PROTOCOL;
