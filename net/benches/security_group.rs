@@ -27,7 +27,7 @@ fn packets(count: u32) -> Vec<FlowKey> {
             src: Address::v4([10, a, b, 7]),
             dst: Address::v4([10, 255, 0, 1]),
             src_port: 40_000,
-            dst_port: if number % 2 == 0 {
+            dst_port: if number.is_multiple_of(2) {
                 999
             } else {
                 1_000 + number as u16

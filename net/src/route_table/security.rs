@@ -43,11 +43,11 @@ impl ClbSecurity {
 impl Security {
     /// Whether both are by the same filters and of the same mind about flows that are there.
     pub fn is_as(&self, other: &Security) -> bool {
-        let same = |((one, a), (two, b)): ((&NodeId, &Arc<Filter>), (&NodeId, &Arc<Filter>))| {
-            one == two && Arc::ptr_eq(a, b)
-        };
         self.flush_on_change == other.flush_on_change
             && self.hosts.len() == other.hosts.len()
-            && self.hosts.iter().zip(&other.hosts).all(same)
+            && self.hosts.iter().zip(&other.hosts).all(|(one, other)| {
+                let ((host, one), (other_host, other)) = (one, other);
+                host == other_host && Arc::ptr_eq(one, other)
+            })
     }
 }

@@ -131,7 +131,7 @@ impl Rule {
     ///
     /// # Errors
     /// What of it is wrong.
-    pub fn read<'t>(direction: Direction, text: &'t str) -> Result<(Rule, &'t str), RuleError> {
+    pub fn read(direction: Direction, text: &str) -> Result<(Rule, &str), RuleError> {
         let mut rule = Rule::all(direction, Action::Drop);
         let mut text = text.trim();
         if let Some((priority, rest)) = text.split_once(": ") {
