@@ -100,9 +100,14 @@ fn log_request(seen: &Seen<'_>) {
     let Seen {
         at,
         client,
+        told,
         server,
         what,
     } = seen;
+    let by = |way: &str, client: Option<SocketAddr>| {
+        client.map_or_else(String::new, |client| format!(" ({way} {client})"))
+    };
+    let told = by("toa", told.toa) + &by("proxy", told.proxy);
     let what = match what {
         What::Http {
             method,
@@ -119,7 +124,7 @@ fn log_request(seen: &Seen<'_>) {
     // A log that cannot be written must not stop the service.
     let _ = writeln!(
         std::io::stdout().lock(),
-        "{at:?} {client} -> {server} {what}"
+        "{at:?} {client}{told} -> {server} {what}"
     );
 }
 

@@ -7,6 +7,7 @@
 mod echo;
 mod files;
 mod protection;
+mod saved_syn;
 mod tcp;
 mod udp;
 

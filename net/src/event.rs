@@ -154,6 +154,11 @@ pub enum Event {
         /// Why.
         end: FlowEnd,
     },
+    /// A segment had no room for the option that its listener tells clients by: the target knows its source alone.
+    SourceUntold {
+        /// Client to VIP.
+        flow: FlowKey,
+    },
 }
 
 impl fmt::Display for Event {

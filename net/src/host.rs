@@ -120,6 +120,12 @@ pub trait TcpStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The other end.
     fn peer_addr(&self) -> SocketAddr;
 
+    /// The client that a TOA option of the SYN told of ([`crate::wire::toa`]), of a connection that was accepted;
+    /// `None` without one, and where the machine does not keep SYNs.
+    fn told_by_toa(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Ends the connection with RST; unsent data is lost.
     fn abort(self);
 }

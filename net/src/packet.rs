@@ -122,6 +122,18 @@ impl Packet {
         Some(&mut self.slot[start..start + count])
     }
 
+    /// Opens a gap of `count` bytes behind the first `at`, which move into the headroom, and returns it, to be written
+    /// by the caller. `None`, and nothing changed, when the headroom is too small.
+    ///
+    /// # Panics
+    /// When the packet is shorter than `at`.
+    pub fn open_gap(&mut self, at: usize, count: usize) -> Option<&mut [u8]> {
+        self.push_front(count)?;
+        let bytes = self.bytes_mut();
+        bytes.copy_within(count..count + at, 0);
+        Some(&mut bytes[at..at + count])
+    }
+
     /// Takes `count` bytes off the front.
     ///
     /// # Panics

@@ -8,6 +8,7 @@ mod health_check;
 mod listener;
 mod security;
 mod shared;
+mod source_told;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -23,6 +24,7 @@ pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S
 pub use listener::{FlowLimits, IDLE_TIMEOUT_S, Listener, RescheduleOn, Scheduler, Target};
 pub use security::{ClbSecurity, Security};
 pub use shared::Shared;
+pub use source_told::SourceTold;
 
 /// One version of the routes.
 #[derive(Clone, Debug)]

@@ -17,9 +17,11 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod outer;
+pub mod proxy;
 pub mod rewrite;
 pub mod segments;
 pub mod tcp;
+pub mod toa;
 pub mod udp;
 
 #[cfg(test)]

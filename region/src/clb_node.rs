@@ -7,8 +7,9 @@
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
-//! `reset`, `unbind`, `icmp`, `syn_gate`, `security`, `served` (what the routes say), `renumber` (when ids change); `replicate` and
-//! `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`; `gossip` tells loads.
+//! `reset`, `unbind`, `icmp`, `syn_gate`, `security`, `tell_source`, `served` (what the routes say), `renumber` (when ids
+//! change); `replicate` and `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`;
+//! `gossip` tells loads.
 
 mod check_targets;
 mod choose_target;
@@ -29,6 +30,7 @@ mod slot_part;
 mod staging;
 mod syn_gate;
 mod sync;
+mod tell_source;
 mod transit;
 mod unbind;
 mod vip_tags;

@@ -26,6 +26,7 @@ use crate::flow_life::{FlowLife, Step};
 use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
 use crate::loads::{Counted, Loads};
 use crate::tcp_state::Side;
+use crate::telling::Telling;
 pub(crate) use replica::{Taken, Told};
 
 /// Flows that a node holds unless told otherwise.
@@ -60,6 +61,8 @@ pub(crate) struct Flow {
     /// The number of its listener on this node, or [`NO_LISTENER`].
     pub(crate) listener: u16,
     pub(crate) role: Role,
+    /// How its target is told who the client is.
+    pub(crate) telling: Telling,
     life: FlowLife,
     hash: u64,
     reply_hash: u32,
@@ -151,6 +154,7 @@ pub(crate) struct Opening {
     pub(crate) listener: u16,
     /// Seconds that it may be silent when it is established; 0: as long as any.
     pub(crate) idle_s: u16,
+    pub(crate) telling: Telling,
 }
 
 /// Why a flow cannot be opened.
@@ -304,6 +308,7 @@ impl ConnectionTable {
             slot: opening.slot,
             listener: opening.listener,
             role: Role::Own,
+            telling: opening.telling,
             life: FlowLife::begin(now, parsed, bytes).with_idle(opening.idle_s),
             hash,
             reply_hash: 0,
@@ -368,6 +373,11 @@ impl ConnectionTable {
     /// Takes a packet into account, of a flow that is about to be cut, which does not go on.
     pub(crate) fn on_withheld(&mut self, id: u32, side: Side, numbers: &tcp::Numbers) {
         self.flows.entry_mut(id).expected.on_withheld(side, numbers);
+    }
+
+    /// How a flow's target is told who the client is, to be brought forward.
+    pub(crate) fn telling_mut(&mut self, id: u32) -> &mut Telling {
+        &mut self.flows.entry_mut(id).telling
     }
 
     /// Notes where a flow's packets enter now; true when that is another POP than before.

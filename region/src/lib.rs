@@ -20,6 +20,7 @@ mod peer;
 mod persistence;
 mod scheduler;
 pub mod tcp_state;
+mod telling;
 mod unbinding;
 pub mod vswitch;
 

@@ -19,7 +19,7 @@ use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
     Announcing, Clb, ClbSecurity, FlowLimits, Listener, Mechanisms, Node, NodeKind, Path, PathEnds,
-    Region, RescheduleOn, RouteTable, Scheduler, Shared, Target, Vip,
+    Region, RescheduleOn, RouteTable, Scheduler, Shared, SourceTold, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -314,6 +314,7 @@ pub(crate) fn listener(
         idle_timeout: None,
         reschedule_on: RescheduleOn::default(),
         health: None,
+        source: SourceTold::default(),
         targets,
     })
 }

@@ -40,7 +40,8 @@ impl EventTally {
             | Event::TargetHealth { .. }
             | Event::AllTargetsAbnormal { .. }
             | Event::SynGate { .. }
-            | Event::SlotsResynced { .. } => {}
+            | Event::SlotsResynced { .. }
+            | Event::SourceUntold { .. } => {}
         }
     }
 

@@ -11,7 +11,7 @@ use anyedge_ccn::author::plan::{
 };
 use anyedge_ccn::table::Table;
 use anyedge_net::flow::{Address, Family, HashKey};
-use anyedge_net::route_table::{HealthCheck, RescheduleOn};
+use anyedge_net::route_table::{HealthCheck, RescheduleOn, SourceTold};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::outer::Encap;
 
@@ -79,6 +79,7 @@ fn listener(size: Size, clb: u32, number: u32, health: Option<HealthCheck>) -> L
         idle_timeout: 0,
         reschedule_on: RescheduleOn::default(),
         health,
+        source: SourceTold::default(),
         targets: (0..size.targets).map(target).collect(),
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Needs root, curl and /dev/net/tun; skipped loudly without.
 
+#[path = "lab/client_address.rs"]
+mod client_address;
 #[path = "lab/clients.rs"]
 mod clients;
 #[path = "lab/guarded.rs"]

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyedge_ccn::table::SESSION_S;
-use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, RescheduleOn};
+use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, RescheduleOn, SourceTold};
 
 use crate::defaults::one_of;
 use crate::diagnostic::Wrong;
@@ -14,6 +14,7 @@ use crate::health;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
 use crate::security_group;
+use crate::source_told;
 use crate::units;
 
 /// A load balancer.
@@ -111,6 +112,8 @@ pub struct Listener {
     pub reschedule_on: RescheduleOn,
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
+    /// How its targets are told who the client is. TCP only.
+    pub source: SourceTold,
     /// Name of the targets behind it.
     pub targets: String,
 }
@@ -207,6 +210,7 @@ impl Listener {
         let idle_timeout = idle_timeout(&mut reader, is_tcp);
         let reschedule_on = reschedule_on(&mut reader);
         let health = health::read(&mut reader, port.map(|(protocol, _)| protocol));
+        let source = source_told::read(&mut reader, port.map(|(protocol, _)| protocol));
         let targets = reader.need("targets", "\"web\"", |text| {
             book.names.resolve(text, &[Kind::Targets])
         });
@@ -223,6 +227,7 @@ impl Listener {
             idle_timeout,
             reschedule_on,
             health,
+            source,
             targets: targets.map(|(_, name)| name).unwrap_or_default(),
         })
     }

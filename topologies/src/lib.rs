@@ -33,6 +33,7 @@ mod reader;
 mod region;
 mod security_group;
 mod slo;
+mod source_told;
 mod table;
 mod targets;
 mod topology;

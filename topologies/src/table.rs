@@ -233,6 +233,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
             idle_timeout: listener.idle_timeout,
             reschedule_on: listener.reschedule_on,
             health: listener.health,
+            source: listener.source,
             targets: targets.servers.iter().flat_map(target_plans).collect(),
         })
     };

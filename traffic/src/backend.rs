@@ -6,7 +6,8 @@
 //! are bounded. Every accepted connection ends in exactly one [`Ending`].
 //!
 //! An [`Observer`] is told of each request with the client's address as the backend sees it, which is what
-//! shows whether a load balancer kept it.
+//! shows whether a load balancer kept it, and as TOA or a PROXY header tell it. It takes such a header from anybody, which
+//! only a server for tests may.
 
 mod answer;
 mod connection;
@@ -14,6 +15,7 @@ mod echo;
 mod hyper_io;
 mod long;
 mod observer;
+mod opening;
 mod patience;
 mod stats;
 mod web;
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use anyedge_net::host::{Host, TcpListener, TcpStream};
 
 use crate::scratch::Scratch;
-pub use observer::{Observer, Seen, Unobserved, What};
+pub use observer::{Observer, Seen, Told, Unobserved, What};
 use stats::Seat;
 pub use stats::{BackendStats, Ending, SharedBackendStats};
 

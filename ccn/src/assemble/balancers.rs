@@ -209,9 +209,10 @@ fn build(
     if let Some(before) = before {
         let same_port = (before.protocol, before.port) == (protocol, port);
         let same_health = before.health == wanted.health;
+        let same_source = before.source == wanted.source;
         let same_flows = (before.limits, before.session_expire) == (limits, session_expire)
             && (before.idle_timeout, before.reschedule_on) == (idle_timeout, wanted.reschedule_on);
-        let same = is_kind(&before.scheduler, wanted.scheduler) && same_port;
+        let same = is_kind(&before.scheduler, wanted.scheduler) && same_port && same_source;
         if same && same_health && same_flows && before.targets == targets {
             return Some((Arc::clone(before), inner_mtu));
         }
@@ -238,6 +239,7 @@ fn build(
         idle_timeout,
         reschedule_on: wanted.reschedule_on,
         health: wanted.health,
+        source: wanted.source,
         targets,
     });
     Some((listener, inner_mtu))

@@ -103,6 +103,7 @@ fn of_listener(clb: &str, plan: ListenerPlan) -> Vec<Change> {
         idle_timeout: plan.idle_timeout,
         reschedule_on: plan.reschedule_on,
         health: plan.health,
+        source: plan.source,
         ..Listener::new(clb, &plan.name, plan.protocol, plan.port.into())
     };
     let mut changes = vec![create(listener)];

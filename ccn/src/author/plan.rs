@@ -8,7 +8,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use anyedge_net::flow::{Address, Family};
-use anyedge_net::route_table::{HealthCheck, RescheduleOn};
+use anyedge_net::route_table::{HealthCheck, RescheduleOn, SourceTold};
 use anyedge_net::wire::outer::Encap;
 
 pub use crate::table::object::{Protocol, SchedulerKind};
@@ -145,6 +145,8 @@ pub struct ListenerPlan {
     pub reschedule_on: RescheduleOn,
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
+    /// How its targets are told who the client is. TCP only.
+    pub source: SourceTold,
     /// Backends, in the order that the scheduler shall see.
     pub targets: Vec<TargetPlan>,
 }

@@ -9,7 +9,7 @@ use core::time::Duration;
 use anyedge_net::flow::Family;
 use anyedge_net::id::{ClbId, NodeId, Revision};
 use anyedge_net::maglev::is_prime;
-use anyedge_net::route_table::{HealthCheck, NodeKind, RescheduleOn, Scheduler};
+use anyedge_net::route_table::{HealthCheck, NodeKind, RescheduleOn, Scheduler, SourceTold};
 use anyedge_net::wire::outer::Encap;
 
 use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, TargetPlan};
@@ -99,6 +99,7 @@ fn listener(
         idle_timeout: 0,
         reschedule_on: RescheduleOn::default(),
         health: None,
+        source: SourceTold::default(),
         targets: targets.to_vec(),
     }
 }

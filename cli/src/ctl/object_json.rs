@@ -14,6 +14,7 @@ use anyedge_ccn::table::object::{
 use anyedge_net::flow::Address;
 use anyedge_net::route_table::{HealthCheck, RescheduleOn};
 use anyedge_net::security_group::Direction;
+use anyedge_net::wire::toa::Toa;
 use serde_json::{Map, Value, json};
 
 use super::kinds::kebab;
@@ -208,6 +209,7 @@ fn listener(it: &Listener) -> Value {
         "client_ca": it.client_ca, "max_conn": it.max_conn, "max_cps": it.max_cps,
         "access_log": it.access_log, "sni": it.sni, "idle_timeout": it.idle_timeout,
         "reschedule_on": reschedule(it.reschedule_on),
+        "toa": it.source.toa.map(Toa::number), "proxy_protocol": it.source.proxy.map(word),
     })
 }
 

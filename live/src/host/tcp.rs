@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpSocket;
 
 use super::protection::Protection;
+use super::saved_syn;
 
 /// A connection.
 #[derive(Debug)]
@@ -80,6 +81,10 @@ impl TcpStream for KernelTcp {
         self.peer
     }
 
+    fn told_by_toa(&self) -> Option<SocketAddr> {
+        saved_syn::toa(&self.stream)
+    }
+
     fn abort(self) {
         // Closing with a linger time of zero is how a reset is sent. If it cannot be set, the close is an ordinary one.
         if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
@@ -131,6 +136,7 @@ impl KernelListener {
         socket.bind(&SockAddr::from(local))?;
         // The kernel lets one connection more wait than it is told.
         let waiting = i32::try_from(backlog.saturating_sub(1)).unwrap_or(i32::MAX);
+        saved_syn::keep(&socket);
         socket.listen(waiting)?;
         let listener = tokio::net::TcpListener::from_std(socket.into())?;
         let local = listener.local_addr()?;

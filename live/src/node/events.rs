@@ -291,6 +291,7 @@ const fn name_of(event: &Event) -> &'static str {
         Event::FlowEstablished { .. } => "FlowEstablished",
         Event::FlowMoved { .. } => "FlowMoved",
         Event::FlowClosed { .. } => "FlowClosed",
+        Event::SourceUntold { .. } => "SourceUntold",
     }
 }
 

@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::sync::Arc;
 
-use super::HealthCheck;
+use super::{HealthCheck, SourceTold};
 use crate::flow::Address;
 use crate::id::NodeId;
 use crate::maglev::Maglev;
@@ -34,6 +34,8 @@ pub struct Listener {
     pub reschedule_on: RescheduleOn,
     /// How its targets are checked; `None`: they are not, and taken to be alive.
     pub health: Option<HealthCheck>,
+    /// How its targets are told who the client is; TCP only.
+    pub source: SourceTold,
     /// Candidates, in the file's order. A flow takes only targets of its own family.
     pub targets: Vec<Target>,
 }

@@ -352,7 +352,7 @@ fn message<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
 }
 
 mod quote;
-pub use quote::{set_quoted_destination, set_quoted_source};
+pub use quote::{map_quoted_sequence, set_quoted_destination, set_quoted_source};
 
 #[cfg(test)]
 mod tests;

@@ -106,7 +106,7 @@ pub fn set_tos(bytes: &mut [u8], parsed: &Parsed, tos: u8) {
 
 /// Replaces one word of an IPv4 header and repairs its checksum.
 #[inline]
-fn set_v4_word(bytes: &mut [u8], at: usize, word: u16) {
+pub(super) fn set_v4_word(bytes: &mut [u8], at: usize, word: u16) {
     let check = checksum::update16(read16(bytes, V4_CHECKSUM_AT), read16(bytes, at), word);
     write16(bytes, at, word);
     write16(bytes, V4_CHECKSUM_AT, check);

@@ -1,13 +1,19 @@
-//! TCP: flags, the MSS option and its clamp, and the reset that answers a segment.
+//! TCP: flags, the MSS option and its clamp, the reset that answers a segment, and `edit`s of one.
 //!
 //! Only what a forwarder does to TCP is here; connections are the hosts' business. The option walk is bounded
 //! by the header, and a malformed option ends it without an error: the end host judges options.
 //! References: RFC 9293 §3.1 (header), §3.2 (options), §3.10.7.1 (reset); RFC 6691 (MSS).
 
+mod edit;
+
 use super::ip::{DEFAULT_TTL, Header};
 use super::{Parsed, ecn};
 use crate::checksum;
 use crate::flow::Address;
+
+pub use edit::{
+    give_payload, insert_option, map_acknowledged, options, payload_len, set_sequence, take_payload,
+};
 
 /// IP protocol number.
 pub const PROTOCOL: u8 = 6;
@@ -211,6 +217,23 @@ pub fn sequence(bytes: &[u8], parsed: &Parsed) -> u32 {
         return 0;
     }
     read32(parsed.l4(bytes), 4)
+}
+
+/// The acknowledgement number of a whole segment or its first fragment, whether it counts or not.
+///
+/// # Panics
+/// If `bytes` is shorter than the packet parsed, or that is no TCP.
+#[inline]
+pub fn acknowledged(bytes: &[u8], parsed: &Parsed) -> u32 {
+    read32(parsed.l4(bytes), 8)
+}
+
+/// Replaces all flags of a segment whose checksum is still to be filled in.
+///
+/// # Panics
+/// If `segment` is shorter than a header.
+pub fn set_flags(segment: &mut [u8], flags: u8) {
+    segment[13] = flags;
 }
 
 /// Where a segment stands among its sender's numbers, and what it says of the receiver's.

@@ -20,6 +20,7 @@ use super::replicate::tell_closed;
 use super::staging::{Entrance, Staged};
 use crate::connection_table::{Opening, Refusal};
 use crate::scheduler::{Newcomer, counts_loads, hashes_clients};
+use crate::telling::Telling;
 
 impl ClbNode {
     /// Opens the flow of `staged` and returns its number and the way to its host.
@@ -39,6 +40,10 @@ impl ClbNode {
         let flow = parsed.flow;
         let (number, idle_s, target) = self.target_for(now, staged, entrance.clb)?;
         let exit = self.exit_to_host(target.host, packet.wire_len())?;
+        let listener = self
+            .served
+            .listener(entrance.clb, flow.protocol, flow.dst_port);
+        let telling = listener.map_or(Telling::default(), |listener| listener.telling(&flow));
         let opening = Opening {
             key: flow,
             target: target.address,
@@ -49,6 +54,7 @@ impl ClbNode {
             slot: entrance.slot,
             listener: number,
             idle_s,
+            telling,
         };
         let first = (parsed, packet.bytes());
         let hashed = (*hash, &self.routes.hash_key);

@@ -5,16 +5,18 @@
 //! in the first byte:
 //!
 //! ```text
-//! entry  kk c 0 ssss | client | VIP | their ports | target | its port | slot | ISN | POP    27 bytes, IPv6 51
+//! entry  kk c h ssss | client | VIP | their ports | target | its port | slot | ISN | POP    27 bytes, IPv6 51
 //! state  10 0 0 ssss | 40 bits of the keyed hash of the flow's tuple                        6 bytes
 //! load   11 0 0 000f | load balancer | protocol | port | server | its port | its flows     18 bytes, IPv6 30
 //! ```
-//! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. ssss: 0 UDP, 1-7 TCP's states, 8 gone. f: the server's family,
-//! 0 IPv4, 1 IPv6. Nothing in it means something in one revision alone: a VIP goes by a tag of its address, a POP and a load
-//! balancer by one of its name, and the host follows from the target. Integers are big-endian.
+//! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. h: a byte more at the end, the version of the PROXY header in front
+//! of the client's data. ssss: 0 UDP, 1-7 TCP's states, 8 gone. f: the server's family, 0 IPv4, 1 IPv6. Nothing in it
+//! means something in one revision alone: a VIP goes by a tag of its address, a POP and a load balancer by one of its name,
+//! and the host follows from the target. Integers are big-endian.
 
 use anyedge_net::checksum;
 use anyedge_net::flow::{Address, Family, FlowKey};
+use anyedge_net::wire::proxy::ProxyProtocol;
 use anyedge_net::wire::{tcp, udp};
 
 use super::gossip::{ClbTag, Load};
@@ -32,8 +34,8 @@ const CHECKSUM_AT: usize = 4;
 /// Bytes of an IPv4 entry.
 #[cfg(test)]
 pub(super) const ENTRY_V4_LEN: usize = 27;
-/// Bytes of an IPv6 entry, the longest item.
-pub(super) const ITEM_LEN_MAX: usize = 51;
+/// Bytes of an IPv6 entry with a PROXY header, the longest item.
+pub(super) const ITEM_LEN_MAX: usize = 52;
 /// Bytes of a state.
 #[cfg(test)]
 pub(super) const STATE_LEN: usize = 6;
@@ -44,7 +46,7 @@ const KIND_V6: u8 = 0b0100_0000;
 const KIND_STATE: u8 = 0b1000_0000;
 const KIND_LOAD: u8 = 0b1100_0000;
 const CLAIMED: u8 = 0b0010_0000;
-const RESERVED: u8 = 0b0001_0000;
+const HEADED: u8 = 0b0001_0000;
 const STATE: u8 = 0b0000_1111;
 const GONE: u8 = 8;
 
@@ -68,6 +70,8 @@ pub(super) struct FlowEntry {
     pub(super) tcp: Option<TcpState>,
     /// The sender serves it.
     pub(super) claimed: bool,
+    /// The header in front of the client's data.
+    pub(super) proxy: Option<ProxyProtocol>,
 }
 
 impl FlowEntry {
@@ -133,7 +137,8 @@ impl Item {
                     Family::V6 => KIND_V6,
                 };
                 let claimed = if entry.claimed { CLAIMED } else { 0 };
-                out.push(kind | claimed | entry.tcp.map_or(0, code_of));
+                let headed = if entry.proxy.is_some() { HEADED } else { 0 };
+                out.push(kind | claimed | headed | entry.tcp.map_or(0, code_of));
                 out.extend_from_slice(entry.client.octets());
                 out.extend_from_slice(&entry.vip.0.to_be_bytes());
                 out.extend_from_slice(&entry.client_port.to_be_bytes());
@@ -143,6 +148,7 @@ impl Item {
                 out.extend_from_slice(&entry.slot.to_be_bytes());
                 out.extend_from_slice(&entry.isn.to_be_bytes());
                 out.extend_from_slice(&entry.pop.0.to_be_bytes());
+                out.extend(entry.proxy.map(version_of));
             }
             Item::State { hash, stand } => {
                 out.push(KIND_STATE | stand.map_or(GONE, code_of));
@@ -191,14 +197,11 @@ impl Items<'_> {
 
     fn read(&mut self) -> Result<Item, MessageError> {
         let [head] = self.array()?;
-        if head & RESERVED != 0 {
-            return Err(MessageError::Item);
-        }
         let state = head & STATE;
         match head & KIND {
             KIND_V4 => self.entry(head, |octets: [u8; 4]| Address::v4(octets)),
             KIND_V6 => self.entry(head, |octets: [u8; 16]| Address::v6(octets)),
-            KIND_STATE => {
+            KIND_STATE if head & HEADED == 0 => {
                 let [high, rest @ ..] = self.array::<5>()?;
                 let hash = u64::from(high) << 32 | u64::from(u32::from_be_bytes(rest));
                 let stand = match state {
@@ -207,7 +210,7 @@ impl Items<'_> {
                 };
                 Ok(Item::State { hash, stand })
             }
-            _ if head & CLAIMED != 0 => Err(MessageError::Item),
+            _ if head & (CLAIMED | HEADED) != 0 => Err(MessageError::Item),
             _ => match state {
                 0 => self.load(|octets: [u8; 4]| Address::v4(octets)),
                 1 => self.load(|octets: [u8; 16]| Address::v6(octets)),
@@ -254,6 +257,10 @@ impl Items<'_> {
             pop: PopTag(u16::from_be_bytes(self.array()?)),
             tcp,
             claimed: head & CLAIMED != 0,
+            proxy: match head & HEADED {
+                0 => None,
+                _ => Some(proxy_of(self.array()?).ok_or(MessageError::Item)?),
+            },
         }))
     }
 
@@ -281,6 +288,21 @@ impl Iterator for Items<'_> {
             (self.left, self.rest) = (0, &[]);
         }
         Some(item)
+    }
+}
+
+const fn version_of(proxy: ProxyProtocol) -> u8 {
+    match proxy {
+        ProxyProtocol::V1 => 1,
+        ProxyProtocol::V2 => 2,
+    }
+}
+
+const fn proxy_of(version: [u8; 1]) -> Option<ProxyProtocol> {
+    match version {
+        [1] => Some(ProxyProtocol::V1),
+        [2] => Some(ProxyProtocol::V2),
+        _ => None,
     }
 }
 

@@ -271,6 +271,10 @@ impl ClbNode {
         if !icmp::set_quoted_destination(bytes, parsed, vip, vip_port) {
             return Err(DropReason::NoFlow);
         }
+        if flow.telling.proxy.is_some() {
+            let (telling, isn) = (flow.telling, flow.life().isn());
+            icmp::map_quoted_sequence(bytes, parsed, |number| telling.to_client(number, isn));
+        }
         // Whichever router behind the VIP complained, only the VIP's word leaves: a POP lets nothing else out.
         rewrite::set_source(bytes, parsed, vip, 0);
         Ok(NextHop {

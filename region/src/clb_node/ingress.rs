@@ -37,8 +37,11 @@ impl ClbNode {
         match self.flow_of(now, &staged, entrance, out) {
             Ok((id, exit)) => {
                 self.translate_in(&mut staged, id, entrance);
-                let Staged { packet, parsed, .. } = staged;
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
+                if self.connections.flow(id).telling.is_on() {
+                    self.tell_source(&mut staged, id, (key, exit, entropy), out);
+                }
+                let Staged { packet, parsed, .. } = staged;
                 tunnel::send(packet, &parsed, key, (exit, entropy), out);
             }
             Err(reason) => self.end_clients(now, staged, entrance, reason, out),

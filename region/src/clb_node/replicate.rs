@@ -14,6 +14,7 @@ use anyedge_net::event::Event;
 use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
+use anyedge_net::route_table::SourceTold;
 use anyedge_net::slot::SLOTS;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre;
@@ -28,6 +29,7 @@ use super::vip_tags::VipTag;
 use crate::connection_table::{Closed, Flow, NO_LISTENER, Opening, Role, Taken, Told};
 use crate::flow_life::Step;
 use crate::tcp_state::TcpState;
+use crate::telling::{Header, Telling};
 
 /// For so long a node that has handed a flow over serves it as the other's, should packets still come: two
 /// nodes whose senders do not agree would else take it from each other with every packet.
@@ -133,6 +135,7 @@ impl ClbNode {
             pop: self.sync.pops.tag(flow.pop),
             tcp: flow.life().tcp(),
             claimed: flow.role == Role::Own,
+            proxy: flow.telling.proxy,
         })
     }
 
@@ -218,9 +221,18 @@ impl ClbNode {
         let host = self.sync.host_of(&entry.target, entry.target_port)?;
         let key = entry.key(vip);
         let listener = self.served.listener(clb, key.protocol, key.dst_port);
+        let toa = listener.as_ref().and_then(|listener| listener.toa());
         let (listener, idle_s) = listener.map_or((NO_LISTENER, 0), |listener| {
             (listener.number(), listener.idle_s())
         });
+        let source = SourceTold {
+            toa,
+            proxy: entry.proxy,
+        };
+        let mut telling = Telling::of(source, &key);
+        if entry.tcp.is_some_and(|tcp| !tcp.is_half_open()) {
+            telling.header_is(Header::Sent);
+        }
         (u32::from(entry.slot) < SLOTS).then_some(Told {
             flow: Opening {
                 key,
@@ -232,6 +244,7 @@ impl ClbNode {
                 slot: entry.slot,
                 listener,
                 idle_s,
+                telling,
             },
             tcp: entry.tcp.map(seen_elsewhere),
             isn: entry.isn,

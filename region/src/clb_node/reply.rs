@@ -13,7 +13,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
-use anyedge_net::wire::{rewrite, tcp};
+use anyedge_net::wire::{rewrite, tcp, toa};
 
 use super::ClbNode;
 use super::renumber::GONE_NODE;
@@ -38,6 +38,7 @@ impl ClbNode {
         key: GreKey,
         out: &mut Outbox,
     ) {
+        self.untell(now, &mut staged);
         let found = match self.bound(now, &staged, Side::Target, out) {
             Ok(found) => found,
             Err(reason) => return out.drop_packet(staged.packet, reason),
@@ -79,6 +80,11 @@ impl ClbNode {
     ) -> Result<Homeward, DropReason> {
         let flow = self.connections.flow(id);
         let (vip, vip_port, clb, slot) = (flow.key.dst, flow.key.dst_port, flow.clb, flow.slot);
+        // What the target announces bounds the client's segments, of which the first have the option too.
+        let toa_len = match flow.telling.toa {
+            Some(_) => toa::option_len(staged.parsed.family) as u16,
+            None => 0,
+        };
         let mss_max = self
             .served
             .mss_max(clb, staged.parsed.family)
@@ -95,7 +101,7 @@ impl ClbNode {
         let bytes = packet.bytes_mut();
         rewrite::decrement_ttl(bytes, parsed);
         if parsed.tcp_flags & tcp::SYN != 0 {
-            tcp::clamp_mss(bytes, parsed, mss_max);
+            tcp::clamp_mss(bytes, parsed, mss_max.saturating_sub(toa_len));
         }
         rewrite::set_source(bytes, parsed, vip, vip_port);
         let Some((_, exit)) = way else {

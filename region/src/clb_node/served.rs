@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
-use anyedge_net::flow::{Address, Family};
+use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::id::{ClbId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
 use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
+use anyedge_net::wire::toa::Toa;
 use anyedge_net::wire::{ip, tcp};
 use hashbrown::HashTable;
 
@@ -28,6 +29,7 @@ use crate::edits::{Edits, ListenerEdit};
 use crate::health::{Checks, Watched};
 use crate::loads::Servers;
 use crate::scheduler::{Newcomer, OpenTargets, Schedule};
+use crate::telling::Telling;
 
 /// The load balancers of a region.
 #[derive(Default)]
@@ -164,6 +166,16 @@ impl ServedListener {
     pub(super) fn idle_s(&self) -> u16 {
         let idle = self.listener.idle_timeout.map(|idle| idle.as_secs());
         idle.map_or(0, |seconds| u16::try_from(seconds).unwrap_or(0))
+    }
+
+    /// How the target of a flow is told who its client is.
+    pub(super) fn telling(&self, flow: &FlowKey) -> Telling {
+        Telling::of(self.listener.source, flow)
+    }
+
+    /// The option that its targets are told of clients by.
+    pub(super) fn toa(&self) -> Option<Toa> {
+        self.listener.source.toa
     }
 
     /// As the routes have it.

@@ -16,6 +16,7 @@ mod security;
 mod survival;
 mod syn_gate;
 mod targets;
+mod tell_source;
 mod transit;
 mod unbind;
 

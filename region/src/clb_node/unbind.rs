@@ -185,6 +185,7 @@ impl ClbNode {
         else {
             return;
         };
+        let sequence = flow.telling.expected(sequence, flow.life().isn());
         let numbers = (sequence, expected.by(Side::Client).unwrap_or(0));
         let key = flow.reply_key().reversed();
         self.send_cut(flow, (&key, numbers), Some(exit), out);

@@ -105,6 +105,7 @@ impl ConnectionTable {
             slot,
             listener,
             idle_s,
+            telling,
         } = told.flow;
         let mut flow = Flow {
             key,
@@ -116,6 +117,7 @@ impl ConnectionTable {
             slot,
             listener,
             role: Role::Replica,
+            telling,
             life: FlowLife::told(now, told.tcp, told.isn).with_idle(idle_s),
             hash,
             reply_hash: 0,

@@ -106,6 +106,7 @@ fn open_with(table: &mut ConnectionTable, number: u32, hash: u64) -> u32 {
         clb: ClbId(0),
         slot: 0,
         idle_s: 0,
+        telling: Telling::default(),
     };
     let now = Instant::from_nanos(1);
     let opened = table.open(now, &opening, (&parsed, &bytes), (hash, &KEY), |_| {});
@@ -231,6 +232,7 @@ impl Both {
             clb: ClbId(0),
             slot: 0,
             idle_s: 0,
+            telling: Telling::default(),
         };
         let hashed = (key.hash(&self.hash_key), &self.hash_key);
         let closed = &mut self.closed;

@@ -61,6 +61,10 @@ impl TcpStream for SimTcpStream {
         self.peer
     }
 
+    fn told_by_toa(&self) -> Option<SocketAddr> {
+        self.flow.with(|stack, _, id| stack.tcp_toa(id))
+    }
+
     fn abort(self) {
         // Dropping the handle afterwards finds the connection gone.
         self.flow

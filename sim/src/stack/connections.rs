@@ -18,7 +18,7 @@ use anyedge_net::flow::FlowKey;
 use anyedge_net::packet::Meta;
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
-use anyedge_net::wire::{Parsed, tcp as wire_tcp};
+use anyedge_net::wire::{Parsed, tcp as wire_tcp, toa};
 
 use super::flow::{Flow, FlowId, FlowTimer, Role, wake};
 use super::listeners::{ListenerId, Listeners};
@@ -215,6 +215,7 @@ impl Connections {
         }
         let index = self.open(tuple, Role::HalfOpen(listener), io.now);
         let flow = &mut self.flows[index as usize];
+        flow.toa = toa::read(bytes, parsed);
         self.engine.listen(&mut flow.endpoint, tuple.local_addr());
         if let Some(listener) = self.listeners.get(listener) {
             listener.half_open += 1;

@@ -1,6 +1,7 @@
 //! One TCP connection as its host keeps it: the protocol machine, who owns it, who waits for it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::task::Waker;
 
 use anyedge_net::time::Instant;
@@ -55,6 +56,8 @@ pub(super) struct Flow {
     pub(super) heard_at: Instant,
     /// The earliest timer that the caller holds for it.
     pub(super) armed: Instant,
+    /// The client that the SYN's TOA option told of.
+    pub(super) toa: Option<SocketAddr>,
     /// The segment that came last, which TIME-WAIT remembers.
     pub(super) last: Segment,
     pub(super) reader: Option<Waker>,
@@ -73,6 +76,7 @@ impl Flow {
             failure: None,
             heard_at: Instant::ZERO,
             armed: Instant::FAR_FUTURE,
+            toa: None,
             last: Segment::default(),
             reader: None,
             writer: None,
@@ -87,6 +91,7 @@ impl Flow {
         self.failure = None;
         self.heard_at = now;
         self.armed = Instant::FAR_FUTURE;
+        self.toa = None;
         self.last = Segment::default();
     }
 

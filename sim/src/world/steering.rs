@@ -184,6 +184,7 @@ pub(super) fn matters_to_others(event: &Event) -> bool {
         | Event::AllTargetsAbnormal { .. }
         | Event::SynGate { .. }
         | Event::SlotsResynced { .. }
+        | Event::SourceUntold { .. }
         | Event::FlowOpened { .. }
         | Event::FlowEstablished { .. }
         | Event::FlowClosed { .. } => false,

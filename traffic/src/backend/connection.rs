@@ -12,23 +12,14 @@ use std::sync::Arc;
 use anyedge_net::host::{Host, TcpStream};
 use futures_util::future::{Either, select};
 
-use super::observer::{Seen, What};
+use super::observer::{Seen, Told, What};
+use super::opening::{self, Opening};
 use super::patience::Patience;
 use super::stats::{Ending, Seat};
 use super::{Backend, long, web};
 use crate::exchange::{self, Header};
 use crate::pace::Pace;
 use crate::{long_flow, pattern};
-
-/// What the first bytes of a connection say.
-enum Opening {
-    /// It ended before any came.
-    Nothing,
-    /// A raw exchange's.
-    Exchange(Request),
-    /// Anything else: HTTP's to judge.
-    Http(Vec<u8>),
-}
 
 /// What opens a raw exchange or a long flow, as it comes in: its header is kept, the rest is counted and
 /// compared with the pattern.
@@ -49,18 +40,22 @@ pub(super) async fn serve<H: Host>(backend: Arc<Backend<H>>, mut stream: H::Tcp,
         config.idle_timeout,
     ));
     let opening = {
-        let opening = pin!(read_opening(&backend, &mut stream));
+        let opening = pin!(opening::read(&backend, &mut stream));
         match select(opening, pin!(patience.exhausted())).await {
             Either::Left((opening, _)) => Some(opening),
             Either::Right(_) => None,
         }
     };
+    let toa = stream.told_by_toa();
+    let told = |proxy| Told { toa, proxy };
     let ending = match opening {
-        Some(Ok(Opening::Nothing)) => Ending::Silent,
-        Some(Ok(Opening::Http(first))) => {
+        Some(Ok((_, Opening::Nothing))) => Ending::Silent,
+        Some(Ok((proxy, Opening::Http(first)))) => {
+            let first = (first, told(proxy));
             return seat.leave(web::serve(&backend, stream, first, patience).await);
         }
-        Some(Ok(Opening::Exchange(request))) => {
+        Some(Ok((proxy, Opening::Exchange(request)))) => {
+            let request = (request, told(proxy));
             let exchange = pin!(serve_exchange(&backend, &mut stream, request, &patience));
             match select(exchange, pin!(patience.exhausted())).await {
                 Either::Left((Ok(ending), _)) => ending,
@@ -77,31 +72,8 @@ pub(super) async fn serve<H: Host>(backend: Arc<Backend<H>>, mut stream: H::Tcp,
     seat.leave(ending);
 }
 
-async fn read_opening<H: Host>(backend: &Backend<H>, stream: &mut H::Tcp) -> io::Result<Opening> {
-    poll_fn(|context| {
-        backend
-            .scratch
-            .poll_read(context, stream, usize::MAX, Opening::of)
-    })
-    .await
-}
-
-impl Opening {
-    fn of(bytes: &[u8]) -> Opening {
-        match bytes.first() {
-            None => Opening::Nothing,
-            Some(first) if exchange::is_exchange(*first) => {
-                let mut request = Request::default();
-                request.take(bytes);
-                Opening::Exchange(request)
-            }
-            Some(_) => Opening::Http(bytes.to_vec()),
-        }
-    }
-}
-
 impl Request {
-    fn take(&mut self, mut bytes: &[u8]) {
+    pub(super) fn take(&mut self, mut bytes: &[u8]) {
         while !self.has_header()
             && let Some((first, rest)) = bytes.split_first()
         {
@@ -149,18 +121,18 @@ impl Request {
 async fn serve_exchange<H: Host>(
     backend: &Backend<H>,
     stream: &mut H::Tcp,
-    mut request: Request,
+    (mut request, told): (Request, Told),
     patience: &Patience<H>,
 ) -> io::Result<Ending> {
     read_header(backend, stream, &mut request).await?;
     if request.header[1] == long_flow::VERSION {
-        return long::serve(backend, stream, request, patience).await;
+        return long::serve(backend, stream, (request, told), patience).await;
     }
     loop {
         let Ok(header) = Header::parse(&request.header) else {
             return Ok(Ending::Malformed);
         };
-        if !answer(backend, stream, request, header, patience).await? {
+        if !answer(backend, stream, (request, told), header, patience).await? {
             return Ok(Ending::Malformed);
         }
         request = Request::default();
@@ -176,7 +148,7 @@ async fn serve_exchange<H: Host>(
 async fn answer<H: Host>(
     backend: &Backend<H>,
     stream: &mut H::Tcp,
-    mut request: Request,
+    (mut request, told): (Request, Told),
     header: Header,
     patience: &Patience<H>,
 ) -> io::Result<bool> {
@@ -194,6 +166,7 @@ async fn answer<H: Host>(
     backend.observer.on_request(&Seen {
         at: backend.host.now(),
         client: stream.peer_addr(),
+        told,
         server: stream.local_addr(),
         what: What::Exchange {
             request_bytes: header.request_bytes,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyedge_net::host::{DatagramMeta, Host, UdpSocket};
 
 use super::Backend;
-use super::observer::{Seen, What};
+use super::observer::{Seen, Told, What};
 use crate::tick;
 
 /// Longer than any datagram.
@@ -37,6 +37,7 @@ pub(super) async fn run<H: Host>(backend: Arc<Backend<H>>, socket: H::Udp) {
         backend.observer.on_request(&Seen {
             at: backend.host.now(),
             client: meta.peer,
+            told: Told::default(),
             server,
             what: What::Tick { bytes: length },
         });

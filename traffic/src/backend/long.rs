@@ -10,7 +10,7 @@ use anyedge_net::host::{Host, TcpStream as _};
 
 use super::Backend;
 use super::connection::{Request, close, read_header, read_more, write_answer, write_some};
-use super::observer::{Seen, What};
+use super::observer::{Seen, Told, What};
 use super::patience::Patience;
 use super::stats::Ending;
 use crate::long_flow::{Course, Header};
@@ -21,7 +21,7 @@ use crate::receipt::Silences;
 pub(super) async fn serve<H: Host>(
     backend: &Backend<H>,
     stream: &mut H::Tcp,
-    request: Request,
+    (request, told): (Request, Told),
     patience: &Patience<H>,
 ) -> io::Result<Ending> {
     let Ok(header) = Header::parse(request.header()) else {
@@ -32,6 +32,7 @@ pub(super) async fn serve<H: Host>(
     backend.observer.on_request(&Seen {
         at: backend.host.now(),
         client: stream.peer_addr(),
+        told,
         server: stream.local_addr(),
         what: What::LongFlow {
             course: header.course,

@@ -16,10 +16,21 @@ pub struct Seen<'a> {
     pub at: Instant,
     /// The client, as the packets that arrived here say.
     pub client: SocketAddr,
+    /// The client, as it was told beside that.
+    pub told: Told,
     /// The backend's own address, as the packets that arrived here say.
     pub server: SocketAddr,
     /// What was asked.
     pub what: What<'a>,
+}
+
+/// What a backend was told of its client beside the source address of packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// By the TOA option of the SYN.
+    pub toa: Option<SocketAddr>,
+    /// By a PROXY header.
+    pub proxy: Option<SocketAddr>,
 }
 
 /// What a client asked.

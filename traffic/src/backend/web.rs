@@ -3,6 +3,8 @@
 //! ```text
 //! GET /          client 10.1.0.2:40000
 //!                server host.web-1
+//!                toa 10.1.0.2:40000      if it was told so
+//!                proxy 10.1.0.2:40000    if it was told so
 //! GET /bytes/N   N bytes of the pattern; with ?pace=B at B bytes per second
 //! ```
 //! hyper does the protocol. It is given no timer and writes no `Date`, so nothing in an answer depends on a
@@ -26,7 +28,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::answer::{Answer, Content};
 use super::hyper_io::HyperIo;
-use super::observer::{Seen, What};
+use super::observer::{Seen, Told, What};
 use super::patience::Patience;
 use super::stats::Ending;
 use super::{BODY_BYTES_MAX, Backend};
@@ -36,12 +38,13 @@ use crate::pace::{PACE_MAX, Pace};
 pub(super) async fn serve<H: Host>(
     backend: &Arc<Backend<H>>,
     stream: H::Tcp,
-    first: Vec<u8>,
+    (first, told): (Vec<u8>, Told),
     patience: Arc<Patience<H>>,
 ) -> Ending {
     let visit = Arc::new(Visit {
         backend: backend.clone(),
         client: stream.peer_addr(),
+        told,
         server: stream.local_addr(),
         patience,
         requests: AtomicU64::new(0),
@@ -76,6 +79,7 @@ pub(super) async fn serve<H: Host>(
 struct Visit<H: Host> {
     backend: Arc<Backend<H>>,
     client: SocketAddr,
+    told: Told,
     server: SocketAddr,
     patience: Arc<Patience<H>>,
     requests: AtomicU64,
@@ -99,6 +103,7 @@ impl<H: Host> Visit<H> {
         backend.observer.on_request(&Seen {
             at: backend.host.now(),
             client: self.client,
+            told: self.told,
             server: self.server,
             what: What::Http {
                 method: request.method().as_str(),
@@ -130,10 +135,11 @@ impl<H: Host> Visit<H> {
         }
         if path == "/" {
             let (client, server) = (self.client, self.backend.host.name());
-            return (
-                StatusCode::OK,
-                text(format!("client {client}\nserver {server}\n")),
-            );
+            let mut lines = format!("client {client}\nserver {server}\n");
+            for (way, told) in [("toa", self.told.toa), ("proxy", self.told.proxy)] {
+                lines.extend(told.map(|client| format!("{way} {client}\n")));
+            }
+            return (StatusCode::OK, text(lines));
         }
         let bytes = path
             .strip_prefix("/bytes/")

@@ -1,6 +1,6 @@
 //! Load balancers, listeners and rules: of which kind may do what, and which ports and numbers are allowed.
 
-use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S};
+use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, SourceTold};
 use anyedge_net::switch;
 
 use super::super::object::{
@@ -171,6 +171,7 @@ impl Transaction<'_> {
         )?;
         check_idle(&key, listener)?;
         check_health(&key, listener.protocol, listener.health)?;
+        check_source(&key, listener)?;
         if listener.protocol.has_certificate() && listener.certificate.is_empty() && !listener.sni {
             return Err(Reason::Missing.because(format_args!("{key} needs a server certificate")));
         }
@@ -330,6 +331,18 @@ impl Transaction<'_> {
         check_session(&key, listener.protocol, rule.session_expire, rule.scheduler)?;
         check_health(&key, listener.protocol, rule.health)
     }
+}
+
+/// Options of TCP and a header in front of a stream are for TCP that goes through as it is.
+fn check_source(key: &Key, listener: &Listener) -> Result<(), Refusal> {
+    let tells = listener.source != SourceTold::default();
+    if listener.protocol == Protocol::Tcp || !tells || !switch::is_on("P-SA02") {
+        return Ok(());
+    }
+    Err(Reason::Protocol.because(format_args!(
+        "{key} speaks {}; TCP alone tells clients by TOA or the PROXY protocol",
+        listener.protocol
+    )))
 }
 
 fn check_session(

@@ -2,8 +2,10 @@
 
 use core::time::Duration;
 
-use anyedge_net::route_table::{HealthCheck, RescheduleOn};
+use anyedge_net::route_table::{HealthCheck, RescheduleOn, SourceTold};
 use anyedge_net::time::Instant;
+use anyedge_net::wire::proxy::ProxyProtocol;
+use anyedge_net::wire::toa::Toa;
 use anyedge_proto::table::v1 as pb;
 
 use super::super::BASIC_NETWORK;
@@ -118,6 +120,38 @@ fn probes_exempt(clb_type: ClbType, classic: bool, network: &str) -> bool {
     clb_type == ClbType::Internal && (classic || network == BASIC_NETWORK)
 }
 
+const fn toa_to(toa: Option<Toa>) -> pb::Toa {
+    match toa {
+        None => pb::Toa::Off,
+        Some(Toa::Kind254) => pb::Toa::Toa254,
+        Some(Toa::Kind200) => pb::Toa::Toa200,
+    }
+}
+
+fn toa_from(number: i32) -> Result<Option<Toa>, Refusal> {
+    Ok(match choice(number, "kind of TOA")? {
+        pb::Toa::Off => None,
+        pb::Toa::Toa254 => Some(Toa::Kind254),
+        pb::Toa::Toa200 => Some(Toa::Kind200),
+    })
+}
+
+const fn proxy_to(proxy: Option<ProxyProtocol>) -> pb::ProxyProtocol {
+    match proxy {
+        None => pb::ProxyProtocol::Off,
+        Some(ProxyProtocol::V1) => pb::ProxyProtocol::V1,
+        Some(ProxyProtocol::V2) => pb::ProxyProtocol::V2,
+    }
+}
+
+fn proxy_from(number: i32) -> Result<Option<ProxyProtocol>, Refusal> {
+    Ok(match choice(number, "version of the PROXY protocol")? {
+        pb::ProxyProtocol::Off => None,
+        pb::ProxyProtocol::V1 => Some(ProxyProtocol::V1),
+        pb::ProxyProtocol::V2 => Some(ProxyProtocol::V2),
+    })
+}
+
 impl From<&Clb> for pb::Clb {
     fn from(clb: &Clb) -> pb::Clb {
         pb::Clb {
@@ -205,6 +239,8 @@ impl From<&Listener> for pb::Listener {
             sni: listener.sni,
             idle_timeout: listener.idle_timeout,
             reschedule_on: reschedule_to(listener.reschedule_on),
+            toa: toa_to(listener.source.toa).into(),
+            proxy_protocol: proxy_to(listener.source.proxy).into(),
         }
     }
 }
@@ -239,6 +275,10 @@ impl TryFrom<&pb::Listener> for Listener {
             scheduler: SchedulerKind::from_number(listener.scheduler)?,
             session_expire: listener.session_expire,
             health: health_from(listener.health.as_ref()),
+            source: SourceTold {
+                toa: toa_from(listener.toa)?,
+                proxy: proxy_from(listener.proxy_protocol)?,
+            },
             certificate: listener.certificate.clone(),
             mutual: listener.mutual,
             client_ca: listener.client_ca.clone(),

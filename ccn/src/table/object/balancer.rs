@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::{HealthCheck, RescheduleOn};
+use anyedge_net::route_table::{HealthCheck, RescheduleOn, SourceTold};
 use anyedge_net::time::Instant;
 
 /// Who may reach a load balancer.
@@ -192,6 +192,8 @@ pub struct Listener {
     pub session_expire: u32,
     /// How its targets are checked; `None`: they are not. TCP only.
     pub health: Option<HealthCheck>,
+    /// How its targets are told who the client is. TCP only.
+    pub source: SourceTold,
     /// Name of the server's certificate; empty: none.
     pub certificate: String,
     /// Clients show certificates too.
@@ -223,6 +225,7 @@ impl Listener {
             scheduler: SchedulerKind::Wrr,
             session_expire: 0,
             health: None,
+            source: SourceTold::default(),
             certificate: String::new(),
             mutual: false,
             client_ca: String::new(),

@@ -33,6 +33,33 @@ pub fn set_quoted_destination(
     set_quoted_end(bytes, parsed, [16, 24, 2], address, port)
 }
 
+/// Replaces the sequence number of the TCP segment that an error quotes by what `number` makes of it; nothing changes
+/// if this is no error, or quotes no TCP as far as that.
+///
+/// # Panics
+/// If `bytes` is shorter than the packet parsed.
+pub fn map_quoted_sequence(bytes: &mut [u8], parsed: &Parsed, number: impl FnOnce(u32) -> u32) {
+    let Some(quote) = quoted(bytes, parsed) else {
+        return;
+    };
+    let len = quote.len();
+    let Some(outline) = Outline::of(quote).filter(|outline| !outline.is_udp) else {
+        return;
+    };
+    let at = outline.l4_at + 4;
+    if at + 4 > len {
+        return;
+    }
+    let mut message = Message(parsed.l4_mut(bytes));
+    let old = [message.word(at), message.word(at + 2)];
+    let new = number(u32::from(old[0]) << 16 | u32::from(old[1]));
+    let new = [(new >> 16) as u16, new as u16];
+    for (place, (old, new)) in (at..).step_by(2).zip(old.into_iter().zip(new)) {
+        message.set_word(place, new);
+        message.repair_transport(&outline, old, new);
+    }
+}
+
 /// `[v4_at, v6_at, port_at]`: where the end's address and port stand in their headers.
 fn set_quoted_end(
     bytes: &mut [u8],

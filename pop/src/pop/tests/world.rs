@@ -15,7 +15,7 @@ use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
 use anyedge_net::packet::{Meta, Pool};
 use anyedge_net::port::PortId;
-use anyedge_net::route_table::RescheduleOn;
+use anyedge_net::route_table::{RescheduleOn, SourceTold};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::{self, GreKey};
 use anyedge_net::wire::ip::{Header, header_len};
@@ -130,6 +130,7 @@ impl Setup {
             idle_timeout: 0,
             reschedule_on: RescheduleOn::default(),
             health: None,
+            source: SourceTold::default(),
             targets: vec![target],
         };
         author.add_clb(ClbPlan {

@@ -48,8 +48,10 @@ fn any_entry() -> impl Strategy<Value = Item> {
     any::<bool>().prop_flat_map(move |v6| {
         let addresses = (any_address(v6), any::<u32>(), any_address(v6));
         let numbers = any::<(u16, u16, u16, u16, u32, u16)>();
-        (addresses, numbers, tcp.clone(), any::<bool>()).prop_map(
-            |((client, vip, target), numbers, tcp, claimed)| {
+        let proxy =
+            proptest::sample::select(vec![None, Some(ProxyProtocol::V1), Some(ProxyProtocol::V2)]);
+        (addresses, numbers, tcp.clone(), any::<bool>(), proxy).prop_map(
+            |((client, vip, target), numbers, tcp, claimed, proxy)| {
                 let (client_port, vip_port, target_port, slot, isn, pop) = numbers;
                 Item::Entry(FlowEntry {
                     client,
@@ -63,6 +65,7 @@ fn any_entry() -> impl Strategy<Value = Item> {
                     pop: PopTag(pop),
                     tcp,
                     claimed,
+                    proxy,
                 })
             },
         )
@@ -100,12 +103,12 @@ fn any_load() -> impl Strategy<Value = Item> {
 fn an_ordinary_flow_costs_39_bytes_over_ipv4_and_63_over_ipv6() {
     let states = 2 * STATE_LEN;
     assert_eq!(ENTRY_V4_LEN + states, 39);
-    assert_eq!(ITEM_LEN_MAX + states, 63);
+    assert_eq!(ITEM_LEN_MAX - 1 + states, 63);
 }
 
 #[test]
 fn the_bytes_of_an_entry_and_of_a_state_are_these() {
-    let entry = Item::Entry(FlowEntry {
+    let entry = FlowEntry {
         client: Address::v4([1, 2, 3, 4]),
         client_port: 0x0910,
         vip: VipTag(0x0506_0708),
@@ -117,7 +120,13 @@ fn the_bytes_of_an_entry_and_of_a_state_are_these() {
         pop: PopTag(0x3132),
         tcp: Some(TcpState::SynSent),
         claimed: true,
+        proxy: None,
+    };
+    let headed = Item::Entry(FlowEntry {
+        proxy: Some(ProxyProtocol::V2),
+        ..entry
     });
+    let entry = Item::Entry(entry);
     let state = Item::State {
         hash: 0x44_4546_4748,
         stand: None,
@@ -129,6 +138,9 @@ fn the_bytes_of_an_entry_and_of_a_state_are_these() {
     expected.extend_from_slice(&[0x88, 0x44, 0x45, 0x46, 0x47, 0x48]);
     assert_eq!(message(&[entry, state]), summed(expected.clone()));
     assert_eq!(expected.len(), HEADER_LEN + ENTRY_V4_LEN + STATE_LEN);
+    let headed = message(&[headed]);
+    assert_eq!(headed.len(), HEADER_LEN + ENTRY_V4_LEN + 1);
+    assert_eq!((headed[HEADER_LEN], headed.last()), (0x31, Some(&2)));
 }
 
 #[test]

@@ -289,6 +289,11 @@ impl HostStack {
         Ok((flow.tuple.local_addr(), flow.tuple.remote_addr()))
     }
 
+    /// The client that the SYN of an accepted connection told of by TOA.
+    pub fn tcp_toa(&mut self, flow: FlowId) -> Option<SocketAddr> {
+        self.tcp.flow(flow).ok()?.toa
+    }
+
     /// Listens on `local` (port 0: any). Handshakes and waiting connections together are at most `backlog`.
     ///
     /// # Errors

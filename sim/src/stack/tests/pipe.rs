@@ -24,6 +24,9 @@ pub(super) const WEB: &str = "10.0.0.2:80";
 /// Swallows a packet of the given sender when it says so.
 type Tap = Box<dyn FnMut(usize, &[u8]) -> bool>;
 
+/// Changes a packet of the given sender.
+type Edit = Box<dyn FnMut(usize, &mut Packet)>;
+
 enum Event {
     Packet(usize, Packet),
     Timer(usize, FlowTimer),
@@ -37,6 +40,8 @@ pub(super) struct Pipe {
     pub(super) loss_ppm: u32,
     /// Swallows a packet of the given sender when it says so.
     pub(super) tap: Tap,
+    /// Changes a packet of the given sender on its way.
+    pub(super) edit: Edit,
     /// A digest over the times and bytes of all deliveries.
     pub(super) digest: u64,
     pub(super) delivered: u64,
@@ -92,6 +97,7 @@ impl Pipe {
             delay: Duration::from_millis(10),
             loss_ppm: 0,
             tap: Box::new(|_, _| false),
+            edit: Box::new(|_, _| {}),
             digest: 0,
             delivered: 0,
             drops: Vec::new(),
@@ -122,7 +128,8 @@ impl Pipe {
         let result = f(&mut self.hosts[host], &mut io);
         self.hosts[host].flush(&mut io);
         assert!(!self.hosts[host].needs_flush());
-        for packet in out {
+        for mut packet in out {
+            (self.edit)(host, &mut packet);
             let lost = (self.tap)(host, packet.bytes()) || self.rng.one_in_ppm(self.loss_ppm);
             if lost {
                 self.pool.take_back(packet);

@@ -476,3 +476,34 @@ fn damaged_and_misdirected_segments_are_dropped_by_cause() {
     assert_eq!(send(&syn), None);
     pipe.finish();
 }
+
+/// A vSwitch hands the backend what the load balancer put into the SYN.
+#[test]
+fn an_accepted_connection_knows_the_client_that_its_syn_told_of() {
+    let mut pipe = Pipe::new(1);
+    let told = addr("192.0.2.33:49152");
+    pipe.edit = Box::new(move |from, packet| {
+        let mut parsed = wire::parse(packet.bytes()).expect("hosts send sound packets");
+        if from == CLIENT && parsed.tcp_flags == wire::tcp::SYN {
+            let client = (told.ip().into(), told.port());
+            let kind = wire::toa::Toa::Kind254;
+            assert!(wire::toa::insert(packet, &mut parsed, kind, client));
+        }
+    });
+    let listener = pipe.listen(8);
+    let client = pipe.connect();
+    pipe.connected(client).expect("the server listens");
+    let server = pipe.accept(listener);
+    assert_eq!(pipe.hosts[SERVER].tcp_toa(server), Some(told));
+    assert_eq!(pipe.hosts[CLIENT].tcp_toa(client), None);
+    pipe.edit = Box::new(|_, _| {});
+    let client = pipe.connect();
+    pipe.connected(client).expect("the server listens");
+    let server = pipe.accept(listener);
+    assert_eq!(
+        pipe.hosts[SERVER].tcp_toa(server),
+        None,
+        "of this one nothing"
+    );
+    pipe.finish();
+}

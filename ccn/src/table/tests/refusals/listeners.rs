@@ -1,5 +1,8 @@
 //! Listeners and rules: ports, protocols, schedulers, sessions, domains and URLs.
 
+use anyedge_net::wire::proxy::ProxyProtocol;
+use anyedge_net::wire::toa::Toa;
+
 use super::*;
 
 #[test]
@@ -69,6 +72,21 @@ fn listeners_keep_to_ports_protocols_and_schedulers() {
         "a check every second":
             vec![],
             new(Protocol::Tcp, 81, |it| { it.health = Some(anyedge_net::route_table::HealthCheck { interval: Duration::from_secs(1), ..Default::default() }); }) => RANGE;
+    }
+}
+
+#[test]
+fn listeners_of_tcp_alone_tell_clients_by_toa_or_a_proxy_header() {
+    let told = |protocol| {
+        new_listener(protocol, 81, |it| {
+            it.source.toa = Some(Toa::Kind254);
+            it.source.proxy = Some(ProxyProtocol::V1);
+        })
+    };
+    after([create(told(Protocol::Tcp))]);
+    cases! {
+        "UDP": vec![], create(told(Protocol::Udp)) => PROTOCOL;
+        "HTTPS": vec![], create(told(Protocol::Https)) => PROTOCOL;
     }
 }
 
