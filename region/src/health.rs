@@ -24,6 +24,7 @@ use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::route_table::{HealthCheck, Target};
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::tcp;
 
@@ -203,10 +204,11 @@ impl Watched {
 }
 
 /// Whether a target of that health gets new flows.
-pub(crate) const fn is_open(health: Health) -> bool {
+pub(crate) fn is_open(health: Health) -> bool {
     match health {
         Health::Healthy | Health::Closed => true,
-        Health::Detecting | Health::Abnormal => false,
+        Health::Detecting => false,
+        Health::Abnormal => !switch::is_on("S-BE16"),
     }
 }
 

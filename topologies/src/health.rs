@@ -1,7 +1,7 @@
 //! `health` of a listener: how its targets are checked, or `false` for not at all.
 //!
 //! TCP listeners are checked by default, UDP ones cannot be. Ranges and defaults are those of the route table's
-//! `HealthCheck`.
+//! `HealthCheck`; `profile` gives other defaults.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyedge_net::route_table::{HealthCheck, INTERVAL_S, THRESHOLD, TIMEOUT_S};
 
 use crate::clb::Protocol;
+use crate::defaults::one_of;
 use crate::diagnostic::Wrong;
 use crate::reader::Reader;
 use crate::units;
@@ -35,6 +36,16 @@ pub(crate) fn read(reader: &mut Reader<'_>, protocol: Option<Protocol>) -> Optio
         return Some(default);
     }
     let mut table = reader.reader_of(&field, EXAMPLE)?;
+    let profile = table.parse("profile", "\"qingcloud\"", |text| match text {
+        "default" => Ok(HealthCheck::default()),
+        "qingcloud" => Ok(HealthCheck::qingcloud()),
+        _ => Err(one_of(
+            text,
+            "profile of a check",
+            &["default", "qingcloud"],
+        )),
+    });
+    let default = profile.unwrap_or(default);
     let interval = seconds(&mut table, "interval", "\"5s\"", INTERVAL_S);
     let timeout = seconds(&mut table, "timeout", "\"2s\"", TIMEOUT_S);
     let check = HealthCheck {

@@ -8,6 +8,7 @@ use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::route_table::Listener;
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{self, tcp};
@@ -33,7 +34,9 @@ impl ClbNode {
             let Some(turn) = self.checks.next_due(now) else {
                 return;
             };
-            if let Some((sending, awaited)) = turn.given_up {
+            if let Some((sending, awaited)) = turn.given_up
+                && switch::is_on("P-HC07")
+            {
                 let sequence = awaited.sequence.wrapping_add(1);
                 self.send_segment(&sending, tcp::RST, sequence, out);
             }
@@ -73,7 +76,10 @@ impl ClbNode {
             Segment::Rst => false,
             Segment::Syn | Segment::Ack | Segment::Fin | Segment::Other => return None,
         };
-        if success && let Some(sending) = self.checks.ending(id, awaited.port) {
+        if success
+            && switch::is_on("P-HC07")
+            && let Some(sending) = self.checks.ending(id, awaited.port)
+        {
             self.send_segment(&sending, tcp::RST, next, out);
         }
         if self.checks.on_answer(id, now, success).is_some() {

@@ -120,7 +120,7 @@ impl ServedClb {
             } else {
                 u16::MAX
             },
-            fail_open: clb.fail_open && table.mechanisms.fail_open,
+            fail_open: clb.fail_open && table.mechanisms.fail_open && switch::is_on("P-HC03"),
             listeners: Vec::new(),
         }
     }
@@ -441,8 +441,10 @@ impl Served {
 
 /// The place of a server among targets, which is not far from `near`.
 fn place_of(targets: &[Target], server: (Address, u16), near: usize) -> Option<usize> {
-    let is_it = |target: &Target| (target.address, target.port) == server;
-    let near = near.min(targets.len());
+    let by_port = switch::is_on("S-BE15");
+    let is_it =
+        |target: &Target| target.address == server.0 && (target.port == server.1 || !by_port);
+    let near = if by_port { near } else { usize::MAX }.min(targets.len());
     let (before, after) = targets.split_at(near);
     let mut ahead = after.iter().zip(near..);
     let mut behind = before.iter().rev().zip((0..near).rev());

@@ -12,6 +12,7 @@ use anyedge_net::id::{ClbId, NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
 use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
 use super::Checks;
@@ -87,7 +88,8 @@ fn wanted(
                 continue;
             };
             let had = bound_before(old, listener);
-            for (near, target) in (0..).zip(&listener.targets) {
+            let numbered = (0..).zip(&listener.targets);
+            for (near, target) in numbered.filter(|(_, target)| is_probed(target)) {
                 // Without a VIP of its family a target gets no flow, and no check could come from one.
                 if !vips.contains_key(&(id, target.address.family())) {
                     continue;
@@ -105,6 +107,11 @@ fn wanted(
         }
     }
     wanted
+}
+
+/// Whether a target is checked: whatever its weight.
+fn is_probed(target: &Target) -> bool {
+    target.weight > 0 || switch::is_on("P-HC04")
 }
 
 /// The targets that a listener had, sorted; `clb` is its load balancer as it was.

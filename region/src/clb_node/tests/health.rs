@@ -110,6 +110,15 @@ fn the_second(answer: Answer) -> impl Fn(Instant, Address) -> Answer {
 impl Stage<ClbNode> {
     /// Time passes, and each check that is sent gets the answer that `answers` says.
     fn live(&mut self, duration: Duration, answers: impl Fn(Instant, Address) -> Answer) -> Log {
+        self.live_by_flow(duration, |now, flow| answers(now, flow.dst))
+    }
+
+    /// The same, with answers by the whole tuple of a check.
+    fn live_by_flow(
+        &mut self,
+        duration: Duration,
+        answers: impl Fn(Instant, &FlowKey) -> Answer,
+    ) -> Log {
         let until = self.now + duration;
         let mut log = Log::default();
         while let Some(due) = self.forwarder.poll_timeout().filter(|due| due.at <= until) {
@@ -123,7 +132,7 @@ impl Stage<ClbNode> {
     fn answer_checks(
         &mut self,
         outcome: Outcome,
-        answers: &impl Fn(Instant, Address) -> Answer,
+        answers: &impl Fn(Instant, &FlowKey) -> Answer,
         log: &mut Log,
     ) {
         let now = self.now;
@@ -137,7 +146,7 @@ impl Stage<ClbNode> {
             if parsed.tcp_flags != tcp::SYN {
                 continue;
             }
-            let flags = match answers(now, parsed.flow.dst) {
+            let flags = match answers(now, &parsed.flow) {
                 Answer::SynAck => tcp::SYN | tcp::ACK,
                 Answer::Rst => tcp::RST | tcp::ACK,
                 Answer::Silence => continue,

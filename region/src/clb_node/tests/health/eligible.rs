@@ -1,5 +1,7 @@
 //! Who gets new flows: P-HC03, P-HC04, and what is done when nobody should.
 
+use anyedge_net::route_table::Target;
+
 use super::*;
 
 /// The event of listener `web`.
@@ -160,4 +162,50 @@ fn what_is_not_checked_is_taken_to_be_alive() {
     let mut taken = node.new_flows(0, 2);
     taken.sort();
     assert_eq!(taken, [first(), second()]);
+}
+
+/// S-BE15: one server, healthy on 8080 and abnormal on 8085.
+#[test]
+fn a_server_is_healthy_on_one_port_and_abnormal_on_another() {
+    let mut table = defaults();
+    set_web(&mut table, |web| {
+        let of_first = web.targets.iter().copied();
+        let mut both: Vec<Target> = of_first
+            .filter(|target| target.address == first())
+            .collect();
+        both.push(Target {
+            port: 8_085,
+            ..both[0]
+        });
+        both.reverse();
+        web.targets = both;
+    });
+    let mut node = node_with(table);
+    let log = node.live_by_flow(secs(60), |_, flow| {
+        if flow.dst_port == 8_085 {
+            Answer::Silence
+        } else {
+            Answer::SynAck
+        }
+    });
+    let changed: Vec<(u16, Health)> = log
+        .events
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::TargetHealth {
+                target_port,
+                health,
+                ..
+            } => Some((*target_port, *health)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(changed, [(8_085, Health::Abnormal)]);
+    for number in 0..4 {
+        let flow = web_flow(number);
+        let outcome = node.say(flow, tcp::SYN);
+        let (_, bytes) = outcome.only_sent();
+        let sent = sound(untunnelled(bytes).1).flow;
+        assert_eq!((sent.dst, sent.dst_port), (first(), 8_080));
+    }
 }

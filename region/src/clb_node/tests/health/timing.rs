@@ -173,6 +173,28 @@ fn every_threshold_counts_results_in_a_row() {
     }
 }
 
+/// Its default is 10|5|2|5: interval, timeout, fall and rise.
+#[test]
+fn by_the_profile_of_qingcloud_a_target_is_down_after_10_s_and_up_after_40() {
+    let mut node = node_with(checked(HealthCheck::qingcloud(), [10, 10]));
+    let back = node.now + secs(100);
+    let answers = move |now: Instant, _| {
+        if now < back {
+            Answer::Rst
+        } else {
+            Answer::SynAck
+        }
+    };
+    let log = node.live(secs(200), answers);
+    let sent = log.sent_to(first());
+    let good = sent.iter().copied().find(|at| *at >= back);
+    let good = good.expect("checks go on");
+    let [(down, Health::Abnormal), (up, Health::Healthy)] = log.changes(first())[..] else {
+        panic!("{:?}", log.changes(first()));
+    };
+    assert_eq!((down - sent[0], up - good), (secs(10), secs(40)), "P-HC17");
+}
+
 #[test]
 fn nodes_check_in_phases_of_their_own() {
     let first_sent = |name: &str| {
