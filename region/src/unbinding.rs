@@ -126,7 +126,7 @@ impl Cut {
     fn time_of(&self, hash: u64) -> Option<Instant> {
         let (turn, place) = (hash >> 32, hash as u32);
         let is_concerned = self.share == ALL || place < self.share;
-        let nanos = u128::from(turn) * self.over.as_nanos() >> 32;
+        let nanos = (u128::from(turn) * self.over.as_nanos()) >> 32;
         is_concerned.then(|| self.at + Duration::from_nanos(nanos as u64))
     }
 }

@@ -64,6 +64,7 @@ fn seeds() -> u64 {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "it says what it looked at")]
 fn every_packet_has_the_fate_that_a_naive_load_balancer_gives_it() {
     let base = routes();
     let mut counts = [0_u64; 3];
@@ -138,7 +139,7 @@ impl Life {
         let gre = GreKey::new(MAIN.0, false, slot::of_hash(key.hash(&HASH_KEY)));
         let outcome = self.real.tunnel(FROM_TOKYO, TOKYO, gre, &packet);
         let now = self.real.now;
-        let wanted = self.naive.from_client(now, key, flags, sequence);
+        let wanted = self.naive.hear_client(now, key, flags, sequence);
         let what = format!("{place}: {key:?} {flags:#x} at {now:?}");
         assert_eq!(fate(&outcome), wanted, "{what}");
         wanted
@@ -167,7 +168,7 @@ impl Life {
         let gre = GreKey::new(MAIN.0, false, slot::of_hash(key.hash(&HASH_KEY)));
         let outcome = self.real.tunnel(from.0, from.1, gre, &packet);
         let now = self.real.now;
-        let wanted = self.naive.from_target(now, key, server, flags);
+        let wanted = self.naive.hear_target(now, key, server, flags);
         let what = format!("{place}: answer to {key:?} {flags:#x} at {now:?}");
         assert_eq!(fate(&outcome), wanted, "{what}");
         wanted

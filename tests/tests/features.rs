@@ -137,6 +137,7 @@ fn every_row_of_the_reference_has_its_line() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "it says what it looked at")]
 fn every_test_is_there_and_fails_without_its_row() {
     let shown: Vec<Row> = rows().into_values().flatten().collect();
     let binaries = binary::of_tests();

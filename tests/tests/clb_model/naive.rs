@@ -255,7 +255,7 @@ impl Naive {
     }
 
     /// A client's packet.
-    pub(super) fn from_client(&mut self, now: Instant, key: FlowKey, flags: u8, seq: u32) -> Fate {
+    pub(super) fn hear_client(&mut self, now: Instant, key: FlowKey, flags: u8, seq: u32) -> Fate {
         let opens = key.protocol != tcp::PROTOCOL || flags == tcp::SYN;
         self.flows
             .retain(|flow| flow.key != key || now < flow.deadline());
@@ -264,7 +264,7 @@ impl Naive {
             let said = flow.said.unwrap_or_default();
             let is_alive = said.established && !flow.is_over();
             let is_fresh = flow.said.is_some() && flags == tcp::SYN && seq != flow.isn;
-            if !(is_fresh && !is_alive) {
+            if !is_fresh || is_alive {
                 flow.hear(now, true, flags);
                 return Fate::Target(flow.target);
             }
@@ -280,7 +280,7 @@ impl Naive {
     }
 
     /// A target's packet: from `server` to the client of `key`.
-    pub(super) fn from_target(
+    pub(super) fn hear_target(
         &mut self,
         now: Instant,
         key: FlowKey,
