@@ -42,7 +42,7 @@ fn up(word: &str, settings: &[&str]) -> Option<Lab> {
 
 #[test]
 fn the_kernel_of_a_target_sees_toa_and_tshark_finds_nothing_malformed() {
-    let Some(lab) = up("toa", &["toa=254"]) else {
+    let Some(lab) = up("toa", &["toa=\"254\""]) else {
         return;
     };
     for url in VIPS {
@@ -132,7 +132,7 @@ fn tshark_reads(lab: &Lab) {
 #[test]
 fn headers_of_both_versions_reach_the_targets_of_a_lab_in_front_of_whole_bodies() {
     for (word, way) in [("pv1", "proxy_protocol=v1"), ("pv2", "proxy_protocol=v2")] {
-        let Some(lab) = up(word, &[way, "toa=200"]) else {
+        let Some(lab) = up(word, &[way, "toa=\"200\""]) else {
             return;
         };
         for url in VIPS {
