@@ -12,8 +12,12 @@ const LISTENER: &str = "clb.gz-main.listener.web";
 const VIPS: [&str; 2] = ["http://203.0.113.10/", "http://[2001:db8:113::10]/"];
 
 fn fetched(lab: &Lab, url: &str) -> String {
+    text(&bytes_of(lab, url))
+}
+
+fn bytes_of(lab: &Lab, url: &str) -> Vec<u8> {
     let curl = ["curl", "-gs", "--max-time", "5", url];
-    text(&lab.exec("client.osaka", &curl).stdout)
+    lab.exec("client.osaka", &curl).stdout
 }
 
 /// What follows `word` in an answer.
@@ -51,7 +55,7 @@ fn the_kernel_of_a_target_sees_toa_and_tshark_finds_nothing_malformed() {
         assert!(line(&answer, "toa").is_some(), "{answer}");
     }
     for url in VIPS {
-        let body = fetched(&lab, &format!("{url}bytes/3000000"));
+        let body = bytes_of(&lab, &format!("{url}bytes/3000000"));
         assert_eq!(body.len(), 3_000_000);
     }
     tshark_reads(&lab);
@@ -141,7 +145,7 @@ fn headers_of_both_versions_reach_the_targets_of_a_lab_in_front_of_whole_bodies(
             assert!(client.is_some(), "{answer}");
             let told = [line(&answer, "proxy"), line(&answer, "toa")];
             assert_eq!(told, [client; 2], "{answer}");
-            let body = fetched(&lab, &format!("{url}bytes/3000000"));
+            let body = bytes_of(&lab, &format!("{url}bytes/3000000"));
             assert_eq!(body.len(), 3_000_000);
         }
     }
