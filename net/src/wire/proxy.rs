@@ -11,7 +11,7 @@ use proxy_header::{Error, ParseConfig, ProxiedAddress, ProxyHeader};
 
 use crate::flow::FlowKey;
 
-/// The longest header that [`write`] makes, in bytes: 107 of version 1.
+/// The longest header that [`write()`] makes, in bytes: 107 of version 1.
 pub const LEN_MAX: usize = 107;
 /// The longest header of version 2 that [`read`] waits for, in bytes: what the reference asks a receiver to take.
 pub const READ_MAX: usize = 536;
