@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyedge_net::flow::Address;
 use anyedge_net::rng::Seed;
-use anyedge_net::switch;
 use anyedge_topologies::Convergence;
 use siphasher::sip::SipHasher13;
 
@@ -225,9 +224,7 @@ impl Population {
                 let heard = self.heard.get(&(number, *site));
                 let standing = heard.map(|(_, standing)| *standing).unwrap_or_default();
                 let path = self.paths.get(site)?;
-                let is_here = standing != Standing::Withdrawn || !switch::is_on("S-AC09");
-                let rtt = Some(path.rtt).filter(|_| switch::is_on("S-AC06"));
-                is_here.then_some((standing, rtt, *site))
+                (standing != Standing::Withdrawn).then_some((standing, path.rtt, *site))
             })
             .min()
             .map(|(.., site)| site)
