@@ -63,6 +63,16 @@ fn web_flow(number: u32) -> FlowKey {
     client_flow(Family::V4, tcp::PROTOCOL, WEB, number)
 }
 
+/// How many of these new flows each of the two backends gets.
+fn shares(node: &mut Stage<ClbNode>, numbers: core::ops::Range<u32>) -> [usize; 2] {
+    let mut shares = [0; 2];
+    for number in numbers {
+        let target = node.open(web_flow(number));
+        shares[usize::from(target == backend(2, Family::V4))] += 1;
+    }
+    shares
+}
+
 impl Stage<ClbNode> {
     /// A client's packet arrives by way of tokyo.
     fn client_sends(&mut self, flow: &FlowKey, packet: &[u8]) -> Outcome {

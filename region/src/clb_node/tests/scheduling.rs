@@ -21,16 +21,6 @@ fn wlc(listener: &mut Listener) {
     listener.targets = targets([10, 10]);
 }
 
-/// Counts of new flows by target.
-fn shares(node: &mut Stage<ClbNode>, numbers: core::ops::Range<u32>) -> [usize; 2] {
-    let mut shares = [0; 2];
-    for number in numbers {
-        let target = node.open(web_flow(number));
-        shares[usize::from(target == backend(2, Family::V4))] += 1;
-    }
-    shares
-}
-
 #[test]
 fn least_connections_evens_out_what_ends_unevenly() {
     let mut node = node_with(with_web(1, wlc));

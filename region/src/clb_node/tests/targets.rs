@@ -18,16 +18,6 @@ fn wrr(weights: [u8; 2]) -> RouteTable {
     with_web(Scheduler::WeightedRoundRobin, targets(weights))
 }
 
-/// How many of `count` new flows each of the two backends gets.
-fn shares(node: &mut Stage<ClbNode>, numbers: core::ops::Range<u32>) -> [usize; 2] {
-    let mut shares = [0; 2];
-    for number in numbers {
-        let target = node.open(web_flow(number));
-        shares[usize::from(target == backend(2, Family::V4))] += 1;
-    }
-    shares
-}
-
 #[test]
 fn weights_are_shares_of_new_flows() {
     let mut node = node_with(wrr([30, 10]));
