@@ -151,6 +151,10 @@ drop_reasons! {
     ControllerDown => "ControllerDown",
     /// A partition was between sender and receiver.
     Partition => "Partition",
+
+    // Passive checks.
+    /// A target's refusal, which its client does not hear of: it is to try another.
+    TargetRefused => "TargetRefused",
 }
 
 /// How many packets each reason took.

@@ -40,6 +40,8 @@ pub enum Health {
     Abnormal,
     /// Not probed: traffic.
     Closed,
+    /// It refused clients, and passive checks block it for a while: no new flow, unless all are so.
+    Blocked,
 }
 
 /// Something a service, a report or a test may want to know.

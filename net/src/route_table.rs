@@ -20,7 +20,10 @@ use crate::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use crate::slot::SlotMap;
 use crate::wire::outer::{self, Encap};
 
-pub use health_check::{HealthCheck, INTERVAL_S, OutOfRange, THRESHOLD, TIMEOUT_S};
+pub use health_check::{
+    DAMPING_S, EXCHANGE_BYTES, Exchange, HealthCheck, INTERVAL_S, Method, OutOfRange,
+    PASSIVE_BLOCK, PASSIVE_FAILURES, ProbeSource, THRESHOLD, TIMEOUT_S,
+};
 pub use listener::{FlowLimits, IDLE_TIMEOUT_S, Listener, RescheduleOn, Scheduler, Target};
 pub use security::{ClbSecurity, Security};
 pub use shared::Shared;

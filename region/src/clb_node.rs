@@ -18,6 +18,7 @@ mod fragments;
 mod gossip;
 mod icmp;
 mod ingress;
+mod passive;
 mod pop_tags;
 mod renumber;
 mod replicate;

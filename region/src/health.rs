@@ -1,7 +1,7 @@
 //! Health: which targets a node's own checks find alive.
 //!
-//! Every CLB node checks every target of its region's load balancers by a TCP handshake from the VIP, and
-//! decides by its own view for its own flows. Listeners of one load balancer that check a server alike share
+//! Every CLB node checks every target of its region's load balancers, by a TCP handshake, an echo, a datagram or an
+//! exchange of bytes, and decides by its own view for its own flows. Listeners of one load balancer that check a server alike share
 //! the check. Targets of the first table that a node gets are taken to be alive, so that a node that starts
 //! forwards at once; targets that come later are probed before they get a flow.
 //!
@@ -23,12 +23,12 @@ use anyedge_net::event::{Event, Health};
 use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::outbox::Outbox;
-use anyedge_net::route_table::{HealthCheck, Target};
+use anyedge_net::route_table::{HealthCheck, Method, Target};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
-use anyedge_net::wire::tcp;
+use anyedge_net::wire::{tcp, udp};
 
-use check::{Awaited, Due};
+use check::{Awaited, Due, Talk};
 pub(crate) use renewal::Change;
 use roster::Roster;
 pub(crate) use roster::Watched;
@@ -61,9 +61,11 @@ pub(crate) struct Turn {
     pub(crate) begun: Option<(Sending, Awaited)>,
     /// The health changed to this.
     pub(crate) change: Option<Health>,
+    /// What it sends.
+    pub(crate) method: Method,
 }
 
-/// A segment that a check sends: its tuple, and whom the tunnel leads to.
+/// A packet that a check sends: its tuple, and whom the tunnel leads to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sending {
     pub(crate) flow: FlowKey,
@@ -95,10 +97,11 @@ impl Checks {
             given_up: None,
             begun: None,
             change,
+            method: watched.asked.method.clone(),
         };
         if let Some(slot) = self.slot {
-            let given_up = unanswered.map(|awaited| (watched.sending(slot, awaited.port), awaited));
-            turn.given_up = given_up;
+            let cut = unanswered.filter(|_| watched.is_tcp());
+            turn.given_up = cut.map(|awaited| (watched.sending(slot, awaited.port), awaited));
             turn.begun = send.then(|| watched.begin(now, slot, self.ports));
         }
         self.roster.arm(id);
@@ -115,15 +118,57 @@ impl Checks {
         Some(self.roster.get(id).sending(self.slot?, port))
     }
 
-    /// The check under way that a target's packet, target to VIP, may be the answer to.
-    pub(crate) fn awaited_by(&self, answer: &FlowKey) -> Option<(u32, Awaited)> {
-        let same_server = self.roster.of_server(answer.src, answer.src_port);
-        let mut awaited = same_server.filter_map(|(id, watched)| {
-            let awaited = watched.check.awaited()?;
-            let is_it = watched.vip == answer.dst && awaited.port == answer.dst_port;
-            is_it.then_some((id, awaited))
+    /// The check under way that a target's packet may be the answer to, or an error's quote, turned round.
+    pub(crate) fn awaited_by(&self, answer: &FlowKey) -> Option<(u32, Awaited, &Method)> {
+        let same_server = self.roster.answered_from(answer.src, answer.src_port);
+        let awaited = same_server.filter(|(_, watched)| {
+            let port = watched.check.awaited().map(|awaited| awaited.port);
+            let is_it = watched.from == answer.dst && port == Some(answer.dst_port);
+            is_it && watched.protocol() == answer.protocol
         });
-        awaited.next()
+        // Of several the same one, whichever numbers they have.
+        let (id, watched) =
+            awaited.min_by(|(_, one), (_, other)| one.order().cmp(&other.order()))?;
+        Some((id, watched.check.awaited()?, &watched.asked.method))
+    }
+
+    /// The check under way whose echo `target` answers to `from`, with what the echo carried.
+    pub(crate) fn echoed_by(
+        &self,
+        (target, from): (Address, Address),
+        (id, sequence): (u32, u32),
+    ) -> Option<u32> {
+        let watched = self.roster.known(id)?;
+        let awaited = watched.check.awaited()?;
+        let is_it = watched.target == target && watched.from == from;
+        (is_it && awaited.sequence == sequence).then_some(id)
+    }
+
+    /// The echo of the check under way was answered. Gives the health when it changed.
+    pub(crate) fn on_echo(&mut self, id: u32, now: Instant) -> Option<Health> {
+        let change = self.roster.get_mut(id).check.on_echo(now);
+        if change.is_some() {
+            self.roster.arm(id);
+        }
+        change
+    }
+
+    /// The exchange of the check under way has come so far.
+    pub(crate) fn on_talk(&mut self, id: u32, talk: Talk) {
+        self.roster.get_mut(id).check.on_talk(talk);
+    }
+
+    /// A target refused a client of a listener that asks for its checks so. Gives the check whose health changed.
+    pub(crate) fn on_refused(
+        &mut self,
+        now: Instant,
+        (clb, target, port): (ClbId, Address, u16),
+        asked: &HealthCheck,
+    ) -> Option<u32> {
+        let id = self.roster.find((clb, target, port), asked)?;
+        self.roster.get_mut(id).check.on_refused(now)?;
+        self.roster.arm(id);
+        Some(id)
     }
 
     /// The check under way was answered. Gives the health when it changed.
@@ -169,10 +214,10 @@ impl Checks {
     }
 
     /// Whether a target of a load balancer may take new flows, whose listener asks for its checks so.
-    pub(crate) fn is_open(&self, clb: ClbId, asked: Option<HealthCheck>, target: &Target) -> bool {
+    pub(crate) fn is_open(&self, clb: ClbId, asked: Option<&HealthCheck>, target: &Target) -> bool {
         let group = (clb, target.address, target.port);
         let watched = asked.and_then(|asked| self.roster.find(group, asked));
-        watched.is_none_or(|watched| is_open(watched.check.health()))
+        watched.is_none_or(|id| is_open(self.health(id)))
     }
 }
 
@@ -182,17 +227,18 @@ impl Watched {
         // Another number each time, far from the last.
         self.sequence = self.sequence.wrapping_add(0x9e37_79b9);
         let port = ports.of_turn(self.turn);
+        self.from = ports.source(self.asked.source, self.vip);
         let awaited = self.check.on_sent(now, port, self.sequence);
         (self.sending(slot, port), awaited)
     }
 
     fn sending(&self, slot: u16, port: u16) -> Sending {
         let flow = FlowKey {
-            src: self.vip,
+            src: self.from,
             dst: self.target,
             src_port: port,
-            dst_port: self.port,
-            protocol: tcp::PROTOCOL,
+            dst_port: self.checked_port(),
+            protocol: self.protocol(),
         };
         Sending {
             flow,
@@ -203,11 +249,26 @@ impl Watched {
     }
 }
 
+impl Watched {
+    fn is_tcp(&self) -> bool {
+        matches!(self.asked.method, Method::Tcp | Method::TcpExchange(_))
+    }
+
+    /// The IP protocol of what it sends beside echoes.
+    fn protocol(&self) -> u8 {
+        if self.is_tcp() {
+            tcp::PROTOCOL
+        } else {
+            udp::PROTOCOL
+        }
+    }
+}
+
 /// Whether a target of that health gets new flows.
 pub(crate) fn is_open(health: Health) -> bool {
     match health {
         Health::Healthy | Health::Closed => true,
-        Health::Detecting => false,
+        Health::Detecting | Health::Blocked => false,
         Health::Abnormal => !switch::is_on("S-BE16"),
     }
 }

@@ -108,10 +108,16 @@ impl VSwitch {
         }
     }
 
-    /// Refuses what has no tuple, its own or that of its first fragment.
+    /// Refuses what has no tuple, its own or that of its first fragment. `asks`: an echo of this direction is a request.
     #[inline]
-    fn check_has_tuple(&self, parsed: &Parsed) -> Result<(), DropReason> {
-        let carried = matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL);
+    fn check_has_tuple(
+        &self,
+        packet: &Packet,
+        parsed: &mut Parsed,
+        asks: bool,
+    ) -> Result<(), DropReason> {
+        let carried = matches!(parsed.flow.protocol, tcp::PROTOCOL | udp::PROTOCOL)
+            || self.takes_tuple_of_echo(packet.bytes(), parsed, asks);
         if parsed.fragment.is_some() && !(carried && self.routes.mechanisms.fragments) {
             return Err(DropReason::Fragment);
         }

@@ -31,6 +31,7 @@ use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
+use anyedge_net::token_bucket::TokenBucket;
 use anyedge_net::wire::{self, Parsed};
 
 use connections::Connections;
@@ -128,6 +129,8 @@ pub struct HostStack {
     udp: Datagrams,
     echoes: Echoes,
     fragments: Fragments,
+    /// What it says of closed ports.
+    errors: TokenBucket,
     mtu: usize,
     unsent: u64,
 }
@@ -141,6 +144,7 @@ impl HostStack {
             udp: Datagrams::new(config),
             echoes: Echoes::new(config),
             fragments: Fragments::new(config),
+            errors: TokenBucket::new(icmp::ERRORS_PER_SECOND, icmp::ERRORS_BURST),
             mtu: config.mtu,
             unsent: 0,
         }

@@ -128,7 +128,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
             fail_open: true,
             security: SecurityPlan::default(),
             listeners: (0..size.listeners)
-                .map(|number| listener(size, clb, number, health))
+                .map(|number| listener(size, clb, number, health.clone()))
                 .collect(),
         });
         author.add_vip(VipPlan {

@@ -232,7 +232,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
             limits: [listener.max_conn, listener.max_cps],
             idle_timeout: listener.idle_timeout,
             reschedule_on: listener.reschedule_on,
-            health: listener.health,
+            health: listener.health.clone(),
             source: listener.source,
             targets: targets.servers.iter().flat_map(target_plans).collect(),
         })

@@ -238,7 +238,7 @@ fn build(
         limits,
         idle_timeout,
         reschedule_on: wanted.reschedule_on,
-        health: wanted.health,
+        health: wanted.health.clone(),
         source: wanted.source,
         targets,
     });

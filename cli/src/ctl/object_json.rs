@@ -12,9 +12,10 @@ use anyedge_ccn::table::object::{
     Underlay, Vip,
 };
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::{HealthCheck, RescheduleOn};
+use anyedge_net::route_table::{HealthCheck, Method, ProbeSource, RescheduleOn};
 use anyedge_net::security_group::Direction;
 use anyedge_net::wire::toa::Toa;
+use data_encoding::HEXUPPER;
 use serde_json::{Map, Value, json};
 
 use super::kinds::kebab;
@@ -124,11 +125,26 @@ fn underlay(underlay: &Underlay) -> Vec<String> {
     found
 }
 
-fn health(check: Option<HealthCheck>) -> Value {
+fn health(check: Option<&HealthCheck>) -> Value {
     check.map_or(Value::Null, |check| {
+        let kind = match check.method {
+            Method::Tcp => "tcp",
+            Method::Ping => "ping",
+            Method::UdpPort => "port",
+            Method::TcpExchange(_) | Method::UdpExchange(_) => "custom",
+        };
+        let exchange = check.method.exchange();
         json!({
             "interval_ms": ms(check.interval), "timeout_ms": ms(check.timeout),
             "unhealthy": check.unhealthy, "healthy": check.healthy,
+            "kind": kind, "port": check.port, "passive": check.passive,
+            "request": exchange.map(|it| HEXUPPER.encode(&it.request)),
+            "reply": exchange.map(|it| HEXUPPER.encode(&it.reply)),
+            "source": match check.source {
+                ProbeSource::Vip => "vip",
+                ProbeSource::Shared => "100.64.0.0/10",
+            },
+            "flap_damping_ms": check.damping.map(ms),
         })
     })
 }
@@ -205,7 +221,7 @@ fn listener(it: &Listener) -> Value {
     json!({
         "clb": it.clb, "name": it.name, "protocol": word(it.protocol), "port": it.port,
         "scheduler": word(it.scheduler), "session_expire": it.session_expire,
-        "health": health(it.health), "certificate": it.certificate, "mutual": it.mutual,
+        "health": health(it.health.as_ref()), "certificate": it.certificate, "mutual": it.mutual,
         "client_ca": it.client_ca, "max_conn": it.max_conn, "max_cps": it.max_cps,
         "access_log": it.access_log, "sni": it.sni, "idle_timeout": it.idle_timeout,
         "reschedule_on": reschedule(it.reschedule_on),
@@ -228,7 +244,7 @@ fn rule(it: &Rule) -> Value {
     json!({
         "clb": it.clb, "listener": it.listener, "name": it.name, "domain": it.domain, "url": it.url,
         "scheduler": word(it.scheduler), "session_expire": it.session_expire,
-        "health": health(it.health),
+        "health": health(it.health.as_ref()),
     })
 }
 

@@ -160,7 +160,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             (after.max_conn, after.max_cps) = (wanted.max_conn, wanted.max_cps);
             after.idle_timeout = wanted.idle_timeout;
             after.reschedule_on = wanted.reschedule_on;
-            after.health = wanted.health;
+            after.health = wanted.health.clone();
         }
         (Object::Target(after), Object::Target(wanted)) => {
             after.weight = wanted.weight;

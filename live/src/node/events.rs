@@ -248,7 +248,7 @@ impl Listener {
             Health::Detecting => HealthStatusDetail::Unknown,
             Health::Healthy => HealthStatusDetail::Alive,
             Health::Closed => HealthStatusDetail::Close,
-            Health::Abnormal => HealthStatusDetail::Dead,
+            Health::Abnormal | Health::Blocked => HealthStatusDetail::Dead,
         };
         let names = self.targets.get(&at).cloned().unwrap_or_default();
         for target in names {

@@ -236,6 +236,7 @@ fn found_out(known: &Known, writer: &mut Writer<'_>) -> Result<(), Error> {
         (Health::Abnormal, "abnormal"),
         (Health::Detecting, "detecting"),
         (Health::Closed, "closed"),
+        (Health::Blocked, "blocked"),
     ];
     let targets = health.map(|(health, name)| {
         let count = known.targets.values().filter(|own| **own == health);

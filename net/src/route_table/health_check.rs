@@ -7,8 +7,11 @@
 use core::fmt;
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use std::sync::Arc;
 
+use crate::flow::{Address, Family};
 use crate::switch;
+use crate::wire::{tcp, udp};
 
 /// Seconds that may lie between two checks of a target.
 pub const INTERVAL_S: RangeInclusive<u64> = 2..=300;
@@ -17,8 +20,17 @@ pub const TIMEOUT_S: RangeInclusive<u64> = 2..=60;
 /// Results in a row that may be asked for.
 pub const THRESHOLD: RangeInclusive<u8> = 2..=10;
 
-/// How a listener's targets are checked: by a TCP handshake from the VIP that is cut once it is answered.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// Bytes that a custom check may send, and wait for.
+pub const EXCHANGE_BYTES: RangeInclusive<usize> = 1..=500;
+/// Seconds that the falls of a target may be remembered.
+pub const DAMPING_S: RangeInclusive<u64> = 10..=3_600;
+/// How long a target is blocked after [`PASSIVE_FAILURES`], and within which time they count.
+pub const PASSIVE_BLOCK: Duration = Duration::from_secs(10);
+/// Clients that a target refuses until passive checks block it.
+pub const PASSIVE_FAILURES: u8 = 3;
+
+/// How a listener's targets are checked.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HealthCheck {
     /// From one check to the next, whatever comes of it.
     pub interval: Duration,
@@ -28,6 +40,95 @@ pub struct HealthCheck {
     pub unhealthy: u8,
     /// Successes in a row that make it healthy.
     pub healthy: u8,
+    /// What is sent, and what has to come back.
+    pub method: Method,
+    /// The port that is checked; `None`: the one that gets the flows.
+    pub port: Option<u16>,
+    /// Where checks come from.
+    pub source: ProbeSource,
+    /// Whether a target that refuses [`PASSIVE_FAILURES`] clients gets no new flow for [`PASSIVE_BLOCK`]. TCP only.
+    pub passive: bool,
+    /// How long a fall to abnormal is remembered. From the third on, each within this time of the one before, a target
+    /// has to succeed twice as often in a row as after the last, up to eight times as often. `None`: no fall is.
+    pub damping: Option<Duration>,
+}
+
+/// What a check sends, and what has to come back in time.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Method {
+    /// A SYN; a SYN+ACK has to come back, and a RST cuts what began.
+    #[default]
+    Tcp,
+    /// The same, then bytes of ours that have to be answered by bytes that begin as these.
+    TcpExchange(Arc<Exchange>),
+    /// An ICMP echo, which has to be answered.
+    Ping,
+    /// An ICMP echo, which has to be answered, and a datagram, which must not be refused as for a port that is closed. A
+    /// host that limits its ICMP errors hides a closed port (RFC 1812 §4.3.2.8): an exchange does not have this hole.
+    UdpPort,
+    /// A datagram, to be answered by one that begins as these bytes.
+    UdpExchange(Arc<Exchange>),
+}
+
+/// The bytes of a custom check.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Exchange {
+    /// What is sent.
+    pub request: Vec<u8>,
+    /// What the answer begins with.
+    pub reply: Vec<u8>,
+}
+
+/// Where checks come from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum ProbeSource {
+    /// The load balancer's VIP.
+    #[default]
+    Vip,
+    /// An address of 100.64.0.0/10 (RFC 6598), each CLB node's own; to IPv6 targets the VIP.
+    Shared,
+}
+
+impl ProbeSource {
+    /// Whether checks may come from that address, be it a VIP or not.
+    pub fn is_shared(address: &Address) -> bool {
+        let octets = address.v4_octets();
+        octets.is_some_and(|[first, second, ..]| first == 100 && second & 0xc0 == 64)
+    }
+
+    /// The address that a node checks from; `place` is its place among the region's nodes.
+    pub fn address(self, vip: Address, place: u16) -> Address {
+        let shared = self == ProbeSource::Shared && switch::is_on("P-HC14");
+        if !shared || vip.family() == Family::V6 {
+            return vip;
+        }
+        let [high, low] = place.wrapping_add(1).to_be_bytes();
+        Address::v4([100, 64, high, low])
+    }
+}
+
+impl Method {
+    /// Whether it is made with packets of that protocol, whatever else it sends.
+    pub const fn is_of(&self, protocol: u8) -> bool {
+        match self {
+            Method::Tcp | Method::TcpExchange(_) => protocol == tcp::PROTOCOL,
+            Method::UdpPort | Method::UdpExchange(_) => protocol == udp::PROTOCOL,
+            Method::Ping => true,
+        }
+    }
+
+    /// Whether it sends an ICMP echo.
+    pub const fn pings(&self) -> bool {
+        matches!(self, Method::Ping | Method::UdpPort)
+    }
+
+    /// The bytes of a custom check.
+    pub const fn exchange(&self) -> Option<&Arc<Exchange>> {
+        match self {
+            Method::TcpExchange(exchange) | Method::UdpExchange(exchange) => Some(exchange),
+            Method::Tcp | Method::Ping | Method::UdpPort => None,
+        }
+    }
 }
 
 impl Default for HealthCheck {
@@ -37,6 +138,11 @@ impl Default for HealthCheck {
             timeout: Duration::from_secs(2),
             unhealthy: 3,
             healthy: 3,
+            method: Method::Tcp,
+            port: None,
+            source: ProbeSource::Vip,
+            passive: false,
+            damping: None,
         }
     }
 }
@@ -52,6 +158,7 @@ impl HealthCheck {
             timeout: Duration::from_secs(5),
             unhealthy: 2,
             healthy: 5,
+            ..HealthCheck::default()
         }
     }
 }
@@ -74,6 +181,14 @@ pub enum OutOfRange {
     Unhealthy(u8),
     /// The healthy threshold.
     Healthy(u8),
+    /// The port.
+    Port,
+    /// How long falls are remembered.
+    Damping(Duration),
+    /// The bytes that a custom check sends.
+    Request(usize),
+    /// The bytes that it waits for.
+    Reply(usize),
 }
 
 impl HealthCheck {
@@ -91,6 +206,7 @@ impl HealthCheck {
             timeout,
             unhealthy,
             healthy,
+            ..
         } = *self;
         if !switch::is_on("P-HC01") {
             return Ok(());
@@ -110,6 +226,21 @@ impl HealthCheck {
         if !THRESHOLD.contains(&healthy) {
             return Err(OutOfRange::Healthy(healthy));
         }
+        if self.port == Some(0) {
+            return Err(OutOfRange::Port);
+        }
+        if let Some(damping) = self.damping.filter(|it| !within(*it, DAMPING_S)) {
+            return Err(OutOfRange::Damping(damping));
+        }
+        if let Some(exchange) = self.method.exchange() {
+            let (request, reply) = (exchange.request.len(), exchange.reply.len());
+            if !EXCHANGE_BYTES.contains(&request) {
+                return Err(OutOfRange::Request(request));
+            }
+            if !EXCHANGE_BYTES.contains(&reply) {
+                return Err(OutOfRange::Reply(reply));
+            }
+        }
         Ok(())
     }
 }
@@ -119,6 +250,10 @@ impl fmt::Display for OutOfRange {
         let seconds =
             |range: RangeInclusive<u64>| format!("{} to {} s", range.start(), range.end());
         let results = || format!("{} to {} results", THRESHOLD.start(), THRESHOLD.end());
+        let bytes = || {
+            let (first, last) = (EXCHANGE_BYTES.start(), EXCHANGE_BYTES.end());
+            format!("{first} to {last} bytes")
+        };
         match self {
             OutOfRange::Interval(interval) => {
                 write!(
@@ -140,6 +275,14 @@ impl fmt::Display for OutOfRange {
             OutOfRange::Healthy(count) => {
                 write!(f, "a healthy threshold of {count}; it is {}", results())
             }
+            OutOfRange::Port => f.write_str("a port of 0; it is 1 to 65535"),
+            OutOfRange::Damping(window) => write!(
+                f,
+                "falls remembered for {window:?}; it is {}",
+                seconds(DAMPING_S)
+            ),
+            OutOfRange::Request(len) => write!(f, "a request of {len} bytes; it is {}", bytes()),
+            OutOfRange::Reply(len) => write!(f, "a reply of {len} bytes; it is {}", bytes()),
         }
     }
 }
@@ -171,6 +314,7 @@ mod tests {
                 timeout,
                 unhealthy,
                 healthy,
+                ..HealthCheck::default()
             }
             .check_ranges()
         };
@@ -204,5 +348,49 @@ mod tests {
             checked(secs(5), secs(2), 3, 11),
             Err(OutOfRange::Healthy(11))
         );
+    }
+
+    #[test]
+    fn a_custom_check_has_bytes_to_send_and_to_wait_for_and_a_port_is_one() {
+        let asked = |request: usize, reply: usize| {
+            let exchange = Exchange {
+                request: vec![1; request],
+                reply: vec![2; reply],
+            };
+            HealthCheck {
+                method: Method::UdpExchange(Arc::new(exchange)),
+                ..HealthCheck::default()
+            }
+        };
+        assert_eq!(asked(500, 500).check_ranges(), Ok(()));
+        assert_eq!(asked(0, 1).check_ranges(), Err(OutOfRange::Request(0)));
+        assert_eq!(asked(1, 501).check_ranges(), Err(OutOfRange::Reply(501)));
+        let nowhere = HealthCheck {
+            port: Some(0),
+            ..HealthCheck::default()
+        };
+        assert_eq!(nowhere.check_ranges(), Err(OutOfRange::Port));
+        let damped = |damping| HealthCheck {
+            damping: Some(damping),
+            ..HealthCheck::default()
+        };
+        assert_eq!(damped(secs(10)).check_ranges(), Ok(()));
+        let short = secs(9);
+        assert_eq!(
+            damped(short).check_ranges(),
+            Err(OutOfRange::Damping(short))
+        );
+    }
+
+    #[test]
+    fn checks_come_from_the_vip_or_from_an_address_of_100_64() {
+        let vip = Address::v4([203, 0, 113, 10]);
+        assert_eq!(ProbeSource::Vip.address(vip, 3), vip);
+        let shared = ProbeSource::Shared.address(vip, 3);
+        assert_eq!(shared, Address::v4([100, 64, 0, 4]));
+        assert!(ProbeSource::is_shared(&shared));
+        assert!(!ProbeSource::is_shared(&Address::v4([100, 128, 0, 4])));
+        let v6 = Address::v6([0x20; 16]);
+        assert_eq!(ProbeSource::Shared.address(v6, 3), v6);
     }
 }

@@ -274,6 +274,15 @@ pub fn fill_checksum(segment: &mut [u8], src: Address, dst: Address) {
 
 /// SEG.LEN: the payload, and one each for SYN and FIN (RFC 9293 §3.4).
 #[inline]
+/// The data of a segment; `None` of anything else, and of a fragment.
+pub fn payload<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
+    if parsed.flow.protocol != PROTOCOL || parsed.fragment.is_some() {
+        return None;
+    }
+    let l4 = parsed.l4(bytes);
+    l4.get(usize::from(l4.get(12)? >> 4) * 4..)
+}
+
 fn segment_len(l4: &[u8], parsed: &Parsed) -> u32 {
     let payload = l4.len() - usize::from(l4[12] >> 4) * 4;
     let controls = (parsed.tcp_flags & (SYN | FIN)).count_ones();

@@ -75,10 +75,14 @@ impl ClbNode {
             self.complain_of_ttl(now, &packet, &parsed, out);
             return out.drop_packet(packet, reason);
         }
+        let from_target = self.is_from_target(&packet);
+        if from_target && self.take_icmp(now, packet.bytes(), &parsed, out) {
+            return out.drop_packet(packet, DropReason::HealthCheck);
+        }
         if icmp::quoted(packet.bytes(), &parsed).is_none() {
             return out.drop_packet(packet, reason);
         }
-        let next = if self.is_from_target(&packet) {
+        let next = if from_target {
             self.relay_to_client(now, &mut packet, &parsed)
         } else {
             self.relay_to_target(now, &mut packet, &parsed)

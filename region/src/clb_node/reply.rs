@@ -49,6 +49,9 @@ impl ClbNode {
             }
             return self.miss_of_target(now, staged, key, out);
         };
+        if staged.parsed.tcp_flags & tcp::RST != 0 && self.sends_to_another(now, id, out) {
+            return out.drop_packet(staged.packet, DropReason::TargetRefused);
+        }
         let entropy = (staged.hash >> 48) as u16;
         match self.translate_out(now, &mut staged, id, out) {
             Ok(Homeward::Public) => out.transmit(staged.packet, PortId::PUBLIC),

@@ -147,7 +147,7 @@ impl ServedListener {
         let targets = &edit.new.targets;
         let is_open = |at: usize| {
             let before = edit.place_before(at).filter(|_| same_checks);
-            let asked = || checks.is_open(edit.clb, edit.new.health, &targets[at]);
+            let asked = || checks.is_open(edit.clb, edit.new.health.as_ref(), &targets[at]);
             before.map_or_else(asked, |before| self.open.is_open(before))
         };
         let open = OpenTargets::new(targets, fail_open, is_open);
@@ -196,6 +196,17 @@ impl ServedListener {
         let target = self.listener.targets[at];
         let takes = target.weight > 0 && self.open.takes(at, target.address.family());
         takes.then_some(target)
+    }
+
+    /// Whether a client that this server refused may find another.
+    pub(super) fn has_other_than(&self, server: (Address, u16)) -> bool {
+        let family = server.0.family();
+        let mut others = self.listener.targets.iter().enumerate();
+        others.any(|(at, target)| {
+            let is_other = (target.address, target.port) != server;
+            let fits = target.weight > 0 && target.address.family() == family;
+            is_other && fits && self.open.takes(at, family)
+        })
     }
 
     /// Whether one flow more is within the listener's limits, of which this node has the part `part`. `active` are the
@@ -269,7 +280,7 @@ impl Served {
                 let old_number = old.as_ref().map(|old| old.number);
                 fresh.places.push((id, index as u16, old_number));
                 let is_open =
-                    |at: usize| checks.is_open(id, listener.health, &listener.targets[at]);
+                    |at: usize| checks.is_open(id, listener.health.as_ref(), &listener.targets[at]);
                 let next = match old {
                     Some(same) if same_clb && same.is(listener, is_open) => {
                         ServedListener { number, ..same }

@@ -88,7 +88,7 @@ impl ClbNode {
             (true, false) => Told::Both,
         };
         let own = self.connections.flow(id).role == Role::Own;
-        self.cut(id, told, out);
+        self.cut(id, FlowEnd::Unbound, told, out);
         match side {
             Side::Client if begins_anew || !rst || !own => Ok(None),
             Side::Client | Side::Target => Err(DropReason::Unbound),
@@ -108,7 +108,7 @@ impl ClbNode {
             walk.next += 1;
             if let Some(rst) = self.unbound(now, id) {
                 let told = if rst { Told::Both } else { Told::Nobody };
-                self.cut(id, told, out);
+                self.cut(id, FlowEnd::Unbound, told, out);
                 cuts += 1;
             }
         }
@@ -129,10 +129,16 @@ impl ClbNode {
         self.unbinding.due(now, &Binding::of(flow), flow.hash())
     }
 
-    fn cut(&mut self, id: u32, told: Told, out: &mut Outbox) {
+    /// Forgets a half-open flow that its target refused, without a word to either end: the client tries again.
+    pub(super) fn forget_refused(&mut self, id: u32, out: &mut Outbox) {
+        self.cut(id, FlowEnd::Reset, Told::Nobody, out);
+        self.sync.send(&self.exits, out);
+    }
+
+    fn cut(&mut self, id: u32, end: FlowEnd, told: Told, out: &mut Outbox) {
         let flow = *self.connections.flow(id);
         let mut over = self.connections.close(id);
-        over.end = FlowEnd::Unbound;
+        over.end = end;
         tell_closed(&over, out);
         if !over.own {
             return;

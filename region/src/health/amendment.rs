@@ -56,7 +56,7 @@ impl Checks {
             for watched in &before {
                 let touches = |used: &&Use| touches.iter().any(|it| it.listener == used.listener);
                 for used in watched.uses.iter().filter(|used| !touches(used)) {
-                    let wanted = wanted.entry(watched.asked).or_default();
+                    let wanted = wanted.entry(watched.asked.clone()).or_default();
                     wanted.uses.push(*used);
                     wanted.known = true;
                 }
@@ -95,7 +95,7 @@ fn touch(edit: &ListenerEdit<'_>, touched: &mut BTreeMap<Group, Vec<Touch>>) {
         touched.entry(group).or_default().push(touch);
     };
     if edit.old.health == edit.new.health {
-        let Some(asked) = edit.new.health else {
+        let Some(asked) = &edit.new.health else {
             return;
         };
         for gone in edit.gone.iter().filter(|gone| !gone.stays) {
@@ -105,7 +105,7 @@ fn touch(edit: &ListenerEdit<'_>, touched: &mut BTreeMap<Group, Vec<Touch>>) {
             note(
                 group(come),
                 come.stays,
-                Some((asked, used(come.place, come.host))),
+                Some((asked.clone(), used(come.place, come.host))),
             );
         }
         return;
@@ -115,10 +115,8 @@ fn touch(edit: &ListenerEdit<'_>, touched: &mut BTreeMap<Group, Vec<Touch>>) {
     for (near, target) in (0..).zip(&edit.new.targets) {
         let place = (target.address, target.port);
         let was_bound = before.binary_search(&place).is_ok();
-        let wanted = edit
-            .new
-            .health
-            .map(|asked| (asked, used(near, target.host)));
+        let asked = edit.new.health.clone();
+        let wanted = asked.map(|asked| (asked, used(near, target.host)));
         note((edit.clb, place.0, place.1), was_bound, wanted);
     }
     for gone in edit.gone.iter().filter(|gone| !gone.stays) {

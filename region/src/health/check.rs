@@ -12,12 +12,16 @@
 //! intervals after the first. A new target takes no flow for `interval * healthy`; its first check comes early
 //! enough that a target that answers is healthy at the very end of that window.
 //!
+//!
+//! Beside its own checks a target may be blocked, by clients that it refused, for a fixed time: nothing of the above
+//! changes meanwhile. A target that falls again and again has to succeed more often (`falls`).
+//!
 //! Invariant: at most one check is awaited.
 
 use core::time::Duration;
 
 use anyedge_net::event::Health;
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, Method, PASSIVE_BLOCK, PASSIVE_FAILURES};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
@@ -31,8 +35,23 @@ pub(crate) struct Awaited {
     pub(crate) deadline: Instant,
     /// The port that it was sent from.
     pub(crate) port: u16,
-    /// The sequence number of its SYN.
+    /// The sequence number of its SYN; of an echo what makes it this one.
     pub(crate) sequence: u32,
+    /// Its echo was answered.
+    pub(crate) pinged: bool,
+    /// The exchange of its connection, once that is open.
+    pub(crate) talk: Option<Talk>,
+}
+
+/// How far an exchange over a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Talk {
+    /// The sequence number of the next byte that we send.
+    pub(crate) sequence: u32,
+    /// Of the next byte that the target sends.
+    pub(crate) acknowledged: u32,
+    /// Bytes of the answer that were as expected.
+    pub(crate) matched: usize,
 }
 
 /// What is due.
@@ -47,7 +66,7 @@ pub(crate) struct Due {
 }
 
 /// Where one target stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Check {
     asked: HealthCheck,
     health: Health,
@@ -57,6 +76,44 @@ pub(crate) struct Check {
     detecting_until: Instant,
     next_send: Instant,
     awaited: Option<Awaited>,
+    refused: Refused,
+    falls: Falls,
+}
+
+/// The clients that a target refused.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    /// How many since.
+    clients: u8,
+    since: Instant,
+    /// Too many: until then it gets no new flow.
+    blocked_until: Option<Instant>,
+}
+
+/// How often a target became abnormal, each time soon after the last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Falls {
+    count: u8,
+    last: Instant,
+}
+
+impl Falls {
+    fn count_one(&mut self, now: Instant, window: Duration) {
+        let remembered = if now > self.last + window {
+            0
+        } else {
+            self.count
+        };
+        *self = Falls {
+            count: remembered.saturating_add(1),
+            last: now,
+        };
+    }
+
+    /// How much more often than otherwise a target has to succeed.
+    fn factor(self) -> u8 {
+        1 << self.count.saturating_sub(2).min(3)
+    }
 }
 
 impl Check {
@@ -84,6 +141,8 @@ impl Check {
             detecting_until: now,
             next_send: now + phase,
             awaited: None,
+            refused: Refused::default(),
+            falls: Falls::default(),
         }
     }
 
@@ -96,14 +155,17 @@ impl Check {
     }
 
     /// The latest first check, after a target came, that still lets it be healthy by the end of its window.
-    pub(crate) fn phase_max(asked: HealthCheck) -> Duration {
-        let asked = sound(asked);
+    pub(crate) fn phase_max(asked: &HealthCheck) -> Duration {
+        let asked = sound(asked.clone());
         asked.interval - asked.timeout
     }
 
     /// What is thought of the target.
     pub(crate) const fn health(&self) -> Health {
-        self.health
+        match (self.health, self.refused.blocked_until) {
+            (Health::Healthy, Some(_)) => Health::Blocked,
+            (health, _) => health,
+        }
     }
 
     /// The check under way.
@@ -115,23 +177,29 @@ impl Check {
     pub(crate) fn wake_at(&self) -> Instant {
         let deadline = self.awaited.map(|awaited| awaited.deadline);
         let window = self.is_only_early().then_some(self.detecting_until);
-        let first = deadline.into_iter().chain(window).min();
+        let times = [deadline, window, self.refused.blocked_until];
+        let first = times.into_iter().flatten().min();
         first.map_or(self.next_send, |at| at.min(self.next_send))
     }
 
     /// Time has passed.
     pub(crate) fn on_wake(&mut self, now: Instant) -> Due {
+        let before = self.health();
         let mut due = Due::default();
         if let Some(awaited) = self.awaited
             && awaited.deadline <= now
         {
             self.awaited = None;
             due.unanswered = Some(awaited);
-            due.change = self.on_result(now, false);
+            self.on_result(now, self.is_well_unanswered(&awaited));
         }
         if self.is_only_early() && self.detecting_until <= now {
-            due.change = self.become_(Health::Healthy);
+            self.health = Health::Healthy;
         }
+        if self.refused.blocked_until.is_some_and(|until| until <= now) {
+            self.refused = Refused::default();
+        }
+        due.change = self.changed_from(before);
         if self.next_send <= now {
             due.send = true;
             self.next_send += self.asked.interval;
@@ -149,6 +217,8 @@ impl Check {
             deadline,
             port,
             sequence,
+            pinged: false,
+            talk: None,
         };
         self.awaited = Some(awaited);
         awaited
@@ -159,28 +229,84 @@ impl Check {
         self.awaited = None;
     }
 
-    /// The check under way was answered, by a SYN+ACK or by a RST. Gives the health when it changed.
+    /// The check under way was answered, well or not. Gives the health when it changed.
     pub(crate) fn on_answer(&mut self, now: Instant, success: bool) -> Option<Health> {
+        let before = self.health();
         self.awaited.take()?;
-        self.on_result(now, success)
+        self.on_result(now, success);
+        self.changed_from(before)
     }
 
-    fn on_result(&mut self, now: Instant, success: bool) -> Option<Health> {
+    /// The echo of the check under way was answered, which may be all that was wanted.
+    pub(crate) fn on_echo(&mut self, now: Instant) -> Option<Health> {
+        if self.asked.method == Method::Ping {
+            return self.on_answer(now, true);
+        }
+        if let Some(awaited) = &mut self.awaited {
+            awaited.pinged = true;
+        }
+        None
+    }
+
+    /// The exchange of the check under way has come so far.
+    pub(crate) const fn on_talk(&mut self, talk: Talk) {
+        if let Some(awaited) = &mut self.awaited {
+            awaited.talk = Some(talk);
+        }
+    }
+
+    /// A client was refused by the target. Gives the health when it changed.
+    pub(crate) fn on_refused(&mut self, now: Instant) -> Option<Health> {
+        if !self.asked.passive || !switch::is_on("P-HC15") {
+            return None;
+        }
+        let before = self.health();
+        let refused = &mut self.refused;
+        if refused.blocked_until.is_some() {
+            return None;
+        }
+        if refused.clients == 0 || now > refused.since + PASSIVE_BLOCK {
+            *refused = Refused {
+                since: now,
+                ..Refused::default()
+            };
+        }
+        refused.clients += 1;
+        if refused.clients >= PASSIVE_FAILURES {
+            refused.blocked_until = Some(now + PASSIVE_BLOCK);
+        }
+        self.changed_from(before)
+    }
+
+    /// Whether silence is a success: where the echo was answered and nobody refused the datagram.
+    fn is_well_unanswered(&self, awaited: &Awaited) -> bool {
+        self.asked.method == Method::UdpPort && awaited.pinged
+    }
+
+    fn on_result(&mut self, now: Instant, success: bool) {
         let length = if self.run.0 == success { self.run.1 } else { 0 };
         self.run = (success, length.saturating_add(1));
         let next = self.after(now);
-        if next == self.health {
-            return None;
+        if let Some(window) = self.asked.damping
+            && (self.health, next) == (Health::Healthy, Health::Abnormal)
+        {
+            self.falls.count_one(now, window);
         }
-        self.become_(next)
+        self.health = next;
+    }
+
+    fn changed_from(&self, before: Health) -> Option<Health> {
+        let health = self.health();
+        (health != before).then_some(health)
     }
 
     /// The transitions.
     fn after(&self, now: Instant) -> Health {
         let (success, length) = self.run;
         let late = u8::from(!switch::is_on("P-HC05"));
+        let healthy = self.asked.healthy.saturating_mul(self.falls.factor());
         let (succeeded, failed) = (
-            success && length >= self.asked.healthy + late,
+            success && length >= healthy.saturating_add(late),
             !success && length >= self.asked.unhealthy + late,
         );
         match self.health {
@@ -191,7 +317,7 @@ impl Check {
             Health::Healthy => Health::Healthy,
             Health::Abnormal if succeeded => Health::Healthy,
             Health::Abnormal => Health::Abnormal,
-            Health::Closed => Health::Closed,
+            Health::Closed | Health::Blocked => self.health,
         }
     }
 
@@ -199,11 +325,6 @@ impl Check {
     fn is_only_early(&self) -> bool {
         let (success, length) = self.run;
         self.health == Health::Detecting && success && length >= self.asked.healthy
-    }
-
-    fn become_(&mut self, health: Health) -> Option<Health> {
-        self.health = health;
-        Some(health)
     }
 }
 
@@ -215,5 +336,6 @@ fn sound(asked: HealthCheck) -> HealthCheck {
         timeout: asked.timeout.min(interval),
         unhealthy: asked.unhealthy.max(1),
         healthy: asked.healthy.max(1),
+        ..asked
     }
 }

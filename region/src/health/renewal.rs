@@ -84,7 +84,7 @@ fn wanted(
             .get(&*clb.name)
             .map(|id| &*change.old.clbs[id.index()]);
         for (place, listener) in (0..).zip(&clb.listeners) {
-            let Some(asked) = listener.health.filter(|_| clb.region == region) else {
+            let Some(asked) = listener.health.as_ref().filter(|_| clb.region == region) else {
                 continue;
             };
             let had = bound_before(old, listener);
@@ -95,7 +95,8 @@ fn wanted(
                     continue;
                 }
                 let group = (id, target.address, target.port);
-                let wanted = wanted.entry(group).or_default().entry(asked).or_default();
+                let of_server = wanted.entry(group).or_default();
+                let wanted = of_server.entry(asked.clone()).or_default();
                 let is_bound = had.binary_search(&(target.address, target.port)).is_ok();
                 wanted.known |= !started || is_bound;
                 wanted.uses.push(Use {
@@ -159,7 +160,7 @@ fn by_group(roster: Roster, change: &Change<'_>) -> BTreeMap<Group, Vec<Watched>
         }
     }
     for of_server in groups.values_mut() {
-        of_server.sort_by_key(|watched| watched.asked);
+        of_server.sort_by(|one, other| one.asked.cmp(&other.asked));
     }
     groups
 }

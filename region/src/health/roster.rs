@@ -3,13 +3,15 @@
 //! A check has a number for as long as it is in the roster, whatever comes and goes beside it: to add or to take out
 //! one costs the logarithm of how many there are, and moves no other.
 //!
-//! Invariant: each check has exactly one entry by server and one timer, never later than when it is due.
+//! Invariant: each check has exactly one entry by server, one by where it is answered from, and one timer, never later
+//! than when it is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyedge_net::flow::Address;
 use anyedge_net::id::{ClbId, NodeId};
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, Method, ProbeSource};
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
 use super::check::Check;
@@ -29,8 +31,10 @@ pub(crate) struct Use {
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
     pub(crate) clb: ClbId,
-    /// Where its checks come from.
+    /// The VIP that stands for its load balancer.
     pub(super) vip: Address,
+    /// Where its last check came from.
+    pub(super) from: Address,
     pub(crate) target: Address,
     pub(crate) port: u16,
     pub(super) asked: HealthCheck,
@@ -49,8 +53,23 @@ impl Watched {
     }
 
     /// The order of checks: of those that are due at once the first is sent first.
-    fn order(&self) -> (ClbId, Address, u16, HealthCheck) {
-        (self.clb, self.target, self.port, self.asked)
+    pub(super) fn order(&self) -> (ClbId, Address, u16, &HealthCheck) {
+        (self.clb, self.target, self.port, &self.asked)
+    }
+
+    fn server(&self) -> Server {
+        (self.target, self.port, self.clb, self.asked.clone())
+    }
+
+    /// Where its answers come from.
+    fn answers(&self, id: u32) -> (Address, u16, u32) {
+        (self.target, self.checked_port(), id)
+    }
+
+    /// The port that is checked.
+    pub(super) fn checked_port(&self) -> u16 {
+        let own = self.asked.port.filter(|_| switch::is_on("P-HC13"));
+        own.unwrap_or(self.port)
     }
 }
 
@@ -64,6 +83,8 @@ pub(super) struct Roster {
     by_id: Vec<Option<Box<Watched>>>,
     free: Vec<u32>,
     by_server: BTreeMap<Server, u32>,
+    /// By the address and port that answers come from.
+    by_answer: BTreeSet<(Address, u16, u32)>,
     timers: Timers,
 }
 
@@ -92,21 +113,30 @@ impl Roster {
     }
 
     /// The check of that server for that load balancer which is asked for so.
-    pub(super) fn find(&self, (clb, target, port): Group, asked: HealthCheck) -> Option<&Watched> {
-        let id = self.by_server.get(&(target, port, clb, asked))?;
-        Some(self.get(*id))
+    pub(super) fn find(&self, (clb, target, port): Group, asked: &HealthCheck) -> Option<u32> {
+        let known = self.by_server.range((target, port, clb, LEAST)..);
+        let mut same = known.take_while(|((address, number, id, _), _)| {
+            (*id, *address, *number) == (clb, target, port)
+        });
+        let found = same.find(|((.., way), _)| way == asked);
+        found.map(|(_, id)| *id)
     }
 
-    /// The checks of a server for whichever load balancer.
-    pub(super) fn of_server(
+    /// The check of that number, if there is one.
+    pub(super) fn known(&self, id: u32) -> Option<&Watched> {
+        self.by_id.get(id as usize)?.as_deref()
+    }
+
+    /// The checks that are answered from that address and port, for whichever load balancer.
+    pub(super) fn answered_from(
         &self,
         target: Address,
         port: u16,
     ) -> impl Iterator<Item = (u32, &Watched)> {
-        let known = self.by_server.range((target, port, ClbId(0), LEAST)..);
-        let same = known
-            .take_while(move |((address, number, ..), _)| (*address, *number) == (target, port));
-        same.map(|(_, id)| (*id, self.get(*id)))
+        let same = self
+            .by_answer
+            .range((target, port, 0)..=(target, port, u32::MAX));
+        same.map(|(_, _, id)| (*id, self.get(*id)))
     }
 
     /// Adds a check.
@@ -115,9 +145,10 @@ impl Roster {
             self.by_id.push(None);
             self.by_id.len() as u32 - 1
         });
-        let (clb, target, port, asked) = watched.order();
+        let server = watched.server();
+        self.by_answer.insert(watched.answers(id));
         self.by_id[id as usize] = Some(Box::new(watched));
-        let before = self.by_server.insert((target, port, clb, asked), id);
+        let before = self.by_server.insert(server, id);
         debug_assert!(before.is_none(), "a server is checked in one way once");
         self.arm(id);
     }
@@ -138,8 +169,8 @@ impl Roster {
         self.timers.remove(id, |a, b| precedes(by_id, a, b));
         let watched = self.by_id[id as usize].take()?;
         self.free.push(id);
-        let (clb, target, port, asked) = watched.order();
-        self.by_server.remove(&(target, port, clb, asked));
+        self.by_server.remove(&watched.server());
+        self.by_answer.remove(&watched.answers(id));
         Some(*watched)
     }
 
@@ -164,6 +195,11 @@ const LEAST: HealthCheck = HealthCheck {
     timeout: core::time::Duration::ZERO,
     unhealthy: 0,
     healthy: 0,
+    method: Method::Tcp,
+    port: None,
+    source: ProbeSource::Vip,
+    passive: false,
+    damping: None,
 };
 
 fn at(by_id: &[Option<Box<Watched>>], id: u32) -> &Watched {

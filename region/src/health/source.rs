@@ -3,8 +3,9 @@
 //! The vSwitch sends an answer to the owner of the slot that the check came in, by the tuple of the check. So
 //! a node checks in a slot of its own, and from ports of its own: all nodes of a region check from one VIP.
 
+use anyedge_net::flow::Address;
 use anyedge_net::id::NodeId;
-use anyedge_net::route_table::Region;
+use anyedge_net::route_table::{ProbeSource, Region};
 use anyedge_net::slot::SLOTS;
 
 /// The first port that checks are sent from.
@@ -17,6 +18,8 @@ const PORTS: u16 = 32_768;
 pub(super) struct Ports {
     first: u16,
     count: u16,
+    /// The node's place among those of its region.
+    place: u16,
 }
 
 impl Ports {
@@ -29,7 +32,13 @@ impl Ports {
         Ports {
             first: PORT_MIN + place * count,
             count,
+            place,
         }
+    }
+
+    /// The address that a check for the load balancer of a VIP comes from.
+    pub(super) fn source(self, asked: ProbeSource, vip: Address) -> Address {
+        asked.address(vip, self.place)
     }
 
     /// The port of a check, in turn.

@@ -80,22 +80,24 @@ impl<S: Fn(&str) -> Rng> Successor<'_, S> {
     ) -> Watched {
         let name = self.new.clbs[clb.index()].name.as_str();
         let mut rng = (self.stream)(&format!("health {name}/{target}:{port}"));
-        let phase = rng.up_to(Check::phase_max(asked));
+        let phase = rng.up_to(Check::phase_max(&asked));
         let (turn, sequence) = match &old {
             Some(old) => (old.turn, old.sequence),
             None => (rng.bits() as u16, rng.bits() as u32),
         };
+        let way = asked.clone();
         let check = match old {
-            Some(other) => other.check.asked_anew(asked, self.now, phase),
-            None if wanted.known => Check::of_known(asked, self.now, phase),
+            Some(other) => other.check.asked_anew(way, self.now, phase),
+            None if wanted.known => Check::of_known(way, self.now, phase),
             None => {
                 tell(target, port, Health::Detecting, out);
-                Check::of_new(asked, self.now, phase)
+                Check::of_new(way, self.now, phase)
             }
         };
         Watched {
             clb,
             vip,
+            from: vip,
             target,
             port,
             asked,

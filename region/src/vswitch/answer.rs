@@ -21,9 +21,9 @@ impl VSwitch {
         &self,
         packet: &mut Packet,
     ) -> Result<(Parsed, u64, Way), DropReason> {
-        let parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
+        let mut parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
-        self.check_has_tuple(&parsed)?;
+        self.check_has_tuple(packet, &mut parsed, false)?;
         let hash = parsed.flow.hash(&self.routes.hash_key);
         Ok((parsed, hash, Way::ToClbNode))
     }

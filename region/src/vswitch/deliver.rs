@@ -33,8 +33,8 @@ impl VSwitch {
                 return Err(DropReason::UnknownPeer);
             }
         }
-        let inner = tunnel::decapsulate(packet)?;
-        self.check_has_tuple(&inner.parsed)?;
+        let mut inner = tunnel::decapsulate(packet)?;
+        self.check_has_tuple(packet, &mut inner.parsed, true)?;
         let hash = inner.parsed.flow.reversed().hash(&self.routes.hash_key);
         Ok((
             inner.parsed,

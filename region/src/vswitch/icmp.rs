@@ -1,8 +1,9 @@
 //! ICMP at a backend's host: errors about the backend's packets in, errors about clients' packets out.
 //!
 //! Both are found by the flow of the packet that they quote, in the same tuple table. An error keeps no tuple
-//! alive. Whatever else is ICMP ends here: echoes to a VIP never come this far, and the backend's own network is
-//! not this vSwitch's. Reference: RFC 5508 §4.
+//! alive. Echoes are those of health checks, requests in and replies out, with a tuple of their own: the series is
+//! the port (RFC 5508 §3). Whatever else is ICMP ends here: echoes to a VIP never come this far, and the backend's own
+//! network is not this vSwitch's. Reference: RFC 5508 §4.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::port::{PortId, PortKind};
-use anyedge_net::route_table::Vip;
+use anyedge_net::route_table::{ProbeSource, Vip};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::icmp::{self, Complaint};
 use anyedge_net::wire::{self, Parsed};
@@ -22,6 +23,27 @@ use super::{Staged, VSwitch};
 use crate::clb_node::quoted_flow;
 
 impl VSwitch {
+    /// Whether a packet is an echo of a health check, which gets its tuple here; `asks`: a request, as a CLB node sends it.
+    #[cold]
+    pub(super) fn takes_tuple_of_echo(
+        &self,
+        bytes: &[u8],
+        parsed: &mut Parsed,
+        asks: bool,
+    ) -> bool {
+        let echo = icmp::echo(bytes, parsed).filter(|echo| echo.request == asks);
+        let Some(echo) = echo.filter(|_| parsed.fragment.is_none()) else {
+            return false;
+        };
+        if !asks {
+            parsed.flow.dst_port = echo.ident;
+            return true;
+        }
+        parsed.flow.src_port = echo.ident;
+        let from = parsed.flow.src;
+        ProbeSource::is_shared(&from) || self.routes.vips.contains_key(&from)
+    }
+
     /// Ends a packet that staging refused: a probe is taken in, an ICMP error about a flow that is known goes on.
     #[cold]
     pub(super) fn refuse(

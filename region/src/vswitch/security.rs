@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::FlowKey;
 use anyedge_net::id::{ClbId, NodeId};
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{ProbeSource, RouteTable};
 use anyedge_net::security_group::Filter;
 use anyedge_net::switch;
 use anyedge_net::wire::Parsed;
@@ -61,7 +61,8 @@ fn is_excused(routes: &RouteTable, key: GreKey, flow: &FlowKey) -> bool {
         return false;
     }
     let vip = routes.vips.get(&flow.src);
-    vip.is_some_and(|vip| vip.clb == ClbId(key.clb_id()))
+    let of_vip = vip.is_some_and(|vip| vip.clb == ClbId(key.clb_id()));
+    of_vip || ProbeSource::is_shared(&flow.src)
 }
 
 impl VSwitch {

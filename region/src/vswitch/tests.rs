@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use anyedge_net::flow::Family;
+use anyedge_net::flow::{Address, Family};
 use anyedge_net::packet::Meta;
 use anyedge_net::port::PortId;
 use anyedge_net::slot::SlotMap;
@@ -169,6 +169,35 @@ fn a_packet_of_the_backend_that_answers_nobody_is_dropped() {
     for flags in [tcp::SYN, tcp::ACK] {
         let outcome = vswitch.backend_sends(&segment(web(2).reversed(), flags));
         assert_eq!(outcome.only_drop(), DropReason::NoFlow);
+    }
+}
+
+#[test]
+fn the_echo_of_a_health_check_comes_back_to_the_node_that_sent_it_and_no_other_passes() {
+    let packet = |src: Address, dst: Address, kind: u8, ident: u8| {
+        let flow = FlowKey {
+            src,
+            dst,
+            src_port: 0,
+            dst_port: 0,
+            protocol: 1,
+        };
+        let mut message = [kind, 0, 0, 0, 0x80, ident, 0, 1];
+        anyedge_net::wire::icmp::fill_checksum(&mut message, src, dst);
+        ip_packet(&flow, 64, &message)
+    };
+    let (target, from) = (backend(1, Family::V4), vip(Family::V4));
+    let shared = Address::v4([100, 64, 0, 1]);
+    for (ident, from) in [(1, from), (2, shared)] {
+        let mut vswitch = vswitch();
+        let outcome = vswitch.clb_node_sends(KEY, &packet(from, target, 8, ident));
+        assert_eq!(outcome.only_sent().0.port, PortId::BACKEND);
+        let stray = vswitch.backend_sends(&packet(target, from, 0, 9));
+        assert_eq!(stray.only_drop(), DropReason::NoFlow, "nobody asked for it");
+        let outcome = vswitch.backend_sends(&packet(target, from, 0, ident));
+        let (_, bytes) = outcome.only_sent();
+        let (key, inner) = untunnelled(bytes);
+        assert_eq!((key, sound(inner).flow.dst), (KEY, from));
     }
 }
 

@@ -250,6 +250,7 @@ impl HostStack {
 
     fn refuse_datagram(&mut self, packet: Packet, parsed: &Parsed, io: &mut Io<'_>) -> Outcome {
         if self.local.has(parsed.flow.dst)
+            && self.errors.take(io.now)
             && let Some(error) = icmp::port_unreachable(packet.bytes(), parsed, io.pool)
         {
             io.out.push(error);

@@ -8,6 +8,11 @@ use anyedge_net::port::PortId;
 use anyedge_net::wire::ip::{DEFAULT_TTL, Header, header_len};
 use anyedge_net::wire::{Parsed, icmp, udp};
 
+/// Errors that a host sends in a second, in the long run: as Linux has it (`icmp_msgs_per_sec`).
+pub(super) const ERRORS_PER_SECOND: u32 = 1_000;
+/// Errors that it sends at once (`icmp_msgs_burst`). Above it nobody hears that a port is closed (RFC 1812 §4.3.2.8).
+pub(super) const ERRORS_BURST: u32 = 50;
+
 const LEN_MAX_V4: usize = 576;
 const LEN_MAX_V6: usize = 1_280;
 

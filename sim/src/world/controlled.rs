@@ -77,7 +77,7 @@ impl World {
                     Health::Detecting => HealthStatusDetail::Unknown,
                     Health::Healthy => HealthStatusDetail::Alive,
                     Health::Closed => HealthStatusDetail::Close,
-                    Health::Abnormal => HealthStatusDetail::Dead,
+                    Health::Abnormal | Health::Blocked => HealthStatusDetail::Dead,
                 };
                 let names = control.targets.get(&(target, target_port));
                 for name in names.into_iter().flatten() {

@@ -137,7 +137,7 @@ fn what_the_file_says_of_standby_checks_and_probes_is_in_the_table() {
     let checks = |name: &str| -> Vec<Option<Duration>> {
         let listeners = clb(name).listeners.iter();
         listeners
-            .map(|listener| listener.health.map(|check| check.interval))
+            .map(|listener| listener.health.as_ref().map(|check| check.interval))
             .collect()
     };
     assert_eq!(

@@ -1,7 +1,8 @@
 //! Load balancers, listeners and rules: of which kind may do what, and which ports and numbers are allowed.
 
-use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, SourceTold};
+use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, Method, SourceTold};
 use anyedge_net::switch;
+use anyedge_net::wire::{tcp, udp};
 
 use super::super::object::{
     Clb, ClbType, CrossRegion, IpVersion, Key, Kind, Listener, Protocol, Region, Rule,
@@ -170,7 +171,7 @@ impl Transaction<'_> {
             listener.scheduler,
         )?;
         check_idle(&key, listener)?;
-        check_health(&key, listener.protocol, listener.health)?;
+        check_health(&key, listener.protocol, clb, listener.health.as_ref())?;
         check_source(&key, listener)?;
         if listener.protocol.has_certificate() && listener.certificate.is_empty() && !listener.sni {
             return Err(Reason::Missing.because(format_args!("{key} needs a server certificate")));
@@ -329,7 +330,9 @@ impl Transaction<'_> {
         })?;
         self.check_scheduler(&key, listener.protocol, rule.scheduler)?;
         check_session(&key, listener.protocol, rule.session_expire, rule.scheduler)?;
-        check_health(&key, listener.protocol, rule.health)
+        let clb = self.objects.get::<Clb>(&rule.clb);
+        let clb = clb.ok_or_else(|| not_found(&Key::new(Kind::Clb, &rule.clb)))?;
+        check_health(&key, listener.protocol, clb, rule.health.as_ref())
     }
 }
 
@@ -390,13 +393,45 @@ fn check_idle(key: &Key, listener: &Listener) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_health(key: &Key, protocol: Protocol, health: Option<HealthCheck>) -> Result<(), Refusal> {
+fn check_health(
+    key: &Key,
+    protocol: Protocol,
+    clb: &Clb,
+    health: Option<&HealthCheck>,
+) -> Result<(), Refusal> {
     let Some(check) = health else {
         return Ok(());
     };
-    if protocol == Protocol::Udp {
+    // Targets of all others speak TCP, also those of a QUIC listener.
+    let is_udp = protocol == Protocol::Udp;
+    let number = if is_udp { udp::PROTOCOL } else { tcp::PROTOCOL };
+    if !check.method.is_of(number) {
+        let (one, other) = if is_udp {
+            ("TCP", "UDP")
+        } else {
+            ("UDP", "TCP")
+        };
         return Err(Reason::Protocol.because(format_args!(
-            "{key} has a health check, which is a TCP handshake; a UDP listener has none"
+            "{key} has a health check by {one}; its targets speak {other}"
+        )));
+    }
+    let not_v6 = match check.method {
+        Method::UdpPort => Some("of a UDP port; a ping or a custom one is possible"),
+        Method::TcpExchange(_) => Some("with bytes of its own over TCP; a handshake is possible"),
+        Method::Tcp | Method::Ping | Method::UdpExchange(_) => None,
+    };
+    if let Some(what) = not_v6
+        && clb.ip_version == IpVersion::V6
+        && switch::is_on("P-HC09")
+    {
+        return Err(Reason::Protocol.because(format_args!(
+            "{key} has a health check {what}: `{}` is an IPv6 load balancer",
+            clb.name
+        )));
+    }
+    if check.passive && is_udp {
+        return Err(Reason::Protocol.because(format_args!(
+            "{key} has passive checks, which see clients refused by a TCP target; it is a UDP listener"
         )));
     }
     check

@@ -1,8 +1,11 @@
 //! Load balancers and what belongs to them as messages.
 
 use core::time::Duration;
+use std::sync::Arc;
 
-use anyedge_net::route_table::{HealthCheck, RescheduleOn, SourceTold};
+use anyedge_net::route_table::{
+    Exchange, HealthCheck, Method, ProbeSource, RescheduleOn, SourceTold,
+};
 use anyedge_net::time::Instant;
 use anyedge_net::wire::proxy::ProxyProtocol;
 use anyedge_net::wire::toa::Toa;
@@ -85,24 +88,73 @@ fn protocol_from(number: i32) -> Result<Protocol, Refusal> {
     })
 }
 
-fn health_to(health: Option<HealthCheck>) -> Option<pb::HealthCheck> {
-    health.map(|check| pb::HealthCheck {
-        interval_ns: nanos_to(check.interval),
-        timeout_ns: nanos_to(check.timeout),
-        unhealthy: check.unhealthy.into(),
-        healthy: check.healthy.into(),
+fn health_to(health: Option<&HealthCheck>) -> Option<pb::HealthCheck> {
+    health.map(|check| {
+        let bytes = |of: fn(&Exchange) -> &[u8]| {
+            let exchange = check.method.exchange();
+            exchange.map_or_else(Vec::new, |exchange| of(exchange).to_vec())
+        };
+        pb::HealthCheck {
+            interval_ns: nanos_to(check.interval),
+            timeout_ns: nanos_to(check.timeout),
+            unhealthy: check.unhealthy.into(),
+            healthy: check.healthy.into(),
+            kind: match check.method {
+                Method::Tcp => pb::HealthCheckKind::Tcp,
+                Method::TcpExchange(_) => pb::HealthCheckKind::TcpCustom,
+                Method::Ping => pb::HealthCheckKind::Ping,
+                Method::UdpPort => pb::HealthCheckKind::UdpPort,
+                Method::UdpExchange(_) => pb::HealthCheckKind::UdpCustom,
+            }
+            .into(),
+            request: bytes(|exchange| &exchange.request),
+            reply: bytes(|exchange| &exchange.reply),
+            port: check.port.unwrap_or_default().into(),
+            source: match check.source {
+                ProbeSource::Vip => pb::ProbeSource::Vip,
+                ProbeSource::Shared => pb::ProbeSource::Shared,
+            }
+            .into(),
+            passive: check.passive,
+            damping_ns: check.damping.map_or(0, nanos_to),
+        }
     })
 }
 
 /// Thresholds that do not fit are cut to what is out of range anyway.
-fn health_from(health: Option<&pb::HealthCheck>) -> Option<HealthCheck> {
+fn health_from(health: Option<&pb::HealthCheck>) -> Result<Option<HealthCheck>, Refusal> {
     let byte = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
-    health.map(|check| HealthCheck {
+    let Some(check) = health else {
+        return Ok(None);
+    };
+    let exchange = || {
+        Arc::new(Exchange {
+            request: check.request.clone(),
+            reply: check.reply.clone(),
+        })
+    };
+    let port = u16::try_from(check.port)
+        .map_err(|_| Reason::Range.because(format_args!("a check of port {}", check.port)))?;
+    Ok(Some(HealthCheck {
         interval: Duration::from_nanos(check.interval_ns),
         timeout: Duration::from_nanos(check.timeout_ns),
         unhealthy: byte(check.unhealthy),
         healthy: byte(check.healthy),
-    })
+        method: match choice(check.kind, "kind of health check")? {
+            pb::HealthCheckKind::Tcp => Method::Tcp,
+            pb::HealthCheckKind::TcpCustom => Method::TcpExchange(exchange()),
+            pb::HealthCheckKind::Ping => Method::Ping,
+            pb::HealthCheckKind::UdpPort => Method::UdpPort,
+            pb::HealthCheckKind::UdpCustom => Method::UdpExchange(exchange()),
+        },
+        port: Some(port).filter(|port| *port > 0),
+        source: match choice(check.source, "source of health checks")? {
+            pb::ProbeSource::Vip => ProbeSource::Vip,
+            pb::ProbeSource::Shared => ProbeSource::Shared,
+        },
+        passive: check.passive,
+        damping: Some(Duration::from_nanos(check.damping_ns)).filter(|it| !it.is_zero()),
+    }))
 }
 
 /// What a message has to say: nothing, where it is as usual.
@@ -229,7 +281,7 @@ impl From<&Listener> for pb::Listener {
             port: listener.port,
             scheduler: pb::Scheduler::from(listener.scheduler).into(),
             session_expire: listener.session_expire,
-            health: health_to(listener.health),
+            health: health_to(listener.health.as_ref()),
             certificate: listener.certificate.clone(),
             mutual: listener.mutual,
             client_ca: listener.client_ca.clone(),
@@ -274,7 +326,7 @@ impl TryFrom<&pb::Listener> for Listener {
             port: listener.port,
             scheduler: SchedulerKind::from_number(listener.scheduler)?,
             session_expire: listener.session_expire,
-            health: health_from(listener.health.as_ref()),
+            health: health_from(listener.health.as_ref())?,
             source: SourceTold {
                 toa: toa_from(listener.toa)?,
                 proxy: proxy_from(listener.proxy_protocol)?,
@@ -302,7 +354,7 @@ impl From<&Rule> for pb::Rule {
             url: rule.url.clone(),
             scheduler: pb::Scheduler::from(rule.scheduler).into(),
             session_expire: rule.session_expire,
-            health: health_to(rule.health),
+            health: health_to(rule.health.as_ref()),
         }
     }
 }
@@ -319,7 +371,7 @@ impl TryFrom<&pb::Rule> for Rule {
             url: rule.url.clone(),
             scheduler: SchedulerKind::from_number(rule.scheduler)?,
             session_expire: rule.session_expire,
-            health: health_from(rule.health.as_ref()),
+            health: health_from(rule.health.as_ref())?,
         })
     }
 }

@@ -49,9 +49,10 @@ fn asked(number: u8) -> Option<HealthCheck> {
         timeout: Duration::from_millis(300),
         unhealthy: 2,
         healthy: 1,
+        ..HealthCheck::default()
     };
     let ways = [HealthCheck::default(), slow, hasty];
-    ways.get(usize::from(number)).copied()
+    ways.get(usize::from(number)).cloned()
 }
 
 /// A server of a small pool: addresses of both families, two ports.

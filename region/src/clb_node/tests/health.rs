@@ -6,6 +6,7 @@
 mod answers;
 mod changes;
 mod eligible;
+mod kinds;
 mod timing;
 
 use anyedge_net::event::Health;

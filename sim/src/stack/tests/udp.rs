@@ -103,6 +103,28 @@ fn a_port_without_socket_refuses_once() {
 }
 
 #[test]
+fn a_host_that_refuses_much_refuses_in_silence() {
+    let mut pipe = Pipe::new(1);
+    let mut sockets = Vec::new();
+    for _ in 0..60 {
+        let tick = bind(&mut pipe, CLIENT, "0.0.0.0:0");
+        send(&mut pipe, CLIENT, tick, b"tick", "10.0.0.2:7000").expect("it fits");
+        sockets.push(tick);
+    }
+    pipe.run_for(Duration::from_millis(20));
+    assert_eq!(pipe.drops, [DropReason::NotForHost; 60]);
+    let heard = sockets
+        .into_iter()
+        .filter(|tick| poll_recv(&mut pipe, CLIENT, *tick, 1).is_ready());
+    assert_eq!(heard.count(), 50, "its burst");
+    pipe.run_for(Duration::from_millis(100));
+    let tick = bind(&mut pipe, CLIENT, "0.0.0.0:0");
+    send(&mut pipe, CLIENT, tick, b"tick", "10.0.0.2:7000").expect("it fits");
+    let refused = recv(&mut pipe, CLIENT, tick).expect_err("it says so again");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
 fn a_full_socket_drops_what_comes_and_keeps_what_came() {
     let mut configs = [config(CLIENT, 1), config(SERVER, 1)];
     configs[SERVER].udp_queue_max = 3;

@@ -1,5 +1,8 @@
 //! Listeners and rules: ports, protocols, schedulers, sessions, domains and URLs.
 
+use std::sync::Arc;
+
+use anyedge_net::route_table::{Exchange, HealthCheck, Method};
 use anyedge_net::wire::proxy::ProxyProtocol;
 use anyedge_net::wire::toa::Toa;
 
@@ -72,6 +75,55 @@ fn listeners_keep_to_ports_protocols_and_schedulers() {
         "a check every second":
             vec![],
             new(Protocol::Tcp, 81, |it| { it.health = Some(anyedge_net::route_table::HealthCheck { interval: Duration::from_secs(1), ..Default::default() }); }) => RANGE;
+    }
+}
+
+#[test]
+fn targets_are_checked_by_what_they_speak_and_ipv6_ones_in_fewer_ways() {
+    let exchange = Arc::new(Exchange {
+        request: b"ping".to_vec(),
+        reply: b"pong".to_vec(),
+    });
+    let over_tcp = Method::TcpExchange(Arc::clone(&exchange));
+    let over_udp = Method::UdpExchange(exchange);
+    let on = |clb: &str, protocol, check: HealthCheck| {
+        let mut listener = Listener::new(clb, "checked", protocol, 81);
+        listener.health = Some(check);
+        create(listener)
+    };
+    let by = |method: &Method| HealthCheck {
+        method: method.clone(),
+        ..HealthCheck::default()
+    };
+    let v6 = || vec![create(clb(|it| it.ip_version = IpVersion::V6))];
+    let on_v6 = |protocol, method: &Method| on("new", protocol, by(method));
+    for (protocol, method) in [
+        (Protocol::Tcp, &Method::Tcp),
+        (Protocol::Tcp, &Method::Ping),
+        (Protocol::Udp, &Method::Ping),
+        (Protocol::Udp, &over_udp),
+    ] {
+        after([on("gz-main", protocol, by(method))]);
+        after(v6().into_iter().chain([on_v6(protocol, method)]));
+    }
+    after([on("gz-main", Protocol::Tcp, by(&over_tcp))]);
+    after([on("gz-main", Protocol::Udp, by(&Method::UdpPort))]);
+    let passive = HealthCheck {
+        passive: true,
+        ..by(&Method::Ping)
+    };
+    after([on("gz-main", Protocol::Tcp, passive.clone())]);
+    let silent = Method::UdpExchange(Arc::new(Exchange {
+        request: Vec::new(),
+        reply: b"pong".to_vec(),
+    }));
+    cases! {
+        "UDP by a handshake": vec![], on("gz-main", Protocol::Udp, by(&Method::Tcp)) => PROTOCOL;
+        "TCP by a datagram": vec![], on("gz-main", Protocol::Tcp, by(&Method::UdpPort)) => PROTOCOL;
+        "an IPv6 one by a UDP port": v6(), on_v6(Protocol::Udp, &Method::UdpPort) => PROTOCOL;
+        "an IPv6 one by bytes over TCP": v6(), on_v6(Protocol::Tcp, &over_tcp) => PROTOCOL;
+        "UDP passively": vec![], on("gz-main", Protocol::Udp, passive.clone()) => PROTOCOL;
+        "nothing to send": vec![], on("gz-main", Protocol::Udp, by(&silent)) => RANGE;
     }
 }
 

@@ -141,7 +141,7 @@ fn maglev_moves_only_the_flows_of_the_abnormal_target() {
 #[test]
 fn listeners_of_a_load_balancer_that_check_a_server_alike_share_the_check() {
     let mut table = defaults();
-    let check = table.clbs[0].listeners[0].health;
+    let check = table.clbs[0].listeners[0].health.clone();
     std::sync::Arc::make_mut(&mut table.clbs[0].listeners[1]).health = check;
     let mut node = node_with(table);
     let log = node.live(secs(60), the_second(Answer::Silence));

@@ -69,7 +69,7 @@ fn a_new_target_takes_no_flow_for_its_interval_times_the_healthy_threshold() {
         ..HealthCheck::default()
     };
     for (check, window) in [(HealthCheck::default(), secs(15)), (brief, secs(6))] {
-        let mut node = node_with(without_the_second(checked(check, [10, 10])));
+        let mut node = node_with(without_the_second(checked(check.clone(), [10, 10])));
         node.live(secs(20), all(Answer::SynAck));
         let bound_at = node.now;
         let applied = node.apply(checked(check, [10, 10]));
