@@ -3,6 +3,7 @@
 //! It decides nothing: rules stand where commands are applied, and a refusal is shown as it came, with what helps.
 
 pub(crate) mod apply;
+mod balancer;
 mod files;
 mod kinds;
 mod members;
@@ -88,6 +89,7 @@ async fn command(session: &Session, args: &CtlArgs) -> Result<(), Trouble> {
             kind: Some(kind), ..
         } => objects::list(session, kind, json).await,
         CtlCommand::Get { .. } => objects::count(session, json).await,
+        CtlCommand::Clb { name } => balancer::show(session, name, json).await,
         CtlCommand::Targets { of } => targets::list(session, of.as_deref(), json).await,
         CtlCommand::Target(command) => targets::change(session, command, json).await,
         CtlCommand::Vip(command) => objects::vip(session, command, json).await,

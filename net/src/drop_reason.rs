@@ -155,6 +155,10 @@ drop_reasons! {
     // Passive checks.
     /// A target's refusal, which its client does not hear of: it is to try another.
     TargetRefused => "TargetRefused",
+
+    // Who may be a client.
+    /// From a private IPv6 address, from which an IPv6 load balancer is not reached.
+    PrivateClient => "PrivateClient",
 }
 
 /// How many packets each reason took.

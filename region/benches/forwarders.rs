@@ -1,7 +1,8 @@
 //! Time per packet of the region's forwarders with 100,000 flows, in batches of 32, and of a new flow.
 //!
 //! Flows come in random order, so that each packet misses the caches as it would in a busy region. Making the
-//! packets is not measured. `cargo bench -p anyedge-region`
+//! packets is not measured. `with all rules`: security groups of 512 rules at the CLB node and at the vSwitch,
+//! persistence and TOA. `cargo bench -p anyedge-region`
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -14,10 +15,12 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{RouteTable, Scheduler, Security, Target};
+use anyedge_net::security_group::{Direction, Filter, Precedence, Rule};
 use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::toa::Toa;
 use anyedge_net::wire::{tcp, udp};
 use anyedge_region::{ClbNode, Limits, VSwitch};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -48,7 +51,9 @@ impl<F: Forwarder> Rig<F> {
         // A bench of new flows is a flood: the gate would shut.
         table.mechanisms.syn_gate = false;
         for listener in &mut table.clbs[0].listeners {
-            Arc::make_mut(listener).targets = targets([10, 0]);
+            if listener.targets.len() <= 2 {
+                Arc::make_mut(listener).targets = targets([10, 0]);
+            }
         }
         let mut out = Outbox::new(Pool::new(1_024));
         forwarder.apply(Instant::ZERO, Arc::new(table), &mut out);
@@ -152,6 +157,46 @@ fn measure<F: Forwarder>(
     group.finish();
 }
 
+/// The routes with security groups of 512 rules, of which the last accepts the clients, persistence and TOA.
+fn with_all_rules() -> RouteTable {
+    let rule = |text: &str| Rule::parse(Direction::Ingress, text).expect("a rule");
+    let dropped =
+        (0..511_u32).map(|number| format!("198.18.{}.0/24+{} drop", number % 200, 1_000 + number));
+    let mut rules: Vec<Rule> = dropped.map(|text| rule(&text)).collect();
+    rules.push(rule("any allow"));
+    let filter = Arc::new(Filter::compile(&[&rules], Precedence::First));
+    let mut table = routes();
+    for listener in &mut table.clbs[0].listeners {
+        let listener = Arc::make_mut(listener);
+        listener.session_expire = (listener.name != "tick").then_some(Duration::from_secs(600));
+        if listener.protocol == tcp::PROTOCOL {
+            listener.source.toa = Some(Toa::Kind254);
+        }
+    }
+    table.clbs[0].security.filter = Some(Arc::clone(&filter));
+    let security = Security {
+        hosts: [(WEB_1, filter)].into(),
+        flush_on_change: false,
+    };
+    table.security = security.into();
+    table
+}
+
+/// The routes with 100 targets behind the first listener, all of the first host, and this scheduler.
+fn spread_by(scheduler: Scheduler) -> RouteTable {
+    let mut table = routes();
+    let listener = Arc::make_mut(&mut table.clbs[0].listeners[0]);
+    listener.scheduler = scheduler;
+    listener.targets = (0..100)
+        .map(|number| Target {
+            port: 8_000 + number,
+            weight: 10 + (number % 7) as u8,
+            ..targets([10, 0])[0]
+        })
+        .collect();
+    table
+}
+
 /// A CLB node with all flows open, and the packets of both directions.
 fn clb_node(family: Family, protocol: u8) -> (Rig<ClbNode>, Arrivals, Arrivals) {
     clb_node_with(routes(), family, protocol)
@@ -203,6 +248,13 @@ fn clb(c: &mut Criterion) {
     let (rig, _, back) = replicating();
     let name = "clb to client, v4 tcp, replicating";
     measure(c, name, BATCH_MAX, rig, &back);
+    let ruled = || clb_node_with(with_all_rules(), Family::V4, tcp::PROTOCOL);
+    let (rig, there, _) = ruled();
+    let name = "clb to target, v4 tcp, with all rules";
+    measure(c, name, BATCH_MAX, rig, &there);
+    let (rig, _, back) = ruled();
+    let name = "clb to client, v4 tcp, with all rules";
+    measure(c, name, BATCH_MAX, rig, &back);
     let (rig, there, _) = clb_node(Family::V4, tcp::PROTOCOL);
     measure(c, "clb to target, v4 tcp, batch of 1", 1, rig, &there);
     let Rig {
@@ -217,7 +269,12 @@ fn clb(c: &mut Criterion) {
 
 /// A vSwitch with all tuples known, and the packets of both directions.
 fn switch(family: Family) -> (Rig<VSwitch>, Arrivals, Arrivals) {
-    let mut rig = Rig::new(VSwitch::new(WEB_1_NAME, Limits::default(), Seed(7)));
+    switch_with(routes(), family)
+}
+
+fn switch_with(table: RouteTable, family: Family) -> (Rig<VSwitch>, Arrivals, Arrivals) {
+    let vswitch = VSwitch::new(WEB_1_NAME, Limits::default(), Seed(7));
+    let mut rig = Rig::with_routes(vswitch, table);
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for number in 0..FLOWS {
         let client = client_flow(family, tcp::PROTOCOL, 8_080, number);
@@ -254,11 +311,26 @@ fn vswitch(c: &mut Criterion) {
     }
 }
 
+/// The same behind a security group.
+fn guarded_vswitch(c: &mut Criterion) {
+    let (rig, there, _) = switch_with(with_all_rules(), Family::V4);
+    let name = "vswitch to backend, v4 tcp, with all rules";
+    measure(c, name, BATCH_MAX, rig, &there);
+    let (rig, _, back) = switch_with(with_all_rules(), Family::V4);
+    let name = "vswitch to clb node, v4 tcp, with all rules";
+    measure(c, name, BATCH_MAX, rig, &back);
+}
+
 /// Flows that begin at such a rate that 100,000 are half-open at a time; each one's end is measured too.
 fn new_flows(c: &mut Criterion) {
     new_flows_with(c, "clb new flow, opened and expired", routes());
     let table = routes_of_three(1, &[0, 1, 2]);
     new_flows_with(c, "clb new flow, opened, replicated and expired", table);
+    let name = "clb new flow, 100 targets by wrr";
+    new_flows_with(c, name, spread_by(Scheduler::WeightedRoundRobin));
+    let name = "clb new flow, 100 targets by wlc";
+    new_flows_with(c, name, spread_by(Scheduler::WeightedLeastConnections));
+    new_flows_with(c, "clb new flow, with all rules", with_all_rules());
 }
 
 fn new_flows_with(c: &mut Criterion, name: &str, table: RouteTable) {
@@ -308,5 +380,5 @@ fn new_flows_with(c: &mut Criterion, name: &str, table: RouteTable) {
     group.finish();
 }
 
-criterion_group!(benches, clb, vswitch, new_flows);
+criterion_group!(benches, clb, vswitch, guarded_vswitch, new_flows);
 criterion_main!(benches);

@@ -20,6 +20,7 @@ mod icmp;
 mod ingress;
 mod passive;
 mod pop_tags;
+mod relocate;
 mod renumber;
 mod replicate;
 mod reply;
@@ -63,6 +64,7 @@ use crate::unbinding::Unbinding;
 use fragments::Waiting;
 use gossip::Gossip;
 pub(crate) use icmp::quoted_flow;
+use relocate::Relocation;
 use served::Served;
 use slot_part::SlotPart;
 use staging::{Found, Staged, Way};
@@ -101,6 +103,7 @@ pub struct ClbNode {
     /// Of the limits of listeners.
     part: SlotPart,
     sync: Sync,
+    relocation: Relocation,
     resets: TokenBucket,
     errors: TokenBucket,
     gates: SynGates,
@@ -128,6 +131,7 @@ impl ClbNode {
             gossip: Gossip::default(),
             part: SlotPart::default(),
             sync: Sync::new(),
+            relocation: Relocation::default(),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             gates: SynGates::new(own_name, seed),
@@ -291,6 +295,7 @@ impl Forwarder for ClbNode {
         self.open_gates(now, out);
         self.check_targets(now, out);
         self.cut_unbound(now, out);
+        self.relocate(now);
         self.fragments.expire(now, out);
     }
 
@@ -330,6 +335,7 @@ impl Forwarder for ClbNode {
             self.fragments.clear(DropReason::FragmentTimeout, out);
         }
         self.sync.apply(now, (&old, &table), place, edits.as_ref());
+        self.relocation.apply(now, (&old, &table), edits.as_ref());
         match &edits {
             Some(edits) => self.unbinding.amend(now, &table, edits),
             None => self.unbinding.apply(now, &old, &table, self.region),
@@ -349,6 +355,7 @@ impl Forwarder for ClbNode {
             }
         }
         self.cut_unbound(now, out);
+        self.relocate(now);
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
@@ -364,6 +371,7 @@ impl Forwarder for ClbNode {
             self.prober.poll_timeout(&self.exits),
             due(self.checks.wake_at(), "targets are checked"),
             due(self.unbinding.wake_at(), "flows of unbound targets are cut"),
+            due(self.relocation.wake_at(), "flows follow their target"),
             due(self.fragments.wake_at(), "fragments wait in vain"),
         ];
         deadlines.into_iter().flatten().min_by_key(|due| due.at)

@@ -389,6 +389,11 @@ impl ConnectionTable {
         moved
     }
 
+    /// Its target is at another host.
+    pub(crate) fn set_host(&mut self, id: u32, host: NodeId) {
+        self.flows.entry_mut(id).host = host;
+    }
+
     /// Removes a flow. Returns what it was and how it would have ended by itself.
     pub(crate) fn close(&mut self, id: u32) -> Closed {
         let flow = self.flows.remove(id);

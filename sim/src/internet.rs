@@ -1,9 +1,10 @@
 //! The public Internet: which site a client's packets enter, and the way back to each client.
 //!
 //! A site is a place where the provider meets the Internet: a POP, or a region's own edge. Each client
-//! population has one public path (two links) to each site that its file names an RTT for. The catchment
-//! is ideal: lowest RTT among the publishers that the population has heard of; it hears of a change some time
-//! after, and its packets meanwhile still go where it last believed.
+//! population has one public path (two links) to each site that its file names an RTT for. The catchment is that of
+//! BGP, not of a map: of the publishers that the population has heard of the one that does not leave, with the fewest
+//! networks on the path, then the lowest RTT. It hears of a change some time after, and its packets meanwhile still go
+//! where it last believed.
 
 mod announcements;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyedge_net::flow::Address;
 use anyedge_net::rng::Seed;
+use anyedge_net::switch;
 use anyedge_topologies::Convergence;
 use siphasher::sip::SipHasher13;
 
@@ -33,7 +35,8 @@ pub(crate) struct PopulationId(pub(crate) u16);
 /// The two links between a population and a site.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PublicPath {
-    pub(crate) rtt: Duration,
+    /// Networks on the path, and the round trip.
+    pub(crate) preference: (u8, Duration),
     pub(crate) to_site: LinkId,
     pub(crate) to_clients: LinkId,
 }
@@ -224,7 +227,12 @@ impl Population {
                 let heard = self.heard.get(&(number, *site));
                 let standing = heard.map(|(_, standing)| *standing).unwrap_or_default();
                 let path = self.paths.get(site)?;
-                (standing != Standing::Withdrawn).then_some((standing, path.rtt, *site))
+                let (networks, rtt) = match switch::is_on("S-AC11") {
+                    true => path.preference,
+                    false => (0, Duration::ZERO),
+                };
+                let networks = if switch::is_on("S-AC06") { networks } else { 0 };
+                (standing != Standing::Withdrawn).then_some((standing, networks, rtt, *site))
             })
             .min()
             .map(|(.., site)| site)
@@ -237,7 +245,7 @@ mod tests {
 
     fn path(rtt_ms: u64, link: u32) -> PublicPath {
         PublicPath {
-            rtt: Duration::from_millis(rtt_ms),
+            preference: (1, Duration::from_millis(rtt_ms)),
             to_site: LinkId(link),
             to_clients: LinkId(link + 1),
         }
@@ -279,6 +287,34 @@ mod tests {
         hear_all(&mut internet, tokyo, Change::Stands(0, Standing::Announced));
         assert_eq!(internet.towards(osaka, VIP), Some(LinkId(10)));
         assert_eq!(internet.towards(osaka, Address::v4([192, 0, 2, 1])), None);
+    }
+
+    #[test]
+    fn the_entry_is_the_best_path_by_bgp_and_not_the_nearest_site() {
+        let mut internet = Internet::new(Seed(1), Convergence::fixed(Duration::ZERO));
+        let [tokyo, seoul] = ["tokyo", "seoul"].map(|name| internet.add_site(name));
+        internet.add_vip([VIP].into_iter(), vec![tokyo, seoul]);
+        let by = |networks: u8, path: PublicPath| PublicPath {
+            preference: (networks, path.preference.1),
+            ..path
+        };
+        let entries = |networks: [u8; 2]| {
+            let [near, far] = networks;
+            BTreeMap::from([
+                (tokyo, by(near, path(9, 10))),
+                (seoul, by(far, path(30, 20))),
+            ])
+        };
+        let near = internet.add_population("client.near".into(), entries([2, 2]), None);
+        let far = internet.add_population("client.far".into(), entries([3, 2]), None);
+        assert_eq!(internet.towards(near, VIP), Some(LinkId(10)));
+        assert_eq!(internet.towards(far, VIP), Some(LinkId(20)), "A04");
+        hear_all(&mut internet, seoul, Change::Stands(0, Standing::Leaving));
+        assert_eq!(
+            internet.towards(far, VIP),
+            Some(LinkId(10)),
+            "local preference goes first"
+        );
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn add_host(
     world: &mut World,
 ) {
     let path = PublicPath {
-        rtt: wire.rtt,
+        preference: (1, wire.rtt),
         to_site: link,
         to_clients: link,
     };

@@ -79,6 +79,7 @@ impl Row {
         let words: Vec<&str> = test.trim_matches('`').split(' ').collect();
         let (package, own, test) = match words[..] {
             [package, test] => (package, None, test),
+            [package, "--bin", own, test] => (package, Some(own.to_owned()), test),
             [package, "--test", own, test] => (package, Some(own.to_owned()), test),
             _ => panic!("{id}: `{test}` is no package and test"),
         };

@@ -4,9 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyedge_sim::report::Report;
-use anyedge_sim::run::Options;
+use anyedge_sim::run::{Options, run};
 use anyedge_tests::binary::root;
 use anyedge_tests::story::play;
+use anyedge_topologies::Topology;
 
 fn two_pops() -> String {
     fs::read_to_string(root().join("topologies/two-pops.toml")).expect("the shipped file exists")
@@ -158,4 +159,98 @@ fn loss_on_the_backbone_is_counted_where_it_happens() {
         ticks.service.requests.failed.contains_key("timeout"),
         "{ticks:?}"
     );
+}
+
+fn shipped(name: &str, options: &Options) -> (Topology, Report) {
+    let file = root().join("topologies").join(name);
+    let topology = Topology::load(&file).expect("a shipped file has no mistake");
+    let report = run(&topology, options, &mut |_| {}).expect("it builds");
+    (topology, report)
+}
+
+fn missed(report: &Report) -> Vec<String> {
+    let missed = report.slos.iter().filter(|slo| !slo.kept);
+    missed
+        .map(|slo| format!("{} {}", slo.of, slo.expect))
+        .collect()
+}
+
+/// A POP, a line: whichever of them fails, clients are served by another.
+#[test]
+fn the_loss_of_a_pop_and_of_a_line_keep_their_promises() {
+    for name in ["pop-down.toml", "link-down.toml"] {
+        let (_, report) = shipped(name, &Options::default());
+        assert!(!report.slos.is_empty());
+        assert_eq!(missed(&report), Vec::<String>::new(), "S-AC09: {name}");
+    }
+}
+
+/// One address for clients of 60 cities, no name that is resolved differently for each: they enter by POPs near
+/// them, and all are served from the one region where the backends are.
+#[test]
+fn one_address_is_entered_near_every_city_and_served_from_one_region() {
+    let (topology, report) = shipped("global-14.toml", &calm(6));
+    assert_eq!(topology.vips.len(), 1, "S-AC10");
+    let vip = topology.vips.values().next().expect("one");
+    assert_eq!(vip.publish.len(), 14);
+    let home = &topology.clbs[&vip.clb].region;
+    assert!(topology.hosts.values().all(|host| host.region == *home));
+    let mut entered = std::collections::BTreeSet::new();
+    for client in &report.clients {
+        let name = client.name.trim_start_matches("client.");
+        let own = &topology.clients[name];
+        let nearest = vip
+            .publish
+            .iter()
+            .filter_map(|pop| Some((own.preference(pop)?, pop)));
+        let (_, nearest) = nearest.min().expect("it has ways");
+        let pop = client.pop.as_deref().expect("it entered");
+        assert_eq!(pop.trim_start_matches("pop."), nearest, "S-AC11: {name}");
+        assert!(client.service.requests.failed.is_empty(), "{client:?}");
+        entered.insert(nearest);
+    }
+    assert!(entered.len() >= 12, "S-AC10: {entered:?}");
+}
+
+/// Players enter near them, by UDP, and the backbone carries their ticks: the file's own promises.
+#[test]
+fn players_over_udp_are_served_from_far_without_an_ingress_of_their_own() {
+    let (topology, report) = shipped("game-udp.toml", &Options::default());
+    assert_eq!(missed(&report), Vec::<String>::new(), "S-AC12");
+    let ticks: u64 = report.clients.iter().map(|it| it.service.requests.ok).sum();
+    assert!(ticks > 10_000, "{ticks}");
+    let udp = |clb: &anyedge_topologies::Clb| {
+        let mut listeners = clb.listeners.iter();
+        listeners.all(|(_, it)| it.protocol == anyedge_topologies::Protocol::Udp)
+    };
+    assert!(topology.clbs.values().all(udp));
+}
+
+/// Where the region is, and where the address is announced, have nothing to do with each other.
+#[test]
+fn the_home_region_need_not_be_where_the_address_is_announced() {
+    let (topology, report) = shipped("global-14.toml", &calm(3));
+    let vip = topology.vips.values().next().expect("one");
+    let home = topology.clbs[&vip.clb].region.clone();
+    let text = fs::read_to_string(root().join("topologies/global-14.toml")).expect("shipped");
+    let others: Vec<&String> = vip.publish.iter().filter(|pop| **pop != home).collect();
+    assert_eq!(others.len(), 13);
+    let clb = "clb = \"gz-main\" # no `publish`: all POPs announce it";
+    assert!(text.contains(clb));
+    let text = text.replace(clb, &format!("clb = \"gz-main\"\npublish = {others:?}"));
+    let away = play(&text, &calm(3));
+    let sent = |report: &Report| -> u64 {
+        report
+            .clients
+            .iter()
+            .map(|it| it.service.requests.sent)
+            .sum()
+    };
+    assert_eq!(sent(&away), sent(&report));
+    for client in &away.clients {
+        assert!(
+            client.service.requests.failed.is_empty(),
+            "S-AC04: {client:?}"
+        );
+    }
 }

@@ -34,6 +34,8 @@ pub struct Client {
     pub family: Family,
     /// Round trip to each POP, by the POP's name.
     pub pop_rtts: BTreeMap<String, Duration>,
+    /// Networks that a POP's announcement passes on its way here, by the POP's name, where it is not one.
+    pub as_paths: BTreeMap<String, u8>,
     /// Round trip to regions for the direct path, by the region's name.
     pub region_rtts: BTreeMap<String, Duration>,
     /// Rate, MTU, jitter, loss and queue of every public path.
@@ -88,6 +90,15 @@ impl Client {
         )
     }
 
+    /// How good the way to a POP is by BGP, least first: networks on the path, then the round trip, which stands for
+    /// what networks prefer among paths that are equally long (RFC 4271 §9.1.2.2).
+    #[must_use]
+    pub fn preference(&self, pop: &str) -> Option<(u8, Duration)> {
+        let rtt = self.pop_rtts.get(pop)?;
+        let networks = self.as_paths.get(pop).copied().unwrap_or(1);
+        Some((networks, *rtt))
+    }
+
     /// Whether host `index` (from 0) speaks IPv6.
     #[must_use]
     pub fn uses_v6(&self, index: u32) -> bool {
@@ -114,6 +125,7 @@ impl Client {
             _ => Err(one_of(text, "family", &["v4", "v6", "both"])),
         });
         let (pop_rtts, region_rtts) = public(&mut reader);
+        let as_paths = as_paths(&mut reader, &pop_rtts);
         let line = Line::read(&mut reader, defaults.public, line::CLIENT);
         let direct = reader.boolean("direct");
         let loads = reader.tables("load", "load = { kind = \"request\", .. }");
@@ -138,6 +150,7 @@ impl Client {
             count,
             family: family.unwrap_or(Family::V4),
             pop_rtts,
+            as_paths,
             region_rtts,
             line,
             loads,
@@ -152,6 +165,40 @@ impl Client {
 type Rtts = BTreeMap<String, Duration>;
 
 /// Reads `public`: round trips to POPs and to regions.
+/// Reads `as_path`: how many networks are between, at most 64 (paths of more are hardly seen).
+fn as_paths(reader: &mut Reader<'_>, rtts: &Rtts) -> BTreeMap<String, u8> {
+    let mut paths = BTreeMap::new();
+    for (key, key_span, field) in reader.entries("as_path", "as_path = { tokyo = 3 }") {
+        let known = reader.book.names.resolve(key, &[Kind::Pop]);
+        let known = known.and_then(|(_, pop)| {
+            let has_way = rtts.contains_key(&pop);
+            has_way.then_some(pop).ok_or_else(|| {
+                Wrong::new("no way there", format!("public = {{ {key} = \"9ms\" }}"))
+            })
+        });
+        let pop = match known {
+            Ok(pop) => pop,
+            Err(Wrong { reason, hint }) => {
+                let reason = format!("`as_path`: {reason}");
+                let wrong = Wrong { reason, hint };
+                reader.book.mistakes.add(reader.object(), key_span, wrong);
+                continue;
+            }
+        };
+        match field
+            .value
+            .as_integer()
+            .and_then(|it| it.as_str().parse().ok())
+        {
+            Some(networks @ 1..=64) => {
+                paths.insert(pop, networks);
+            }
+            _ => reader.wrong_at(&field, Wrong::new("no number of networks", "1 to 64")),
+        }
+    }
+    paths
+}
+
 fn public(reader: &mut Reader<'_>) -> (Rtts, Rtts) {
     let (mut pops, mut regions) = (Rtts::new(), Rtts::new());
     if reader.field("public").is_none() {

@@ -62,6 +62,6 @@ pub use region::{ClbNode, Region};
 pub use security_group::{EgressPort, SecurityGroup};
 pub use slo::{Comparison, Expectation, Metric, Slo, SloOf, Threshold};
 pub use table::author;
-pub use targets::{Server, Targets, WEIGHT_DEFAULT};
+pub use targets::{Server, Targets};
 pub use topology::{SCHEMA, Topology};
 pub use vip::{Vip, VipPrefix};

@@ -160,7 +160,7 @@ impl Topology {
             .collect();
         let precedence = match self.profile {
             Profile::Qingcloud => Precedence::Drop,
-            Profile::Default | Profile::Tencent => Precedence::First,
+            Profile::Default | Profile::Tencent | Profile::Aws => Precedence::First,
         };
         Some(Filter::compile(&rules, precedence))
     }

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use anyedge_ccn::table::object::Profile;
+
 use crate::addresses::AddressPair;
 use crate::diagnostic::Wrong;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
 use crate::security_group;
 
-/// Weight of a server that gives none.
-pub const WEIGHT_DEFAULT: u8 = 10;
 const EXAMPLE: &str = "[{ ip = \"10.0.0.11\" }]";
 
 /// The servers behind a listener.
@@ -42,7 +42,7 @@ pub struct Server {
 }
 
 impl Targets {
-    pub(crate) fn read(name: String, mut reader: Reader<'_>) -> Self {
+    pub(crate) fn read(name: String, mut reader: Reader<'_>, profile: Profile) -> Self {
         let port = reader.integer("port", 1..=65_535);
         let items = reader.tables("servers", EXAMPLE);
         let empty = items.is_empty();
@@ -51,7 +51,7 @@ impl Targets {
         let mut servers: Vec<Server> = Vec::new();
         let mut own = 0;
         for (index, mut item) in items.into_iter().enumerate() {
-            let server = Server::read(&mut item, port);
+            let server = Server::read(&mut item, port, profile);
             if let Some(first) = server
                 .address
                 .iter()
@@ -101,14 +101,15 @@ impl Targets {
 
 impl Server {
     /// Reads one server; `host` stays empty where the file names none.
-    fn read(reader: &mut Reader<'_>, port_default: Option<u64>) -> Self {
+    fn read(reader: &mut Reader<'_>, port_default: Option<u64>, profile: Profile) -> Self {
         let address = AddressPair::need(reader, "ip", "\"10.0.0.11\"");
         let given = reader.field("port").is_some();
         let port = reader.integer("port", 1..=65_535).or(port_default);
         if port.is_none() && !given {
             reader.missing("port", "8080, here or for all of the targets");
         }
-        let weight = reader.integer("weight", 0..=100);
+        let weights = profile.weights();
+        let weight = reader.integer("weight", 0..=(*weights.end()).into());
         let host = reader.parse("host", "\"web-1\"", |text| {
             let name = text.strip_prefix("host.").unwrap_or(text);
             names::check(name).map(|()| name.to_owned())
@@ -118,7 +119,7 @@ impl Server {
             port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
             weight: weight
                 .and_then(|weight| u8::try_from(weight).ok())
-                .unwrap_or(WEIGHT_DEFAULT),
+                .unwrap_or_else(|| profile.weight_default()),
             host: host.unwrap_or_default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The Target service: backends of listeners and rules, in batches that may be done in part, and their health.
 
 use anyedge_net::host::Host;
+use anyedge_net::switch;
 use anyedge_proto::control::v1::target_server::Target as Service;
 use anyedge_proto::control::v1::{
     DeregisterTargetsRequest, HealthReply, HealthStatusDetail, ListReply, ListRequest,
@@ -20,13 +21,20 @@ use crate::table::object::{Kind, Kinded as _, Object, Target};
 #[tonic::async_trait]
 impl<H: Host> Service for Api<H> {
     async fn register(&self, request: Request<RegisterTargetsRequest>) -> Written {
-        let RegisterTargetsRequest { options, targets } = allowed(request, WRITERS)?;
+        let mut asked = allowed(request, WRITERS)?;
+        take_defaults(&mut asked);
+        let RegisterTargetsRequest {
+            options, targets, ..
+        } = asked;
         let targets = targets.iter().map(read::<_, Target>);
         let targets = targets.collect::<Result<_, _>>()?;
         self.write(options, Change::RegisterTargets(targets)).await
     }
 
     async fn deregister(&self, request: Request<DeregisterTargetsRequest>) -> Written {
+        if !switch::is_on("S-BE17") {
+            return Err(Status::unimplemented("without S-BE17"));
+        }
         let DeregisterTargetsRequest { options, targets } = allowed(request, WRITERS)?;
         let change = Change::DeregisterTargets(targets);
         self.write(options, change).await
@@ -74,6 +82,19 @@ impl<H: Host> Service for Api<H> {
     }
 }
 
+/// Gives targets what the batch has for those that name none themselves.
+fn take_defaults(asked: &mut RegisterTargetsRequest) {
+    let (port, weight) = (asked.default_port, asked.default_weight);
+    for target in &mut asked.targets {
+        if target.port == 0 && switch::is_on("S-BE08") {
+            target.port = port;
+        }
+        if target.weight.is_none() || !switch::is_on("P-LB04b") {
+            target.weight = weight;
+        }
+    }
+}
+
 /// What nodes report to the member that leads: the others know nothing.
 fn health_of(entry: &Entry, keeper: &Keeper) -> Option<TargetHealth> {
     let object: &Object = &entry.object;
@@ -87,4 +108,46 @@ fn health_of(entry: &Entry, keeper: &Keeper) -> Option<TargetHealth> {
         health_status: detail == HealthStatusDetail::Alive,
         detail: detail.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyedge_proto::table::v1 as pb;
+
+    use super::*;
+
+    fn batch(port: u32, weight: Option<i32>, own: (u32, Option<i32>)) -> (u32, Option<i32>) {
+        let mut asked = RegisterTargetsRequest {
+            options: None,
+            targets: vec![pb::Target {
+                port: own.0,
+                weight: own.1,
+                ..pb::Target::default()
+            }],
+            default_port: port,
+            default_weight: weight,
+        };
+        take_defaults(&mut asked);
+        let target = &asked.targets[0];
+        (target.port, target.weight)
+    }
+
+    #[test]
+    fn a_default_port_is_for_targets_that_name_none() {
+        assert_eq!(batch(8_080, None, (0, None)).0, 8_080);
+        assert_eq!(batch(8_080, None, (80, None)).0, 80);
+        assert_eq!(
+            batch(0, None, (0, None)).0,
+            0,
+            "which is refused as no port"
+        );
+    }
+
+    #[test]
+    fn a_targets_own_weight_beats_that_of_the_batch() {
+        assert_eq!(batch(0, Some(30), (0, None)).1, Some(30));
+        assert_eq!(batch(0, Some(30), (0, Some(5))).1, Some(5));
+        assert_eq!(batch(0, Some(30), (0, Some(0))).1, Some(0), "0 is a weight");
+        assert_eq!(batch(0, None, (0, None)).1, None, "10, then");
+    }
 }

@@ -33,7 +33,7 @@ impl Filters {
     pub(super) fn begin(table: &Table, last: Option<Filters>) -> Filters {
         let precedence = match table.settings().profile {
             Profile::Qingcloud => Precedence::Drop,
-            Profile::Default | Profile::Tencent => Precedence::First,
+            Profile::Default | Profile::Tencent | Profile::Aws => Precedence::First,
         };
         let last = last.filter(|last| last.precedence == precedence);
         Filters {

@@ -6,6 +6,8 @@
 
 use core::time::Duration;
 
+use anyedge_net::switch;
+
 use super::membership::Membership;
 use super::object::{Clb, ClbNode, SnatBlock, SnatIp};
 use super::refusal::{Reason, Refusal};
@@ -35,8 +37,12 @@ impl Transaction<'_> {
         let wanted = blocks as usize;
         let at = self.at;
         let addresses = self.objects.all_of::<SnatIp>(clb);
-        let numbers =
-            addresses.flat_map(|ip| (0..BLOCKS_PER_ADDRESS).map(move |number| (ip, number)));
+        let most = if switch::is_on("P-SA06") {
+            BLOCKS_PER_ADDRESS
+        } else {
+            BLOCKS_PER_ADDRESS + 1
+        };
+        let numbers = addresses.flat_map(|ip| (0..most).map(move |number| (ip, number)));
         let block = |(ip, number): (&SnatIp, u32)| SnatBlock {
             clb: clb.to_owned(),
             address: ip.address,

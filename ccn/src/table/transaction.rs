@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
 use super::change::Change;
@@ -20,6 +21,15 @@ use super::refusal::{Reason, Refusal};
 pub const CHANGES_MAX: usize = 200_000;
 /// How deep lists of changes may stand in each other.
 const DEPTH_MAX: usize = 4;
+
+/// The items of a batch: all of them, with the switch of its row on.
+fn of_batch<'a>(row: &str, names: &'a [String]) -> &'a [String] {
+    if switch::is_on(row) {
+        names
+    } else {
+        &names[..names.len().min(1)]
+    }
+}
 
 /// What was touched, and what was there before.
 pub(super) type Touched = (Key, Option<Entry>);
@@ -99,9 +109,11 @@ impl<'a> Transaction<'a> {
                 self.each(names, |this, name| this.deregister_target(name))
             }
             Change::SetTargetWeight(names, weight) => {
+                let names = of_batch("S-BE10", names);
                 self.each(names, |this, name| this.set_target_weight(name, *weight))
             }
             Change::SetTargetPort(names, port) => {
+                let names = of_batch("S-BE11", names);
                 self.each(names, |this, name| this.set_target_port(name, *port))
             }
             Change::SetDraining(key, draining) => self.set_draining(key, *draining),

@@ -118,6 +118,7 @@ Examples:
   anyedge ctl apply topologies/two-pops.toml                      the table becomes what the file says; again: no change
   anyedge ctl targets
   anyedge ctl target set gz-main/web/10.0.0.12:8080 --weight 20
+  anyedge ctl target bind gz-main/web/10.0.0.13 gz-main/web/10.0.0.14 --port 8080
   anyedge ctl drain pop.tokyo
   anyedge ctl get listener gz-main/web --json
   anyedge ctl watch
@@ -170,7 +171,12 @@ pub(crate) enum CtlCommand {
         /// Its name, such as gz-main/web
         name: Option<String>,
     },
-    /// Lists targets with their weights and health
+    /// Shows a load balancer with all that it is: its kind, VIPs, listeners, SNAT addresses
+    Clb {
+        /// Its name, such as gz-main
+        name: String,
+    },
+    /// Lists targets with their network, weight and health
     Targets {
         /// Only those of a load balancer or listener: gz-main, gz-main/web
         of: Option<String>,
@@ -228,18 +234,32 @@ pub(crate) enum CtlCommand {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum TargetCommand {
-    /// Gives a target another weight: its share of new flows
+    /// Gives targets another weight: their share of new flows
     Set {
-        /// CLB/LISTENER/IP:PORT, such as gz-main/web/10.0.0.12:8080
-        target: String,
+        /// CLB/LISTENER/IP:PORT, such as gz-main/web/10.0.0.12:8080; several get the same weight
+        #[arg(required = true)]
+        targets: Vec<String>,
         /// 0 to 100; 0 takes no new flows
         #[arg(long, allow_negative_numbers = true)]
         weight: i32,
     },
-    /// Adds a target to a listener
-    Bind {
+    /// Gives targets another port, all the same
+    Move {
         /// CLB/LISTENER/IP:PORT
-        target: String,
+        #[arg(required = true)]
+        targets: Vec<String>,
+        /// 1 to 65535
+        #[arg(long)]
+        port: u16,
+    },
+    /// Adds targets to a listener
+    Bind {
+        /// CLB/LISTENER/IP:PORT, or CLB/LISTENER/IP with --port
+        #[arg(required = true)]
+        targets: Vec<String>,
+        /// The port of those that name none
+        #[arg(long)]
+        port: Option<u16>,
         /// 0 to 100 [default: 10]
         #[arg(long, allow_negative_numbers = true)]
         weight: Option<i32>,
@@ -247,10 +267,11 @@ pub(crate) enum TargetCommand {
         #[arg(long)]
         host: Option<String>,
     },
-    /// Takes a target from its listener
+    /// Takes targets from their listener
     Unbind {
         /// CLB/LISTENER/IP:PORT
-        target: String,
+        #[arg(required = true)]
+        targets: Vec<String>,
     },
 }
 

@@ -49,14 +49,35 @@ impl Session {
         };
         let changes = changes.iter().map(pb::Change::from).collect();
         let reply = self.client.apply_with(options, changes).await?;
-        match reply
-            .failures
-            .first()
-            .and_then(|failure| failure.refusal.as_ref())
-        {
-            Some(refusal) => Err(Refusal::try_from(refusal)?.into()),
+        match troubles(&reply)?.into_iter().next() {
+            Some(trouble) => Err(trouble),
             None => Ok(reply),
         }
+    }
+
+    /// Has a change of that many items applied, of which some may be refused and others not.
+    pub(crate) async fn batch(&self, change: Change, items: usize) -> Result<WriteReply, Trouble> {
+        let changes = vec![pb::Change::from(&change)];
+        let options = WriteOptions::default();
+        let reply = self.client.apply_with(options, changes).await?;
+        let troubles = troubles(&reply)?;
+        let Some(first) = troubles.first() else {
+            return Ok(reply);
+        };
+        if items == 1 {
+            return Err(first.clone());
+        }
+        let told: Vec<&str> = troubles.iter().map(|it| it.message.as_str()).collect();
+        let refused = troubles.len();
+        let message = format!(
+            "{refused} of {items} were refused, the others are done in revision {}:\n  {}",
+            reply.revision,
+            told.join("\n  ")
+        );
+        Err(Trouble {
+            message,
+            ..first.clone()
+        })
     }
 
     /// Has one change applied.
@@ -113,4 +134,11 @@ pub(crate) fn read(entry: &pb::Entry) -> Result<(u64, Object), Trouble> {
     let object = entry.object.as_ref();
     let object = object.ok_or_else(|| Trouble::failed("an entry without an object"))?;
     Ok((entry.revision, Object::try_from(object)?))
+}
+
+/// What was refused of a command that was done.
+fn troubles(reply: &WriteReply) -> Result<Vec<Trouble>, Trouble> {
+    let refusals = reply.failures.iter().filter_map(|it| it.refusal.as_ref());
+    let troubles = refusals.map(|refusal| Ok(Refusal::try_from(refusal)?.into()));
+    troubles.collect()
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyedge_ccn::table::change::Change;
-use anyedge_ccn::table::object::{Kind, Kinded as _, Target, TargetKind};
+use anyedge_ccn::table::object::{Clb, Host, Kind, Kinded as _, Target, TargetKind};
+use anyedge_net::switch;
 use anyedge_proto::control::v1::target_client::TargetClient;
 use anyedge_proto::control::v1::{HealthStatusDetail, ListRequest};
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ pub(crate) async fn list(
     as_json: bool,
 ) -> Result<(), Trouble> {
     let found = session.list(Kind::Target, "").await?;
+    let networks = Networks::of(session).await?;
     let health = health(session).await?;
     let mut targets: Vec<&Target> = found.iter().filter_map(|(_, it)| Target::of(it)).collect();
     targets.retain(|target| {
@@ -41,8 +43,8 @@ pub(crate) async fn list(
         let health = health.get(&target.full_name()).copied();
         let ip = std::net::IpAddr::from(target.address);
         json!({
-            "clb": target.clb, "listener": target.listener, "ip": ip.to_string(),
-            "port": target.port, "weight": target.weight,
+            "clb": target.clb, "listener": target.listener, "network": networks.label(target),
+            "ip": ip.to_string(), "port": target.port, "weight": target.weight,
             "health": word(health.unwrap_or(HealthStatusDetail::Unknown)),
         })
     };
@@ -54,6 +56,40 @@ pub(crate) async fn list(
         return show::print("there is no target\n");
     }
     show::print(&show::table_of(&rows))
+}
+
+/// The networks of load balancers and hosts, by their names.
+struct Networks {
+    clbs: BTreeMap<String, String>,
+    hosts: BTreeMap<String, String>,
+}
+
+impl Networks {
+    async fn of(session: &Session) -> Result<Networks, Trouble> {
+        let clbs = session.list(Kind::Clb, "").await?;
+        let hosts = session.list(Kind::Host, "").await?;
+        let clbs = clbs.iter().filter_map(|(_, it)| Clb::of(it));
+        let hosts = hosts.iter().filter_map(|(_, it)| Host::of(it));
+        Ok(Networks {
+            clbs: clbs
+                .map(|it| (it.name.clone(), it.network.clone()))
+                .collect(),
+            hosts: hosts
+                .map(|it| (it.name.clone(), it.network.clone()))
+                .collect(),
+        })
+    }
+
+    /// Whether a target is in the network of its load balancer.
+    fn label(&self, target: &Target) -> &'static str {
+        let (clb, host) = (self.clbs.get(&target.clb), self.hosts.get(&target.host));
+        let same = clb.is_some() && clb == host || !switch::is_on("S-BE19");
+        if same && target.kind != TargetKind::Idc {
+            "own VPC"
+        } else {
+            "other network"
+        }
+    }
 }
 
 /// As the product's API says it.
@@ -96,38 +132,64 @@ pub(crate) async fn change(
     command: &TargetCommand,
     as_json: bool,
 ) -> Result<(), Trouble> {
-    let (name, change, what) = match command {
-        TargetCommand::Set { target, weight } => {
+    let known = |targets: &[String]| -> Result<Vec<String>, Trouble> {
+        for target in targets {
             parse(target)?;
-            let names = vec![target.clone()];
+        }
+        Ok(targets.to_vec())
+    };
+    let (names, change, what) = match command {
+        TargetCommand::Set { targets, weight } => {
             let what = format!("weight {weight}");
-            (target, Change::SetTargetWeight(names, *weight), what)
+            let change = Change::SetTargetWeight(known(targets)?, *weight);
+            (targets.clone(), change, what)
+        }
+        TargetCommand::Move { targets, port } => {
+            let change = Change::SetTargetPort(known(targets)?, (*port).into());
+            (targets.clone(), change, format!("port {port}"))
         }
         TargetCommand::Bind {
-            target,
+            targets,
+            port,
             weight,
             host,
         } => {
             let weight = weight.unwrap_or(Target::WEIGHT_DEFAULT);
-            let bound = bound(session, target, weight, host.as_deref()).await?;
-            (
-                target,
-                Change::RegisterTargets(vec![bound]),
-                "bound".to_owned(),
-            )
+            let names: Vec<String> = targets.iter().map(|name| with_port(name, *port)).collect();
+            let mut bound_ones = Vec::new();
+            for name in &names {
+                bound_ones.push(bound(session, name, weight, host.as_deref()).await?);
+            }
+            let change = Change::RegisterTargets(bound_ones);
+            (names, change, "bound".to_owned())
         }
-        TargetCommand::Unbind { target } => {
-            parse(target)?;
-            let names = vec![target.clone()];
-            (
-                target,
-                Change::DeregisterTargets(names),
-                "unbound".to_owned(),
-            )
+        TargetCommand::Unbind { targets } => {
+            let change = Change::DeregisterTargets(known(targets)?);
+            (targets.clone(), change, "unbound".to_owned())
         }
     };
-    let reply = session.change(change).await?;
-    done(reply.revision, &format!("target {name} {what}"), as_json)
+    let reply = session.batch(change, names.len()).await?;
+    let names = names.join(", ");
+    done(reply.revision, &format!("target {names} {what}"), as_json)
+}
+
+/// The name of a target, with that port where it has none.
+fn with_port(name: &str, port: Option<u16>) -> String {
+    let bare = address_text(name)
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    match (bare.parse::<std::net::IpAddr>(), port) {
+        (Ok(address), Some(port)) => {
+            let parent = name.strip_suffix(address_text(name)).unwrap_or_default();
+            format!("{parent}{}", SocketAddr::new(address, port))
+        }
+        _ => name.to_owned(),
+    }
+}
+
+/// What stands behind the last slash of a target's name.
+fn address_text(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// The target that is to be bound, with the host that has its address.
@@ -193,6 +255,43 @@ fn parse(name: &str) -> Result<(Vec<&str>, SocketAddr), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_port_is_for_targets_that_name_none() {
+        let named = |name| with_port(name, Some(8_080));
+        assert_eq!(named("gz-main/web/10.0.0.12"), "gz-main/web/10.0.0.12:8080");
+        assert_eq!(
+            named("gz-main/web/10.0.0.12:80"),
+            "gz-main/web/10.0.0.12:80"
+        );
+        assert_eq!(named("gz-main/web/fd00::1"), "gz-main/web/[fd00::1]:8080");
+        assert_eq!(
+            with_port("gz-main/web/10.0.0.12", None),
+            "gz-main/web/10.0.0.12"
+        );
+    }
+
+    #[test]
+    fn a_target_is_in_the_network_of_its_load_balancer_or_in_another() {
+        let of = |network: &str| [("it".to_owned(), network.to_owned())].into();
+        let networks = |clb, host| Networks {
+            clbs: of(clb),
+            hosts: of(host),
+        };
+        let target = Target {
+            clb: "it".to_owned(),
+            listener: "web".to_owned(),
+            rule: String::new(),
+            address: "10.0.0.12".parse().expect("an address"),
+            port: 80,
+            weight: 10,
+            host: "it".to_owned(),
+            kind: TargetKind::Instance,
+            place: 0,
+        };
+        assert_eq!(networks("vpc-1", "vpc-1").label(&target), "own VPC");
+        assert_eq!(networks("vpc-1", "vpc-2").label(&target), "other network");
+    }
 
     #[test]
     fn a_target_is_read_by_its_full_name() {

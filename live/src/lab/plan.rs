@@ -258,15 +258,12 @@ fn routes_to(
         })
 }
 
-/// The POP that a client enters a VIP by: of its publishers the one with the least round trip, then by name.
+/// The POP that a client enters a VIP by: of its publishers the best by BGP, then by name.
 pub fn entry_of<'a>(client: &'a Client, publish: &[String]) -> Option<&'a str> {
-    let known = client
-        .pop_rtts
-        .iter()
-        .filter(|(pop, _)| publish.contains(pop));
+    let known = client.pop_rtts.keys().filter(|pop| publish.contains(pop));
     known
-        .min_by_key(|(pop, rtt)| (**rtt, *pop))
-        .map(|(pop, _)| pop.as_str())
+        .min_by_key(|pop| (client.preference(pop), *pop))
+        .map(String::as_str)
 }
 
 /// The POPs that a client knows a way to, nearest first, then by name.

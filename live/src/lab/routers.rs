@@ -29,6 +29,8 @@ const CLIENTS_AS: u32 = 4_200_000_000;
 const PROCESS: &str = "bird";
 /// The preference of a way without a round trip.
 const PREFERENCE_MAX: u64 = 4_000_000_000;
+/// What a network more on the path takes of it: more than any round trip, in microseconds.
+const NETWORK_WEIGHT: u64 = 60_000_000;
 
 /// One router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,12 +240,11 @@ pub fn of_client(
         let Some(router) = topology.routers.get(wire.pop) else {
             continue;
         };
-        let rtt = client
-            .pop_rtts
-            .get(wire.pop)
-            .map_or(0, |rtt| rtt.as_micros());
-        let rtt = u64::try_from(rtt).unwrap_or(u64::MAX);
-        let preference = PREFERENCE_MAX.saturating_sub(rtt);
+        // The fabric's path is as long from everywhere, so its networks are counted here.
+        let (networks, rtt) = client.preference(wire.pop).unwrap_or_default();
+        let rtt = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
+        let rest = u64::from(networks) * NETWORK_WEIGHT + rtt.min(NETWORK_WEIGHT - 1);
+        let preference = PREFERENCE_MAX.saturating_sub(rest);
         let session = Session {
             name: name_of(&router.object()),
             ases: [as_of(topology, client), router.asn],

@@ -45,11 +45,14 @@ impl ClbNode {
             if turn.change.is_some() {
                 self.on_health(now, turn.id, out);
             }
-            if let Some((sending, awaited)) = turn.begun
-                && self.begin_check(turn.id, &turn.method, (&sending, &awaited), out)
-                    == Fate::NoPacket
-            {
-                self.checks.on_unsent(turn.id);
+            let Some((sending, awaited)) = turn.begun else {
+                continue;
+            };
+            match self.begin_check(turn.id, &turn.method, (&sending, &awaited), out) {
+                Fate::NoPacket => self.checks.on_unsent(turn.id),
+                // All targets of a host that nothing leads to fail with it.
+                Fate::NoWay if !switch::is_on("S-EN06") => self.checks.on_unsent(turn.id),
+                Fate::Sent | Fate::NoWay => {}
             }
         }
     }

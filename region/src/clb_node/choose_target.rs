@@ -91,10 +91,14 @@ impl ClbNode {
         clb: ClbId,
     ) -> Result<(u16, u16, Target), DropReason> {
         let flow = staged.parsed.flow;
+        if is_of_vpc(&flow) && switch::is_on("S-V605") {
+            return Err(DropReason::PrivateClient);
+        }
         let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
         let listener = self
             .served
             .listener(clb, flow.protocol, flow.dst_port)
+            .filter(|_| flow.protocol == tcp::PROTOCOL || switch::is_on("S-AC12"))
             .ok_or(DropReason::NoListener)?;
         if self.connections.is_full() {
             return Err(DropReason::TableFull);
@@ -147,4 +151,11 @@ impl ClbNode {
             self.persistence.stay(now, client, server, expire, hash_key);
         }
     }
+}
+
+/// Whether a flow comes from a private IPv6 address (RFC 4193): IPv6 load balancers are public, and clients beside their
+/// targets do not reach them from within.
+fn is_of_vpc(flow: &FlowKey) -> bool {
+    let octets = flow.src.v6_octets();
+    octets.is_some_and(|[first, ..]| first & 0xfe == 0xfc)
 }

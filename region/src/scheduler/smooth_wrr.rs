@@ -258,6 +258,13 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_1_and_255_are_shares_of_1_256th_and_the_rest() {
+        let mut sequence = start(0, &targets(&[1, 255]), Family::V4);
+        let picked = counts(&picks(&mut sequence, 256), 2);
+        assert_eq!(picked, [1, 255], "P-AE3");
+    }
+
+    #[test]
     fn any_19_consecutive_picks_of_90_30_30_30_10_are_9_3_3_3_1() {
         for offset in [0, 7, u64::MAX] {
             let mut sequence = start(offset, &targets(&[90, 30, 30, 30, 10]), Family::V4);

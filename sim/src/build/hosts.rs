@@ -183,7 +183,7 @@ pub(super) fn add_clients(
             paths.insert(
                 sites.pops[pop],
                 PublicPath {
-                    rtt: *rtt,
+                    preference: client.preference(pop).unwrap_or_default(),
                     to_site,
                     to_clients,
                 },
@@ -224,7 +224,7 @@ fn add_twin(
     let paths = BTreeMap::from([(
         site,
         PublicPath {
-            rtt,
+            preference: (1, rtt),
             to_site,
             to_clients,
         },

@@ -90,7 +90,7 @@ impl Lab {
             [("client", out), ("server", back)].into_iter().enumerate()
         {
             let path = PublicPath {
-                rtt: Duration::from_millis(20),
+                preference: (1, Duration::from_millis(20)),
                 to_site,
                 to_clients: to_site,
             };

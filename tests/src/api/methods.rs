@@ -154,6 +154,8 @@ pub(super) async fn targets_are_done_in_batches<H: Host>(pair: Pair<H>) -> Findi
     };
     let there = like_the_others(&client, "10.0.0.11").await?;
     let request = pb::RegisterTargetsRequest {
+        default_port: 0,
+        default_weight: None,
         options: None,
         targets: [&heavy, &good, &there].map(Into::into).to_vec(),
     };

@@ -148,7 +148,9 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         Link::read(name, table, &defaults)
     });
     let clbs = objects(&mut reader, Kind::Clb, Clb::read);
-    let targets = objects(&mut reader, Kind::Targets, Targets::read);
+    let targets = objects(&mut reader, Kind::Targets, |name, table| {
+        Targets::read(name, table, profile)
+    });
     let hosts = host::read(book, &targets, reader.objects(Kind::Host), &defaults);
     let mut space = Space::clients();
     let clients = objects(&mut reader, Kind::Client, |name, table| {
@@ -214,10 +216,11 @@ fn profile(reader: &mut Reader<'_>) -> Profile {
         "default" => Ok(Profile::Default),
         "tencent" => Ok(Profile::Tencent),
         "qingcloud" => Ok(Profile::Qingcloud),
+        "aws" => Ok(Profile::Aws),
         _ => Err(one_of(
             text,
             "profile",
-            &["default", "tencent", "qingcloud"],
+            &["default", "tencent", "qingcloud", "aws"],
         )),
     });
     read.unwrap_or_default()

@@ -11,7 +11,7 @@ use super::super::object::{
 use super::super::refusal::{Reason, Refusal};
 use super::super::transaction::Transaction;
 use super::super::verbs::{parent_sentence, target_sentence};
-use super::super::{INNER_MTU_MIN_V6, WEIGHT_MAX, not_found, unknown};
+use super::super::{INNER_MTU_MIN_V6, not_found, unknown};
 use super::check_count;
 
 impl Transaction<'_> {
@@ -27,10 +27,11 @@ impl Transaction<'_> {
             )));
         }
         let weight = target.weight;
-        if !(0..=WEIGHT_MAX).contains(&weight) && switch::is_on("S-BE03") {
+        let most = i32::from(*self.settings.profile.weights().end());
+        if !(0..=most).contains(&weight) && switch::is_on("S-BE03") {
             let object = target_sentence(target);
             return Err(Reason::Range.because(format_args!(
-                "{object} has weight {weight}; a weight is 0 to {WEIGHT_MAX}"
+                "{object} has weight {weight}; a weight is 0 to {most}"
             )));
         }
         let count = self.objects.crowd(&target.parent()).count as usize;
@@ -45,8 +46,12 @@ impl Transaction<'_> {
         if target.kind == TargetKind::Idc {
             return self.check_idc(target, clb);
         }
-        if target.kind == TargetKind::Eni {
-            self.check_eni_target(target)?;
+        match target.kind {
+            TargetKind::Eni if !switch::is_on("S-EN01") => {
+                return Err(Reason::Value.because("without S-EN01"));
+            }
+            TargetKind::Eni => self.check_eni_target(target)?,
+            TargetKind::Instance | TargetKind::Idc => self.check_server_target(target)?,
         }
         self.check_place(target, clb, listener)
     }
@@ -147,6 +152,22 @@ impl Transaction<'_> {
             )));
         }
         Ok(())
+    }
+
+    /// A server is bound by the primary address of its primary interface, every other address by its interface.
+    fn check_server_target(&self, target: &Target) -> Result<(), Refusal> {
+        let is_its = |eni: &&Eni| {
+            let is_servers = eni.primary && eni.addresses.first() == Some(&target.address);
+            eni.addresses.contains(&target.address) && !is_servers
+        };
+        match self.objects.all::<Eni>().find(is_its) {
+            Some(eni) if switch::is_on("S-EN04") => Err(Reason::Value.because(format_args!(
+                "{} is an address of elastic network interface `{}` and not a server's: bind the interface",
+                target_sentence(target),
+                eni.name
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn check_eni_target(&self, target: &Target) -> Result<(), Refusal> {

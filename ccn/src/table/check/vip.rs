@@ -34,6 +34,12 @@ impl Transaction<'_> {
         if vip.publish.is_empty() && switch::is_on("S-AC03") {
             return Err(Reason::Missing.because(format_args!("{key} is published by no POP")));
         }
+        if !switch::is_on("S-AC04")
+            && let Some(clb) = self.objects.get::<Clb>(&vip.clb)
+            && !vip.publish.contains(&format!("pop.{}", clb.region))
+        {
+            return Err(Reason::Operation.because("without S-AC04"));
+        }
         let mut publishers = BTreeSet::new();
         for name in &vip.publish {
             if self.objects.get::<Pop>(name).is_none() {

@@ -61,6 +61,7 @@ impl From<&Settings> for pb::Settings {
                 Profile::Default => pb::Profile::Default,
                 Profile::Tencent => pb::Profile::Tencent,
                 Profile::Qingcloud => pb::Profile::Qingcloud,
+                Profile::Aws => pb::Profile::Aws,
             }
             .into(),
             quotas: Some((&settings.quotas).into()),
@@ -110,6 +111,7 @@ impl TryFrom<&pb::Settings> for Settings {
                 pb::Profile::Default => Profile::Default,
                 pb::Profile::Tencent => Profile::Tencent,
                 pb::Profile::Qingcloud => Profile::Qingcloud,
+                pb::Profile::Aws => Profile::Aws,
             },
             quotas: settings.quotas.as_ref().map(Into::into).unwrap_or_default(),
             probing: probing.transpose()?,

@@ -1,6 +1,7 @@
 //! What holds for the whole table, and the secrets that nodes share.
 
 use core::fmt;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use anyedge_net::route_table::{Announcing, Mechanisms, Probing};
@@ -17,6 +18,26 @@ pub enum Profile {
     Tencent,
     /// Another product: rules of security groups have priorities, and of equals the one that drops wins.
     Qingcloud,
+    /// A global accelerator's endpoints: weights are 0 to 255.
+    Aws,
+}
+
+impl Profile {
+    /// The weights that a target may have.
+    pub const fn weights(self) -> RangeInclusive<u8> {
+        match self {
+            Profile::Default | Profile::Tencent | Profile::Qingcloud => 0..=100,
+            Profile::Aws => 0..=255,
+        }
+    }
+
+    /// The weight of a target that gives none.
+    pub const fn weight_default(self) -> u8 {
+        match self {
+            Profile::Default | Profile::Tencent | Profile::Qingcloud => 10,
+            Profile::Aws => 128,
+        }
+    }
 }
 
 /// How many there may be of what.

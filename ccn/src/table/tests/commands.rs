@@ -87,6 +87,52 @@ fn a_log_that_goes_back_is_refused() {
 }
 
 #[test]
+fn a_batch_gives_all_of_its_targets_one_weight() {
+    let names = [
+        "web/10.0.0.11:8080",
+        "web/10.0.0.12:8080",
+        "tick/10.0.0.11:8080",
+    ];
+    let names = names.map(|name| format!("gz-main/{name}"));
+    let mut table = table();
+    let one = Change::SetTargetWeight(names[..1].to_vec(), 20);
+    table.take(one).expect("one");
+    let all = Change::SetTargetWeight(names.to_vec(), 7);
+    let delta = table.take(all).expect("several");
+    assert_eq!(delta.changes.len(), 3);
+    for name in &names {
+        let target = table.get::<Target>(name).expect("it is there");
+        assert_eq!(target.weight, 7, "{name}");
+    }
+    let refused = Change::SetTargetWeight(names.to_vec(), 101);
+    let refusal = table.take(refused).expect_err("in no part");
+    assert_eq!(refusal.reason, Reason::Range);
+}
+
+#[test]
+fn a_batch_gives_all_of_its_targets_one_port_but_for_whom_it_would_be_taken() {
+    let mut table = table();
+    let twin = target("gz-main/web", "10.0.0.11", 9_000);
+    table
+        .take(Change::RegisterTargets(vec![twin]))
+        .expect("another port of the first server");
+    let names = ["10.0.0.11", "10.0.0.12"].map(|ip| format!("gz-main/web/{ip}:8080"));
+    let delta = table
+        .take(Change::SetTargetPort(names.to_vec(), 9_000))
+        .expect("one is fine");
+    let failures = delta.outcome.failures.iter();
+    let failures: Vec<_> = failures.map(|it| (it.item, it.refusal.reason)).collect();
+    assert_eq!(failures, [(0, Reason::Duplicate)], "(IP, port) is there");
+    let there = |name: &str| {
+        table
+            .get::<Target>(&format!("gz-main/web/{name}"))
+            .is_some()
+    };
+    assert!(there("10.0.0.11:8080") && there("10.0.0.12:9000"));
+    assert!(!there("10.0.0.12:8080"));
+}
+
+#[test]
 fn a_batch_takes_what_it_can_and_says_what_it_could_not() {
     let mut table = table();
     let heavy = Target {

@@ -232,3 +232,59 @@ fn a_target_behind_a_dead_path_gets_no_flow_and_its_client_tries_the_next() {
     assert_eq!(lost, 1);
     assert_eq!(node.forwarder.flows(), 1);
 }
+
+#[test]
+fn flows_follow_their_target_to_another_host() {
+    let moved = |mut table: RouteTable| {
+        table.revision = Revision(3);
+        let listener = Arc::make_mut(&mut table.clbs[0].listeners[0]);
+        listener.targets[0].host = WEB_2;
+        table
+    };
+    let renamed = |mut table: RouteTable| {
+        // More than targets changes: all is laid anew.
+        table.clbs[1].name = "renamed".to_owned();
+        table
+    };
+    let one = || wrr([10, 0]);
+    for after in [moved(one()), renamed(moved(one()))] {
+        let mut node = node_with(one());
+        let flow = web_flow(1);
+        assert_eq!(node.establish(flow), backend(1, Family::V4));
+        let way = |outcome: &Outcome| outcome.only_sent().0.peer;
+        assert_eq!(way(&node.say(flow, tcp::ACK)), WEB_1);
+        node.apply(after);
+        node.pass(Duration::from_millis(1));
+        let outcome = node.say(flow, tcp::ACK);
+        assert_eq!(way(&outcome), WEB_2, "S-EN03");
+        assert_eq!(target_of(&outcome), backend(1, Family::V4));
+        let fresh = node.client_sends(&web_flow(2), &segment(web_flow(2), tcp::SYN));
+        assert_eq!(way(&fresh), WEB_2);
+    }
+}
+
+#[test]
+fn clients_with_private_ipv6_addresses_are_kept_out() {
+    let mut node = node();
+    for (src, opens) in [
+        ("2001:db8:1::5", true),
+        ("fd00::11", false),
+        ("fc12:3::1", false),
+    ] {
+        let flow = FlowKey {
+            src: address(src),
+            ..client_flow(Family::V6, tcp::PROTOCOL, WEB, 5)
+        };
+        let outcome = node.client_sends(&flow, &segment(flow, tcp::SYN));
+        if opens {
+            outcome.only_sent();
+        } else {
+            assert_eq!(
+                outcome.only_drop(),
+                DropReason::PrivateClient,
+                "S-V605: {src}"
+            );
+            assert!(outcome.sent.is_empty(), "and no word of it");
+        }
+    }
+}

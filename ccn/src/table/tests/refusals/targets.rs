@@ -84,6 +84,25 @@ fn targets_are_bound_where_they_can_be_reached() {
 }
 
 #[test]
+fn in_profile_aws_weights_reach_to_255() {
+    let aws = || {
+        ensure(Settings {
+            profile: Profile::Aws,
+            ..Settings::default()
+        })
+    };
+    let weighing = |weight: i32| {
+        let names = vec!["gz-main/web/10.0.0.11:8080".to_owned()];
+        Change::SetTargetWeight(names, weight)
+    };
+    after([aws(), weighing(255)]);
+    cases! {
+        "101 elsewhere": vec![], weighing(101) => RANGE;
+        "256": vec![aws()], weighing(256) => RANGE;
+    }
+}
+
+#[test]
 fn a_server_that_is_not_eligible_is_refused_with_a_reason_of_its_own() {
     let unbind = || {
         let names = [
@@ -103,6 +122,57 @@ fn a_server_that_is_not_eligible_is_refused_with_a_reason_of_its_own() {
         "expired": with(HostState::Expired), bind() => (FailedPrecondition, "FailedOperation.TargetExpired");
         "no bandwidth":
             with(HostState::NoBandwidth), bind() => (FailedPrecondition, "FailedOperation.TargetBandwidth");
+    }
+}
+
+/// The primary interface of the first server, and its second one, with two addresses each.
+fn two_interfaces() -> Vec<Change> {
+    let eni = |name: &str, primary, addresses: [&str; 2]| {
+        create(Eni {
+            name: name.to_owned(),
+            zone: "z-1".to_owned(),
+            network: String::new(),
+            host: "host.web-1".to_owned(),
+            primary,
+            addresses: addresses.map(address).to_vec(),
+        })
+    };
+    vec![
+        eni("eni-1", true, ["10.0.0.11", "10.0.0.31"]),
+        eni("eni-2", false, ["10.0.0.41", "10.0.0.42"]),
+    ]
+}
+
+#[test]
+fn addresses_of_interfaces_are_targets_beside_that_of_their_server() {
+    let mut changes = two_interfaces();
+    for address in ["10.0.0.31", "10.0.0.41", "10.0.0.42"] {
+        changes.push(register("gz-main/web", address, 80, |it| {
+            it.kind = TargetKind::Eni;
+        }));
+    }
+    let table = after(changes);
+    let of_host = table.all::<Target>().filter(|it| {
+        it.host == "host.web-1" && it.listener == "web" && it.address.v4_octets().is_some()
+    });
+    let kinds: Vec<TargetKind> = of_host.map(|it| it.kind).collect();
+    let enis = kinds.iter().filter(|kind| **kind == TargetKind::Eni);
+    assert_eq!(
+        (kinds.len(), enis.count()),
+        (4, 3),
+        "one server, four times"
+    );
+}
+
+#[test]
+fn a_server_is_bound_by_the_primary_address_of_its_primary_interface_alone() {
+    let bind = |address: &str| register("gz-main/web", address, 80, |_| {});
+    let mut changes = two_interfaces();
+    changes.push(bind("10.0.0.11"));
+    after(changes);
+    cases! {
+        "a secondary address of the primary interface": two_interfaces(), bind("10.0.0.31") => VALUE;
+        "the first address of a second interface": two_interfaces(), bind("10.0.0.41") => VALUE;
     }
 }
 

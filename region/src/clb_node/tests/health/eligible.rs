@@ -209,3 +209,42 @@ fn a_server_is_healthy_on_one_port_and_abnormal_on_another() {
         assert_eq!((sent.dst, sent.dst_port), (first(), 8_080));
     }
 }
+
+#[test]
+fn all_targets_of_a_host_fail_with_it_and_come_back_with_it() {
+    let mut table = defaults();
+    set_web(&mut table, |web| {
+        let [one, other] = web.targets[..2] else {
+            panic!("two");
+        };
+        let also = |last: u8| anyedge_net::route_table::Target {
+            address: Address::v4([10, 0, 0, last]),
+            ..one
+        };
+        web.targets = vec![one, also(31), also(41), also(42), other];
+    });
+    let of_host = |events: &Log| {
+        let abnormal = |(_, event): &&(Instant, Event)| matches!(event, Event::TargetHealth { health: Health::Abnormal, target, .. } if *target != second());
+        events.events.iter().filter(abnormal).count()
+    };
+    let mut node = node_with(table);
+    let calm = node.live(secs(20), all(Answer::SynAck));
+    assert_eq!(of_host(&calm), 0);
+    let path = |up| LocalEvent::PathState { path: TO_WEB_1, up };
+    node.event(path(false));
+    let log = node.live(secs(30), all(Answer::SynAck));
+    assert_eq!(of_host(&log), 4, "S-EN06: all of the host, and no other");
+    assert_eq!(node.new_flows(0, 8), [second(); 8]);
+    node.event(path(true));
+    let log = node.live(secs(30), all(Answer::SynAck));
+    let back = |(_, event): &&(Instant, Event)| {
+        matches!(
+            event,
+            Event::TargetHealth {
+                health: Health::Healthy,
+                ..
+            }
+        )
+    };
+    assert_eq!(log.events.iter().filter(back).count(), 4);
+}
