@@ -1,7 +1,9 @@
-//! The CLB node against a naive one: the same random traffic, edits and silences, and every packet has the same fate.
+//! The CLB node against a naive one: the same random traffic, edits, faults and silences, and every packet has the same
+//! fate.
 //!
-//! One seed is one life of a load balancer: its schedulers, limits and timeouts are drawn, then clients and targets send what
-//! they like, whether it makes sense or not, while targets lose weight, leave and come back. `ANYEDGE_MODEL_SEEDS` says how
+//! One seed is one life of a load balancer: its schedulers, limits, timeouts and security groups are drawn, then clients and
+//! targets send what they like, whether it makes sense or not, while targets lose weight, leave and come back, and the ways
+//! to their hosts fail and heal. `ANYEDGE_MODEL_SEEDS` says how
 //! many lives; a failure names the seed and the step.
 
 #[path = "../../region/src/testbed.rs"]
@@ -21,8 +23,10 @@ use std::time::Duration;
 
 use anyedge_net::event::{Event, FlowEnd};
 use anyedge_net::flow::{Address, Family, FlowKey};
+use anyedge_net::forwarder::LocalEvent;
 use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::route_table::{FlowLimits, Listener, RouteTable, Scheduler};
+use anyedge_net::security_group::{Direction, Filter, Precedence, Rule};
 use anyedge_net::slot;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{tcp, udp};
@@ -94,8 +98,12 @@ impl Life {
         for listener in &mut clb.listeners {
             draw(&mut rng, Arc::make_mut(listener));
         }
+        let refused =
+            (rng.below(3) == 0).then(|| client_flow(Family::V4, tcp::PROTOCOL, 80, 0).src);
+        table.clbs[0].security.filter = refused.map(all_but);
         let node = ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 256 }, Seed(seed));
-        let naive = Naive::new(&table.clbs[0], table.hash_key, (Seed(seed), CLB_NODE_NAME));
+        let seeded = (Seed(seed), CLB_NODE_NAME);
+        let naive = Naive::new(&table.clbs[0], table.hash_key, seeded, refused);
         let real = Stage::new(node, table.clone());
         Life {
             rng,
@@ -109,7 +117,8 @@ impl Life {
         match self.rng.below(20) {
             0 => self.edit(place),
             1..3 => self.silence(place),
-            3..12 => {
+            3 => self.fault(),
+            4..12 => {
                 let fate = self.client_sends(place);
                 count(counts, fate);
             }
@@ -202,6 +211,18 @@ impl Life {
         assert_eq!(cut_by(&outcome), cut, "{place}: cut after {time:?}");
     }
 
+    /// The way to a host fails, or is there again.
+    fn fault(&mut self) {
+        let host = self.rng.below(2) as u8 + 1;
+        // Most of the time there is a way.
+        let up = self.rng.below(3) > 0;
+        let path = if host == 1 { TO_WEB_1 } else { TO_WEB_2 };
+        self.real.event(LocalEvent::PathState { path, up });
+        for family in [Family::V4, Family::V6] {
+            self.naive.set_way(backend(host, family), up);
+        }
+    }
+
     fn edit(&mut self, place: &str) {
         let clb = &mut self.table.clbs[0];
         let at = self.rng.below(clb.listeners.len() as u64) as usize;
@@ -248,6 +269,13 @@ impl Life {
             ..client_flow(family, protocol, port, client)
         }
     }
+}
+
+/// A security group that lets everybody in but one.
+fn all_but(client: Address) -> Arc<Filter> {
+    let rules = [format!("{client}+tcp/1-65535 drop"), "any allow".to_owned()];
+    let rules = rules.map(|text| Rule::parse(Direction::Ingress, &text).expect("a rule"));
+    Arc::new(Filter::compile(&[&rules], Precedence::First))
 }
 
 /// How a listener spreads and limits its flows.

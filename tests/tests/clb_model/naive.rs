@@ -132,11 +132,20 @@ pub(super) struct Naive {
     flows: Vec<Flow>,
     ports: Vec<Port>,
     cuts: Vec<Cut>,
+    /// Backends that no way leads to.
+    cut_off: Vec<Address>,
+    /// Whose TCP flows the security groups refuse.
+    refused: Option<Address>,
 }
 
 impl Naive {
     /// The load balancer `clb` on the node of that name, whose rounds start where `seed` says.
-    pub(super) fn new(clb: &Clb, hash_key: HashKey, (seed, name): (Seed, &str)) -> Naive {
+    pub(super) fn new(
+        clb: &Clb,
+        hash_key: HashKey,
+        (seed, name): (Seed, &str),
+        refused: Option<Address>,
+    ) -> Naive {
         let port = |listener: &std::sync::Arc<Listener>| {
             let purpose = format!("wrr {}/{}", clb.name, listener.name);
             let mut rng = seed.stream(name, &purpose);
@@ -163,7 +172,21 @@ impl Naive {
             hash_key,
             flows: Vec::new(),
             cuts: Vec::new(),
+            cut_off: Vec::new(),
+            refused,
         }
+    }
+
+    /// A way leads to a backend, or none.
+    pub(super) fn set_way(&mut self, backend: Address, up: bool) {
+        self.cut_off.retain(|other| *other != backend);
+        if !up {
+            self.cut_off.push(backend);
+        }
+    }
+
+    fn is_refused(&self, key: &FlowKey) -> bool {
+        key.protocol == tcp::PROTOCOL && self.refused == Some(key.src)
     }
 
     /// How many flows it has that are not over.
@@ -265,13 +288,22 @@ impl Naive {
             let is_alive = said.established && !flow.is_over();
             let is_fresh = flow.said.is_some() && flags == tcp::SYN && seq != flow.isn;
             if !is_fresh || is_alive {
+                if self.cut_off.contains(&flow.target.0) {
+                    return Fate::Dropped(DropReason::NoPath);
+                }
                 flow.hear(now, true, flags);
                 return Fate::Target(flow.target);
+            }
+            if self.is_refused(&key) {
+                return Fate::Dropped(DropReason::ClbSecurityGroup);
             }
             self.flows.remove(at);
         }
         if !opens {
             return Fate::Dropped(DropReason::NoFlow);
+        }
+        if self.is_refused(&key) {
+            return Fate::Dropped(DropReason::ClbSecurityGroup);
         }
         match self.open(now, key, seq) {
             Ok(target) => Fate::Target(target),
@@ -312,6 +344,9 @@ impl Naive {
         let listener = std::sync::Arc::clone(&self.clb.listeners[at]);
         self.check_limits(now, &listener, at)?;
         let target = self.target_for(now, &key, &listener, at)?;
+        if self.cut_off.contains(&target.0) {
+            return Err(DropReason::NoPath);
+        }
         let clash = |flow: &Flow| {
             let ours = (
                 flow.target,
