@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyedge_sim::report::{Latency, Report, Service};
+use anyedge_sim::report::{Latency, ListenerReport, Report, Service};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// The whole report.
@@ -13,6 +13,7 @@ pub(crate) fn render(report: &Report, links: bool) -> String {
     clients(&mut text, report);
     assumed(&mut text, report);
     losses(&mut text, report);
+    shares(&mut text, report);
     if links {
         link_table(&mut text, report);
     }
@@ -198,6 +199,35 @@ fn assumed(text: &mut String, report: &Report) {
         table.add_row([link.name.clone(), source, format!("{:.1}", link.rtt_ms)]);
     }
     let _ = writeln!(text, "{table}\n");
+}
+
+/// Listeners whose new flows are not spread by weight, and by how much.
+fn shares(text: &mut String, report: &Report) {
+    let mut told = false;
+    let many = |it: &&ListenerReport| it.opened >= 100 && it.imbalance >= 0.1;
+    for listener in report.listeners.iter().filter(many) {
+        let part = |opened: u64| opened as f64 * 100.0 / listener.opened as f64;
+        let targets = listener.targets.iter().map(|it| {
+            format!(
+                "{} (weight {}) {:.0}%",
+                it.target,
+                it.weight,
+                part(it.opened)
+            )
+        });
+        let targets: Vec<String> = targets.collect();
+        let _ = writeln!(
+            text,
+            "New flows of {}: {}; {:.0}% above its share by weight at most",
+            listener.listener,
+            targets.join(", "),
+            listener.imbalance * 100.0,
+        );
+        told = true;
+    }
+    if told {
+        text.push('\n');
+    }
 }
 
 fn losses(text: &mut String, report: &Report) {

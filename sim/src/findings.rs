@@ -1,6 +1,7 @@
 //! From a world that has ended to its report.
 
 mod faults;
+mod shares;
 
 use std::collections::BTreeMap;
 
@@ -58,6 +59,7 @@ pub(crate) fn report(
         faults: faults::report(topology, world, accounts, now),
         slos: slos(topology, &sums),
         flows: flows(world),
+        listeners: shares::report(world),
         control: control(topology, world),
         drops: causes(&world.drops()),
     }

@@ -54,6 +54,8 @@ pub struct Report {
     pub slos: Vec<SloReport>,
     /// What became of the flows at the load balancers.
     pub flows: FlowReport,
+    /// Who got the new flows of each listener that had some.
+    pub listeners: Vec<ListenerReport>,
     /// How the controllers fared; absent where the tables are static.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<ControlReport>,
@@ -264,6 +266,31 @@ pub struct ControlReport {
     pub tables_refused: u64,
     /// Controllers that stopped by themselves, and why.
     pub stopped: BTreeMap<String, String>,
+}
+
+/// Who got the new flows of a listener.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListenerReport {
+    /// Load balancer and listener.
+    pub listener: String,
+    /// New flows.
+    pub opened: u64,
+    /// How much more than its share by weight the target got that got most of it: 0 when all have theirs, 1 when one has
+    /// twice as much. Weights are those at the end of the run; targets without weight are left out.
+    pub imbalance: f64,
+    /// Its targets, in the order of their addresses.
+    pub targets: Vec<TargetReport>,
+}
+
+/// A target's part of the new flows of a listener.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetReport {
+    /// Address and port.
+    pub target: String,
+    /// At the end of the run.
+    pub weight: u8,
+    /// New flows.
+    pub opened: u64,
 }
 
 /// What became of the flows: `opened + taken_over = sum(closed) + lost + still_open`.

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyedge_net::event::{Event, FlowEnd};
+use anyedge_net::flow::Address;
+
+/// A listener, by VIP, protocol and port.
+pub(crate) type AtListener = (Address, u8, u16);
 
 /// What became of the flows.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct EventTally {
     /// Flows given to a target.
     pub(crate) opened: u64,
+    /// The same by listener and target.
+    pub(crate) opened_at: BTreeMap<AtListener, BTreeMap<(Address, u16), u64>>,
     /// Flows that a node made its own that another had opened.
     pub(crate) taken_over: u64,
     /// TCP handshakes completed.
@@ -26,7 +32,17 @@ pub(crate) struct EventTally {
 impl EventTally {
     pub(crate) fn add(&mut self, event: &Event) {
         match event {
-            Event::FlowOpened { .. } => self.opened += 1,
+            Event::FlowOpened {
+                flow,
+                target,
+                target_port,
+                ..
+            } => {
+                self.opened += 1;
+                let listener = (flow.dst, flow.protocol, flow.dst_port);
+                let targets = self.opened_at.entry(listener).or_default();
+                *targets.entry((*target, *target_port)).or_default() += 1;
+            }
             Event::FlowEstablished { .. } => self.established += 1,
             Event::FlowMoved { .. } => self.moved += 1,
             Event::FlowClosed { end, .. } => *self.closed.entry(*end).or_default() += 1,

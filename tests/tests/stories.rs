@@ -254,3 +254,45 @@ fn the_home_region_need_not_be_where_the_address_is_announced() {
         );
     }
 }
+
+/// Half of the servers are of a zone that loses its power: the others carry on.
+#[test]
+fn the_loss_of_a_zone_costs_what_its_detection_takes() {
+    let (topology, report) = shipped("zone-down.toml", &Options::default());
+    assert_eq!(topology.faults.len(), 3);
+    assert_eq!(missed(&report), Vec::<String>::new(), "S-BE02");
+    let lost: u64 = report.clients[0].service.requests.failed.values().sum();
+    assert!(lost > 50, "{lost}: it is a loss all the same");
+}
+
+/// Clients that stay where they are make targets of one weight unequal, and the report says by how much.
+#[test]
+fn persistence_makes_load_uneven_and_the_report_says_how_much() {
+    let imbalance = |listener: &str| {
+        let calm_web =
+            "listener.web = { port = \"tcp/80\", scheduler = \"wrr\", targets = \"web\" }";
+        let text = two_pops();
+        assert!(text.contains(calm_web));
+        let report = play(&text.replace(calm_web, listener), &calm(10));
+        let web = report
+            .listeners
+            .iter()
+            .find(|it| it.listener == "gz-main/web");
+        let web = web.expect("it had flows");
+        assert!(web.opened > 300, "{web:?}");
+        assert_eq!(
+            web.opened,
+            web.targets.iter().map(|it| it.opened).sum::<u64>()
+        );
+        web.imbalance
+    };
+    let with = |rest: &str| {
+        imbalance(&format!(
+            "listener.web = {{ port = \"tcp/80\", scheduler = \"wrr\", targets = \"web\"{rest} }}"
+        ))
+    };
+    let (spread, stays) = (with(""), with(", session_expire = \"60s\""));
+    assert!(spread < 0.05, "by weight: {spread}");
+    // Osaka's only host stays with one of two: all of its flows are that one's.
+    assert!(stays > 0.4, "S-BE05: {stays}");
+}

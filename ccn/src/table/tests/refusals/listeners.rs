@@ -128,6 +128,27 @@ fn targets_are_checked_by_what_they_speak_and_ipv6_ones_in_fewer_ways() {
 }
 
 #[test]
+fn listeners_of_ipv6_load_balancers_are_made_like_any_other() {
+    let with = |weight: i32| {
+        let mut listener = Listener::new("new", "web", Protocol::Tcp, 80);
+        listener.scheduler = SchedulerKind::Wrr;
+        listener.health = Some(HealthCheck::default());
+        listener.session_expire = 60;
+        let server = register("new/web", "fd00:1::11", 8_080, move |it| it.weight = weight);
+        let v6 = create(clb(|it| it.ip_version = IpVersion::V6));
+        (vec![v6, create(listener)], server)
+    };
+    let (world, server) = with(20);
+    let table = after(world.into_iter().chain([server]));
+    let bound = table.get::<Target>("new/web/[fd00:1::11]:8080");
+    assert_eq!(bound.map(|target| target.weight), Some(20));
+    let (world, heavy) = with(101);
+    cases! {
+        "a weight of 101": world, heavy => RANGE;
+    }
+}
+
+#[test]
 fn listeners_of_tcp_alone_tell_clients_by_toa_or_a_proxy_header() {
     let told = |protocol| {
         new_listener(protocol, 81, |it| {
