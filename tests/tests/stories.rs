@@ -296,3 +296,32 @@ fn persistence_makes_load_uneven_and_the_report_says_how_much() {
     // Osaka's only host stays with one of two: all of its flows are that one's.
     assert!(stays > 0.4, "S-BE05: {stays}");
 }
+
+/// Berlin has IPv6 alone, and its own public lines: they lose, and nobody else's do.
+#[test]
+fn public_ipv6_lines_lose_by_themselves() {
+    let text = two_pops().replace("family = \"v6\"", "family = \"v6\"\npublic_loss = \"3%\"");
+    let report = play(&text, &calm(7));
+    let lost = |client: &str| -> u64 {
+        let links = report.links.iter().filter(|link| link.name.contains(client));
+        links.filter_map(|link| link.dropped.get("LinkLoss")).sum()
+    };
+    assert_eq!(lost("client.osaka"), 0, "IPv4 lines are another matter");
+    assert!(lost("client.berlin") > 10, "S-V611");
+}
+
+/// Nobody has anything when the run begins; an operator gives the controllers a table with an IPv6 address, and its clients
+/// are answered seconds later, with all of announcing and hearing of it.
+#[test]
+fn an_ipv6_address_is_usable_within_seconds_of_its_creation() {
+    let cold = "ccn.encap = \"gre-udp\"\nstart = \"cold\"";
+    let text = two_pops().replace("ccn.encap = \"gre-udp\"", cold);
+    let report = play(&text, &calm(20));
+    let berlin = report.clients.iter().find(|it| it.name.contains("berlin"));
+    let berlin = berlin.expect("it is in the file");
+    let sent = berlin.service.requests.sent as f64 / 20.0;
+    let failed: u64 = berlin.service.requests.failed.values().sum();
+    let waited = failed as f64 / sent;
+    assert!(waited < 10.0, "S-V610: {waited} s until the first answer");
+    assert!(berlin.service.requests.ok > 400, "{berlin:?}");
+}

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use anyedge_net::id::{NodeId, PathId, RegionId};
+use anyedge_net::link::Loss;
 use anyedge_net::route_table::{Path, PathEnds, RouteTable};
+use anyedge_net::switch;
 use anyedge_topologies::{Client, Fault, FaultVerb, Kind, Line, Topology};
 
 use super::ranks::Ranks;
@@ -163,7 +165,11 @@ pub(super) fn add_public(
     ranks: &Ranks,
     world: &mut World,
 ) -> (LinkId, LinkId) {
-    let to_site = add(towards, client.line, rtt, site_end, ranks, world);
-    let to_clients = add(back, client.line, rtt, LinkEnd::Clients, ranks, world);
+    let mut line = client.line;
+    if !switch::is_on("S-V611") {
+        line.loss = Loss::Even { ppm: 0 };
+    }
+    let to_site = add(towards, line, rtt, site_end, ranks, world);
+    let to_clients = add(back, line, rtt, LinkEnd::Clients, ranks, world);
     (to_site, to_clients)
 }
