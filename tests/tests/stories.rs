@@ -303,7 +303,10 @@ fn public_ipv6_lines_lose_by_themselves() {
     let text = two_pops().replace("family = \"v6\"", "family = \"v6\"\npublic_loss = \"3%\"");
     let report = play(&text, &calm(7));
     let lost = |client: &str| -> u64 {
-        let links = report.links.iter().filter(|link| link.name.contains(client));
+        let links = report
+            .links
+            .iter()
+            .filter(|link| link.name.contains(client));
         links.filter_map(|link| link.dropped.get("LinkLoss")).sum()
     };
     assert_eq!(lost("client.osaka"), 0, "IPv4 lines are another matter");

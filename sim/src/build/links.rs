@@ -167,7 +167,7 @@ pub(super) fn add_public(
 ) -> (LinkId, LinkId) {
     let mut line = client.line;
     if !switch::is_on("S-V611") {
-        line.loss = Loss::Even { ppm: 0 };
+        line.loss = Loss::Share(0);
     }
     let to_site = add(towards, line, rtt, site_end, ranks, world);
     let to_clients = add(back, line, rtt, LinkEnd::Clients, ranks, world);
