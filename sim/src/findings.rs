@@ -21,7 +21,7 @@ use crate::stack;
 use crate::verdict;
 use crate::world::World;
 
-const CATCHMENT: &str = "lowest RTT (ideal)";
+const CATCHMENT: &str = "fewest networks, then lowest RTT (ideal)";
 
 /// Puts together what the run found.
 pub(crate) fn report(

@@ -50,7 +50,7 @@ fn a_run_that_keeps_its_service_levels_exits_0_and_prints_a_verdict() {
     for expected in [
         "osaka",
         "tokyo",
-        "lowest RTT (ideal)",
+        "fewest networks, then lowest RTT (ideal)",
         "Verdict: all",
         "Digest",
         "smoltcp",

@@ -57,15 +57,23 @@ impl Relocation {
     }
 }
 
-/// The name of the host of every server.
-fn hosts(table: &RouteTable) -> BTreeMap<(Address, u16), &str> {
-    let listeners = table.clbs.iter().flat_map(|clb| &clb.listeners);
-    let targets = listeners.flat_map(|listener| &listener.targets);
-    let named = targets.filter_map(|target| {
-        let host = table.nodes.get(target.host.index())?;
-        Some(((target.address, target.port), host.name.as_str()))
-    });
-    named.collect()
+/// A server of a listener, by names.
+type Bound<'t> = (&'t str, &'t str, Address, u16);
+
+/// The name of the host of every server of every listener.
+fn hosts(table: &RouteTable) -> BTreeMap<Bound<'_>, &str> {
+    let mut hosts = BTreeMap::new();
+    for clb in &table.clbs {
+        for listener in &clb.listeners {
+            for target in &listener.targets {
+                let bound = (&*clb.name, &*listener.name, target.address, target.port);
+                if let Some(host) = table.nodes.get(target.host.index()) {
+                    hosts.insert(bound, host.name.as_str());
+                }
+            }
+        }
+    }
+    hosts
 }
 
 impl ClbNode {

@@ -143,7 +143,7 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn a_health_check_keeps_to_its_ranges_and_to_tcp() {
+fn a_health_check_keeps_to_its_ranges_and_to_what_targets_speak() {
     let with = |change: fn(&mut HealthCheck)| {
         refused(move |plans| change(web(plans).health.insert(HealthCheck::default())))
     };
@@ -167,7 +167,7 @@ fn a_health_check_keeps_to_its_ranges_and_to_tcp() {
             web(plans).protocol = Protocol::Udp;
             web(plans).health = Some(HealthCheck::default());
         }),
-        format!("{listener}, which is a TCP handshake; a UDP listener has none")
+        format!("{listener} by TCP; its targets speak UDP")
     );
 }
 

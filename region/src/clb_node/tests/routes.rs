@@ -41,6 +41,12 @@ fn flows_survive_routes_with_other_numbers_for_the_same_names() {
             .iter_mut()
             .for_each(|node| *node = shift(*node));
     }
+    for clb in &mut table.clbs {
+        for listener in &mut clb.listeners {
+            let targets = &mut Arc::make_mut(listener).targets;
+            targets.iter_mut().for_each(|it| it.host = shift(it.host));
+        }
+    }
     node.apply(table);
 
     let answer = segment(answer_flow(&flow, target, 8_080), tcp::ACK);
