@@ -159,8 +159,8 @@ fn addresses_of_interfaces_are_targets_beside_that_of_their_server() {
     let enis = kinds.iter().filter(|kind| **kind == TargetKind::Eni);
     assert_eq!(
         (kinds.len(), enis.count()),
-        (4, 3),
-        "one server, four times"
+        (5, 3),
+        "five addresses of one host"
     );
 }
 
