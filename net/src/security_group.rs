@@ -109,6 +109,20 @@ impl Rule {
     fn names_ports(&self) -> bool {
         self.ports != ALL_PORTS
     }
+
+    /// Whether it matches every packet that `other` matches.
+    pub fn covers(&self, other: &Rule) -> bool {
+        let peers = match (self.peer, other.peer) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(other)) => own.contains(&other),
+        };
+        self.direction == other.direction
+            && peers
+            && (self.protocol == Protocol::All || self.protocol == other.protocol)
+            && self.ports.0 <= other.ports.0
+            && other.ports.1 <= self.ports.1
+    }
 }
 
 impl Filter {
@@ -138,16 +152,42 @@ impl Filter {
     }
 }
 
+/// The places of a group's rules, in the order in which they are asked.
+pub fn order(group: &[Rule], precedence: Precedence) -> Vec<usize> {
+    let drops_first = precedence == Precedence::Drop && switch::is_on("P-SG4");
+    let mut places: Vec<usize> = (0..group.len()).collect();
+    places.sort_by_key(|place| {
+        let rule = &group[*place];
+        let accepts = rule.action == Action::Accept;
+        (rule.priority, drops_first && accepts)
+    });
+    places
+}
+
+/// Of each rule of a group whether it decides about any packet: one that does not has others before it that match all
+/// that it matches, by themselves or between them.
+pub fn deciding(group: &[Rule], precedence: Precedence) -> Vec<bool> {
+    let order = order(group, precedence);
+    let mut decides = vec![false; group.len()];
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let own = order.iter().copied();
+        let own: Vec<usize> = own
+            .filter(|place| group[*place].direction == direction)
+            .collect();
+        let rules: Vec<Rule> = own.iter().map(|place| group[*place]).collect();
+        for asked in Classifier::new(&rules, Action::Drop).deciding() {
+            decides[own[asked]] = true;
+        }
+    }
+    decides
+}
+
 /// All rules in the order in which they are asked.
 fn in_order(groups: &[&[Rule]], precedence: Precedence) -> Vec<Rule> {
     let mut rules = Vec::new();
     for group in groups {
-        let mut own = group.to_vec();
-        let drops_first = precedence == Precedence::Drop && switch::is_on("P-SG4");
-        own.sort_by_key(|rule| {
-            let accepts = rule.action == Action::Accept;
-            (rule.priority, drops_first && accepts)
-        });
+        let own = order(group, precedence);
+        let mut own: Vec<Rule> = own.into_iter().map(|place| group[place]).collect();
         if own.is_empty() {
             own.push(Rule::all(Direction::Ingress, Action::Drop));
             own.push(Rule::all(Direction::Egress, Action::Drop));

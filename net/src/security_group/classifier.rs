@@ -7,6 +7,8 @@
 //!
 //! Invariant: the first interval of each table begins at the smallest value, so that every value is in one.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::{Action, Protocol, Rule};
@@ -81,6 +83,22 @@ impl Classifier {
     }
 }
 
+impl Classifier {
+    /// The places of the rules that decide about some packet: the first in some interval of peers and one of ports.
+    pub(super) fn deciding(&self) -> BTreeSet<usize> {
+        let peers = self.v4.each().chain(self.v6.each());
+        let ports = [&self.tcp, &self.udp, &self.icmp, &self.other];
+        let mut found = BTreeSet::new();
+        for by_peer in peers {
+            for by_port in ports.iter().flat_map(|ports| ports.each()) {
+                let both = by_peer.iter().zip(by_port).map(|(one, other)| one & other);
+                found.extend(first(both));
+            }
+        }
+        found
+    }
+}
+
 /// The place of the lowest bit.
 #[inline]
 fn first(words: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator) -> Option<usize> {
@@ -132,6 +150,11 @@ impl<T: Ord + Copy> Intervals<T> {
     fn at(&self, value: T) -> &[u64] {
         let interval = self.starts.partition_point(|start| *start <= value) - 1;
         &self.sets[interval * self.words..][..self.words]
+    }
+
+    /// The set of each interval.
+    fn each(&self) -> impl Iterator<Item = &[u64]> {
+        self.sets.chunks(self.words.max(1))
     }
 }
 

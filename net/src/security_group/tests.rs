@@ -139,6 +139,39 @@ fn the_smaller_priority_goes_first_and_of_equals_the_one_that_drops() {
 }
 
 #[test]
+fn a_rule_decides_unless_those_before_it_match_all_of_it() {
+    let decides = |rules: &[&str]| deciding(&group(Direction::Ingress, rules), Precedence::First);
+    assert_eq!(
+        decides(&["any+8080 accept", "203.0.113.1+8080 drop", "any accept"]),
+        [true, false, true]
+    );
+    let halves = [
+        "0.0.0.0/1+tcp/80 accept",
+        "128.0.0.0/1+tcp/80 drop",
+        "0.0.0.0/0+tcp/80 drop",
+    ];
+    assert_eq!(decides(&halves), [true, true, false], "between them");
+    let with_udp = [halves[0], halves[1], "0.0.0.0/0+80 drop"];
+    assert_eq!(decides(&with_udp), [true, true, true]);
+    assert_eq!(decides(&[]), [false; 0]);
+    let rules = group(Direction::Ingress, &["5: any allow", "5: any drop"]);
+    assert_eq!(deciding(&rules, Precedence::Drop), [false, true]);
+}
+
+#[test]
+fn a_rule_covers_what_is_narrower_in_peer_protocol_and_ports() {
+    let rule = |text: &str| Rule::parse(Direction::Ingress, text).expect("a sound rule");
+    let covers = |one: &str, other: &str| rule(one).covers(&rule(other));
+    assert!(covers("any drop", "203.0.113.1+tcp/80 accept"));
+    assert!(covers("0.0.0.0/0+80-90 drop", "203.0.113.0/24+tcp/85 drop"));
+    assert!(!covers("0.0.0.0/0 drop", "2001:db8::1 drop"));
+    assert!(!covers("0.0.0.0/0 drop", "any drop"));
+    assert!(!covers("any+tcp drop", "any drop"));
+    assert!(!covers("any+80 drop", "any+tcp drop"));
+    assert!(!rule("any drop").covers(&Rule::all(Direction::Egress, Action::Drop)));
+}
+
+#[test]
 fn a_rule_reads_as_it_is_written() {
     for text in [
         "203.0.113.0/24+8080 accept",
@@ -261,7 +294,15 @@ proptest! {
             let mut matching = own.filter(|rule| classifier::matches(rule, peer, flow));
             matching.next().map_or(otherwise, |rule| rule.action) == Action::Accept
         };
+        let decides = deciding(&groups[0], precedence);
+        let order = order(&groups[0], precedence);
         for flow in packets {
+            for (direction, peer) in [(Direction::Ingress, &flow.src), (Direction::Egress, &flow.dst)] {
+                let own = |place: &&usize| groups[0][**place].direction == direction;
+                let mut own = order.iter().filter(own);
+                let first = own.find(|place| classifier::matches(&groups[0][**place], peer, &flow));
+                prop_assert!(first.is_none_or(|place| decides[*place]));
+            }
             let inward = walk(Direction::Ingress, &flow.src, &flow, Action::Drop);
             prop_assert_eq!(filter.admits(&flow), inward);
             let outward = walk(Direction::Egress, &flow.dst, &flow, Action::Accept);
