@@ -27,14 +27,18 @@ pub(crate) struct Book<'t> {
 impl Book<'_> {
     /// Reports a mistake in a value that was read before, such as one that contradicts another object's.
     pub(crate) fn report(&self, object: &str, path: &str, wrong: Wrong) {
+        self.mistakes.add(object, self.place(object, path), wrong);
+    }
+
+    /// Where the value at `path` of an object is, else the object.
+    pub(crate) fn place(&self, object: &str, path: &str) -> Range<usize> {
         let whole = if object == FILE {
             path.to_owned()
         } else {
             join(object, path)
         };
         let place = self.places.get(&whole).or_else(|| self.places.get(object));
-        let span = place.cloned().unwrap_or(0..0);
-        self.mistakes.add(object, span, wrong);
+        place.cloned().unwrap_or(0..0)
     }
 }
 

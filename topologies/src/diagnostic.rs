@@ -109,9 +109,15 @@ impl<'t> Mistakes<'t> {
     }
 
     pub(crate) fn add(&self, object: &str, span: Range<usize>, wrong: Wrong) {
+        let placed = self.placed(object, span, wrong);
+        self.found.borrow_mut().push(placed);
+    }
+
+    /// What is wrong with its place, which is no mistake by that.
+    pub(crate) fn placed(&self, object: &str, span: Range<usize>, wrong: Wrong) -> Diagnostic {
         let (option, text, span) = self.text_of(span);
         let (line, column) = position(text.as_bytes(), span.start);
-        self.found.borrow_mut().push(Diagnostic {
+        Diagnostic {
             file: self.file.to_owned(),
             option: option.cloned(),
             line,
@@ -120,7 +126,7 @@ impl<'t> Mistakes<'t> {
             object: object.to_owned(),
             reason: wrong.reason,
             hint: wrong.hint,
-        });
+        }
     }
 
     /// The byte at which an override begins, counted from the beginning of the file.

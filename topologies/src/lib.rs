@@ -21,6 +21,7 @@ mod health;
 mod host;
 mod line;
 mod link;
+pub mod lint;
 mod load;
 mod loss;
 mod management;

@@ -75,9 +75,21 @@ fn block(client: &Client) -> Vec<IpNet> {
     }
 }
 
-impl SecurityGroup {
-    pub(crate) fn read(name: String, mut reader: Reader<'_>, peers: &Peers<'_>) -> Self {
-        let mut rules = Vec::new();
+/// One text of a group in the file.
+#[derive(Debug)]
+pub(crate) struct Written<'a> {
+    /// Where it is in the group's table: `ingress[0]`.
+    pub(crate) path: String,
+    /// Such as `vip.game+8080 allow`.
+    pub(crate) text: &'a str,
+    /// What it became: a rule for each range that its peer takes.
+    pub(crate) rules: Vec<Rule>,
+}
+
+impl<'a> Written<'a> {
+    /// All texts of a group's table, those inward first.
+    pub(crate) fn all(reader: &mut Reader<'a>, peers: &Peers<'_>) -> Vec<Self> {
+        let mut all = Vec::new();
         let words: [(Direction, [&'static str; 2]); 2] = [
             (Direction::Ingress, ["ingress", "downlink"]),
             (Direction::Egress, ["egress", "uplink"]),
@@ -90,10 +102,22 @@ impl SecurityGroup {
             }
             for key in [word, alias] {
                 for field in reader.list(key, EXAMPLE).unwrap_or_default() {
-                    rules.extend(rules_of(&reader, &field, direction, peers));
+                    all.push(Written {
+                        rules: rules_of(reader, &field, direction, peers),
+                        text: field.value.as_str().unwrap_or_default(),
+                        path: field.path,
+                    });
                 }
             }
         }
+        all
+    }
+}
+
+impl SecurityGroup {
+    pub(crate) fn read(name: String, mut reader: Reader<'_>, peers: &Peers<'_>) -> Self {
+        let written = Written::all(&mut reader, peers).into_iter();
+        let rules = written.flat_map(|written| written.rules).collect();
         reader.finish();
         Self { name, rules }
     }
@@ -150,18 +174,27 @@ impl Topology {
     /// Where hosts of a population may open flows to; `None`: anywhere.
     #[must_use]
     pub fn outward(&self, client: &Client) -> Option<Filter> {
-        if client.security_groups.is_empty() {
+        self.filter(&client.security_groups)
+    }
+
+    /// What groups of these names let pass; `None`, without any: everything.
+    pub(crate) fn filter(&self, groups: &[String]) -> Option<Filter> {
+        if groups.is_empty() {
             return None;
         }
-        let groups = client.security_groups.iter();
+        let groups = groups.iter();
         let rules: Vec<&[Rule]> = groups
             .filter_map(|name| self.security_groups.get(name))
             .map(|group| group.rules.as_slice())
             .collect();
-        let precedence = match self.profile {
+        Some(Filter::compile(&rules, self.precedence()))
+    }
+
+    /// Which of two rules of one priority goes first.
+    pub(crate) fn precedence(&self) -> Precedence {
+        match self.profile {
             Profile::Qingcloud => Precedence::Drop,
             Profile::Default | Profile::Tencent | Profile::Aws => Precedence::First,
-        };
-        Some(Filter::compile(&rules, precedence))
+        }
     }
 }

@@ -178,11 +178,11 @@ fn mesh_path(region: &str, defaults: &Defaults) -> PathPlan {
 }
 
 /// An IP packet has at most 65,535 bytes, whatever the link would take.
-fn mtu(line: &Line) -> u16 {
+pub(crate) fn mtu(line: &Line) -> u16 {
     u16::try_from(line.mtu_bytes).unwrap_or(u16::MAX)
 }
 
-const fn encap(encap: Encap) -> outer::Encap {
+pub(crate) const fn encap(encap: Encap) -> outer::Encap {
     match encap {
         Encap::Gre => outer::Encap::Gre,
         Encap::GreUdp => outer::Encap::GreUdp,
@@ -192,14 +192,14 @@ const fn encap(encap: Encap) -> outer::Encap {
 }
 
 /// Inside of a region: no connection.
-const fn inside(default: Encap) -> outer::Encap {
+pub(crate) const fn inside(default: Encap) -> outer::Encap {
     match default {
         Encap::Gre => outer::Encap::Gre,
         Encap::GreUdp | Encap::Grpc | Encap::Quic => outer::Encap::GreUdp,
     }
 }
 
-const fn family(underlay: Underlay) -> Family {
+pub(crate) const fn family(underlay: Underlay) -> Family {
     match underlay {
         Underlay::V4 => Family::V4,
         Underlay::V6 => Family::V6,

@@ -119,17 +119,8 @@ impl Topology {
         path: impl AsRef<Path>,
         overrides: &[String],
     ) -> Result<Self, Vec<Diagnostic>> {
-        let path = path.as_ref();
-        let file = path.display().to_string();
-        match fs::read(path) {
-            Ok(bytes) => Self::from_bytes(&file, &bytes, overrides),
-            Err(error) => {
-                let mistakes = Mistakes::new(&file, "", &[]);
-                let wrong = Wrong::bare(format!("cannot be read: {error}"));
-                mistakes.add(FILE, 0..0, wrong);
-                Err(mistakes.into_sorted())
-            }
-        }
+        let (file, bytes) = bytes_of(path.as_ref())?;
+        Self::parse_with(&file, text_of(&file, &bytes)?, overrides)
     }
 
     /// Checks the bytes of a file; `file` is its name in messages.
@@ -137,24 +128,7 @@ impl Topology {
     /// # Errors
     /// Every mistake in the text, or where it stops being UTF-8.
     pub fn parse_bytes(file: &str, bytes: &[u8]) -> Result<Self, Vec<Diagnostic>> {
-        Self::from_bytes(file, bytes, &[])
-    }
-
-    fn from_bytes(file: &str, bytes: &[u8], overrides: &[String]) -> Result<Self, Vec<Diagnostic>> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::parse_with(file, text, overrides),
-            Err(error) => {
-                let good = error.valid_up_to();
-                let text = std::str::from_utf8(&bytes[..good]).expect("valid up to there");
-                let mistakes = Mistakes::new(file, text, &[]);
-                mistakes.add(
-                    FILE,
-                    good..good,
-                    Wrong::new("not UTF-8 text", "save the file as UTF-8"),
-                );
-                Err(mistakes.into_sorted())
-            }
-        }
+        Self::parse_with(file, text_of(file, bytes)?, &[])
     }
 
     /// Checks a text; `file` is its name in messages.
@@ -175,40 +149,9 @@ impl Topology {
         text: &str,
         overrides: &[String],
     ) -> Result<Self, Vec<Diagnostic>> {
-        let mistakes = Mistakes::new(file, text, overrides);
-        let mut table = match DeTable::parse(text) {
-            Ok(root) => root.into_inner(),
-            Err(error) => {
-                let span = error.span().unwrap_or(text.len()..text.len());
-                mistakes.add(
-                    FILE,
-                    span,
-                    Wrong::bare(format!("not TOML: {}", error.message())),
-                );
-                return Err(mistakes.into_sorted());
-            }
-        };
-        overrides::apply(&mut table, overrides, &mistakes);
-        if !mistakes.is_empty() {
-            return Err(mistakes.into_sorted());
-        }
-        let table = &table;
-        let book = Book {
-            mistakes,
-            names: read::names_of(table),
-            places: book::places(table),
-        };
-        if !read::check_schema(&book, table) {
-            return Err(book.mistakes.into_sorted());
-        }
-        let mut topology = read::read(&book, table, file);
-        topology.overrides = overrides.to_vec();
-        check::check(&book, &mut topology);
-        if book.mistakes.is_empty() {
-            Ok(topology)
-        } else {
-            Err(book.mistakes.into_sorted())
-        }
+        let (root, mistakes) = tables_of(file, text, overrides)?;
+        let (topology, _) = of_tables(file, &root, mistakes, overrides)?;
+        Ok(topology)
     }
 
     /// The region where the CLB behind a VIP is.
@@ -233,5 +176,80 @@ impl Topology {
         self.links
             .values()
             .find(|link| link.ends.has_pop(pop) && link.ends.has_region(region))
+    }
+}
+
+/// The name of a file in messages, and what is in it.
+pub(crate) fn bytes_of(path: &Path) -> Result<(String, Vec<u8>), Vec<Diagnostic>> {
+    let file = path.display().to_string();
+    match fs::read(path) {
+        Ok(bytes) => Ok((file, bytes)),
+        Err(error) => {
+            let mistakes = Mistakes::new(&file, "", &[]);
+            let wrong = Wrong::bare(format!("cannot be read: {error}"));
+            mistakes.add(FILE, 0..0, wrong);
+            Err(mistakes.into_sorted())
+        }
+    }
+}
+
+/// The bytes of a file as text.
+pub(crate) fn text_of<'t>(file: &str, bytes: &'t [u8]) -> Result<&'t str, Vec<Diagnostic>> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let good = error.valid_up_to();
+        let text = std::str::from_utf8(&bytes[..good]).expect("valid up to there");
+        let mistakes = Mistakes::new(file, text, &[]);
+        let wrong = Wrong::new("not UTF-8 text", "save the file as UTF-8");
+        mistakes.add(FILE, good..good, wrong);
+        mistakes.into_sorted()
+    })
+}
+
+/// The tables of a text with what overrides set in them, and where mistakes in them are to go.
+pub(crate) fn tables_of<'t>(
+    file: &'t str,
+    text: &'t str,
+    overrides: &'t [String],
+) -> Result<(DeTable<'t>, Mistakes<'t>), Vec<Diagnostic>> {
+    let mistakes = Mistakes::new(file, text, overrides);
+    let mut root = match DeTable::parse(text) {
+        Ok(root) => root.into_inner(),
+        Err(error) => {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            let wrong = Wrong::bare(format!("not TOML: {}", error.message()));
+            mistakes.add(FILE, span, wrong);
+            return Err(mistakes.into_sorted());
+        }
+    };
+    overrides::apply(&mut root, overrides, &mistakes);
+    if mistakes.is_empty() {
+        Ok((root, mistakes))
+    } else {
+        Err(mistakes.into_sorted())
+    }
+}
+
+/// The topology that the tables of a file describe, and where everything in them is.
+pub(crate) fn of_tables<'t>(
+    file: &str,
+    root: &DeTable<'_>,
+    mistakes: Mistakes<'t>,
+    overrides: &[String],
+) -> Result<(Topology, Book<'t>), Vec<Diagnostic>> {
+    let book = Book {
+        mistakes,
+        names: read::names_of(root),
+        places: book::places(root),
+    };
+    if !read::check_schema(&book, root) {
+        return Err(book.mistakes.into_sorted());
+    }
+    let mut topology = read::read(&book, root, file);
+    topology.overrides = overrides.to_vec();
+    check::check(&book, &mut topology);
+    if book.mistakes.is_empty() {
+        Ok((topology, book))
+    } else {
+        Err(book.mistakes.into_sorted())
     }
 }

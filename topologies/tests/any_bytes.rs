@@ -1,4 +1,4 @@
-//! Whatever the bytes, reading gives a topology or mistakes with a place, and never panics.
+//! Whatever the bytes, reading gives a topology or mistakes with a place, and never panics; nor does looking through it.
 //!
 //! The inputs are the shipped files with lines cut, swapped or doubled and bytes changed, so that most of them
 //! are almost right, which is where a reader has its blind spots.
@@ -6,10 +6,10 @@
 use std::fs;
 use std::path::Path;
 
-use anyedge_topologies::Topology;
+use anyedge_topologies::{Diagnostic, Topology, lint};
 use proptest::prelude::*;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 12] = [
     "global-14.toml",
     "two-pops.toml",
     "region-down.toml",
@@ -18,6 +18,10 @@ const FILES: [&str; 8] = [
     "bench/dumbbell-tcp.toml",
     "tests/sample.toml",
     "tests/standby.toml",
+    "security-group-3.toml",
+    "tests/lint/L01-hit.toml",
+    "tests/lint/L09-line.toml",
+    "tests/lint/L16-hit.toml",
 ];
 
 /// Words and signs that a topology is made of.
@@ -76,11 +80,17 @@ fn changed(text: &str, changes: &[Change]) -> Vec<u8> {
 
 fn read(bytes: &[u8]) {
     let Err(mistakes) = Topology::parse_bytes("x.toml", bytes) else {
-        return;
+        let text = str::from_utf8(bytes).expect("it was read");
+        let found = lint::parse("x.toml", text, &[]).expect("it was read without a mistake");
+        return are_placed(bytes, found.into_iter().map(|finding| finding.at));
     };
     assert!(!mistakes.is_empty(), "refused without a reason");
+    are_placed(bytes, mistakes.into_iter());
+}
+
+fn are_placed(bytes: &[u8], found: impl Iterator<Item = Diagnostic>) {
     let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-    for mistake in mistakes {
+    for mistake in found {
         assert!(
             (1..=lines).contains(&mistake.line) && mistake.column >= 1,
             "{mistake}"
