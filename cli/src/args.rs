@@ -1,6 +1,7 @@
 //! The command line: what can be asked, with examples.
 
 mod control;
+mod lint;
 mod load;
 mod machines;
 
@@ -19,6 +20,7 @@ pub(crate) use control::{
     ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand, MembersCommand, SecurityArgs,
     SecurityGroupCommand, TargetCommand, VipCommand,
 };
+pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};
 
 const AFTER_HELP: &str = "\
@@ -28,6 +30,7 @@ Examples:
   anyedge sim topologies/two-pops.toml --set link.tokyo-guangzhou.loss=1%
                                                      the same with a key of the file set otherwise
   anyedge check topologies/*.toml                    every mistake at once, with its place
+  anyedge lint topologies/*.toml                     what is no mistake and would surprise all the same
   anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
   anyedge lab up topologies/two-pops.toml            real packets, in network namespaces (root)
   anyedge load --to 203.0.113.10:80 --rate 200/s     requests in an open loop, latency from when they were due
@@ -48,6 +51,8 @@ pub(crate) enum Command {
     Sim(SimArgs),
     /// Reads topology files and prints every mistake with its place
     Check(CheckArgs),
+    /// Looks through topology files without a mistake for what would surprise all the same
+    Lint(LintArgs),
     /// Starts three controllers on this machine with a topology applied
     Dev(DevArgs),
     /// Speaks with controllers: shows and changes the table that they keep

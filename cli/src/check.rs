@@ -1,6 +1,7 @@
 //! `anyedge check`: reads topology files and prints every mistake with its place.
 
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anyedge_topologies::{Diagnostic, Routes, Spread, SpreadPoint, Topology};
 use serde_json::{Value, json};
@@ -16,9 +17,7 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     let mut all = Vec::new();
     let mut stdout = io::stdout().lock();
     for file in &args.files {
-        let name = file.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| OTHER_TOOLS.contains(&name)) {
-            mistakes::complain(&format!("{}: no topology, skipped", file.display()));
+        if is_of_another_tool(file) {
             continue;
         }
         match Topology::load_with(file, &args.overrides.set) {
@@ -46,6 +45,16 @@ pub(crate) fn run(args: &CheckArgs) -> Exit {
     } else {
         Exit::BadInput
     }
+}
+
+/// Whether a file is no topology, which is said then.
+pub(crate) fn is_of_another_tool(file: &Path) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let is = name.is_some_and(|name| OTHER_TOOLS.contains(&name));
+    if is {
+        mistakes::complain(&format!("{}: no topology, skipped", file.display()));
+    }
+    is
 }
 
 fn summary(topology: &Topology) -> String {
@@ -156,7 +165,7 @@ fn percent(ppm: u32) -> String {
     format!("{}%", digits.trim_end_matches('0').trim_end_matches('.'))
 }
 
-fn as_json(mistake: &Diagnostic) -> Value {
+pub(crate) fn as_json(mistake: &Diagnostic) -> Value {
     json!({
         "file": mistake.file,
         "option": mistake.option,

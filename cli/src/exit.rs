@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done; all service levels kept.
     Kept,
-    /// Done; a service level was broken.
+    /// Done; a service level was broken, or something was found.
     Broken,
     /// The input was wrong.
     BadInput,

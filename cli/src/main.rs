@@ -11,6 +11,7 @@ mod ctl;
 mod dev;
 mod exit;
 mod lab;
+mod lint;
 mod load;
 mod machines;
 mod mistakes;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = panic::catch_unwind(|| match args.command {
         Command::Sim(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Controller(args) => controller::run(args),

@@ -9,6 +9,7 @@ use anyedge_live::lab::refused::Refused;
 use anyedge_topologies::Diagnostic;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+    Severity,
 };
 
 /// Prints every mistake of `file` on stderr, with the line that it stands on.
@@ -30,32 +31,38 @@ pub(crate) fn print(file: &Path, found: &[Diagnostic]) {
 }
 
 fn render(mistake: &Diagnostic, text: &str) -> String {
-    let plain = format!("{mistake}\n");
-    if mistake.span.is_empty() || mistake.span.end > text.len() {
-        return plain;
+    let Diagnostic { object, reason, .. } = mistake;
+    let headline = format!("{}: {object}: {reason}", mistake.place());
+    shown(Severity::Error, &headline, mistake, text)
+}
+
+/// A warning under a headline of its own, with the line of `text` that it is about.
+pub(crate) fn shown_as_warning(headline: &str, at: &Diagnostic, text: &str) -> String {
+    shown(Severity::Warning, headline, at, text)
+}
+
+fn shown(severity: Severity, headline: &str, at: &Diagnostic, text: &str) -> String {
+    let hint = at.hint.as_deref();
+    let plain = || match hint {
+        Some(hint) => format!("{headline}\n  hint: {hint}\n"),
+        None => format!("{headline}\n"),
+    };
+    if at.span.is_empty() || at.span.end > text.len() {
+        return plain();
     }
-    let label = LabeledSpan::at(
-        mistake.span.clone(),
-        mistake.hint.clone().unwrap_or_default(),
-    );
-    let headline = format!(
-        "{}: {}: {}",
-        mistake.place(),
-        mistake.object,
-        mistake.reason
-    );
-    let source = mistake
-        .option
-        .as_ref()
-        .map_or(mistake.file.as_str(), |_| "--set");
-    let report = Report::new(MietteDiagnostic::new(headline).with_label(label))
-        .with_source_code(NamedSource::new(source, text.to_owned()));
+    let label = LabeledSpan::at(at.span.clone(), hint.unwrap_or_default());
+    let source = at.option.as_ref().map_or(at.file.as_str(), |_| "--set");
+    let diagnostic = MietteDiagnostic::new(headline)
+        .with_severity(severity)
+        .with_label(label);
+    let report =
+        Report::new(diagnostic).with_source_code(NamedSource::new(source, text.to_owned()));
     let mut shown = String::new();
     let handler =
         GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(200);
     match handler.render_report(&mut shown, report.as_ref()) {
         Ok(()) => shown,
-        Err(_) => plain,
+        Err(_) => plain(),
     }
 }
 
