@@ -17,10 +17,12 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::{PortId, PortKind};
 use anyedge_net::rng::Seed;
-use anyedge_net::route_table::HealthCheck;
+use anyedge_net::route_table::{HealthCheck, Security};
+use anyedge_net::security_group::{Direction, Filter, Precedence, Rule};
 use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
+use anyedge_net::wire::toa::Toa;
 use anyedge_net::wire::{tcp, udp};
 use anyedge_region::{ClbNode, Limits, VSwitch};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -49,8 +51,8 @@ struct Chain {
 }
 
 impl Chain {
-    /// With or without checks of the targets of TCP listeners.
-    fn new(checked: bool) -> Chain {
+    /// With or without checks of the targets of TCP listeners; with or without security groups, persistence and TOA.
+    fn new(checked: bool, ruled: bool) -> Chain {
         let limits = Limits { flows_max: 8_192 };
         let mut chain = Chain {
             clb_node: ClbNode::new(CLB_NODE_NAME, limits, Seed(7)),
@@ -70,7 +72,22 @@ impl Chain {
             }
             if listener.protocol == udp::PROTOCOL {
                 Arc::make_mut(listener).scheduler = maglev(&targets([10, 0]));
+            } else if ruled {
+                let listener = Arc::make_mut(listener);
+                listener.session_expire = Some(Duration::from_secs(60));
+                listener.source.toa = Some(Toa::Kind254);
             }
+        }
+        if ruled {
+            let rules = ["198.18.0.0/15+80 drop", "any allow"];
+            let rules = rules.map(|text| Rule::parse(Direction::Ingress, text).expect("a rule"));
+            let filter = Arc::new(Filter::compile(&[&rules], Precedence::First));
+            table.clbs[0].security.filter = Some(Arc::clone(&filter));
+            let security = Security {
+                hosts: [(WEB_1, filter)].into(),
+                flush_on_change: false,
+            };
+            table.security = security.into();
         }
         let table = Arc::new(table);
         chain.ledgers[0].apply(
@@ -261,16 +278,18 @@ fn step(chain: &mut Chain, scripts: &[[Vec<u8>; 4]], step: usize) {
 }
 
 #[test]
-fn a_million_packets_ask_for_no_memory_with_checks_of_targets_and_without() {
-    assert_eq!(a_million_packets(false), 0);
-    let answers = a_million_packets(true);
-    assert!(answers > 200, "checks were answered: {answers}");
+fn a_million_packets_ask_for_no_memory_with_checks_of_targets_and_without_and_with_all_rules() {
+    assert_eq!(a_million_packets(false, false), 0);
+    for ruled in [false, true] {
+        let answers = a_million_packets(true, ruled);
+        assert!(answers > 200, "checks were answered: {answers}");
+    }
 }
 
 /// Returns how many checks were answered.
-fn a_million_packets(checked: bool) -> u64 {
+fn a_million_packets(checked: bool, ruled: bool) -> u64 {
     let scripts = scripts();
-    let mut chain = Chain::new(checked);
+    let mut chain = Chain::new(checked, ruled);
     for round in 0..8 {
         step(&mut chain, &scripts, round);
     }
