@@ -69,7 +69,9 @@ fn a_user_changes_weights_and_the_file_brings_them_back() {
         let fields: Vec<&String> = target.as_object().expect("an object").keys().collect();
         assert_eq!(
             fields,
-            ["clb", "listener", "ip", "port", "weight", "health"]
+            [
+                "clb", "listener", "network", "ip", "port", "weight", "health"
+            ]
         );
     }
     let ours = targets.iter().find(|target| {
