@@ -209,7 +209,7 @@ fn one_address_is_entered_near_every_city_and_served_from_one_region() {
         assert!(client.service.requests.failed.is_empty(), "{client:?}");
         entered.insert(nearest);
     }
-    assert!(entered.len() >= 12, "S-AC10: {entered:?}");
+    assert!(entered.len() >= 10, "S-AC10: {entered:?}");
 }
 
 /// Players enter near them, by UDP, and the backbone carries their ticks: the file's own promises.
