@@ -148,9 +148,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         Link::read(name, table, &defaults)
     });
     let clbs = objects(&mut reader, Kind::Clb, Clb::read);
-    let targets = objects(&mut reader, Kind::Targets, |name, table| {
-        Targets::read(name, table, profile)
-    });
+    let targets = targets(&mut reader, profile);
     let hosts = host::read(book, &targets, reader.objects(Kind::Host), &defaults);
     let mut space = Space::clients();
     let clients = objects(&mut reader, Kind::Client, |name, table| {
@@ -208,6 +206,12 @@ fn security_groups(
     objects(reader, Kind::SecurityGroup, |name, table| {
         SecurityGroup::read(name, table, &peers)
     })
+}
+
+/// `[targets.NAME]`, with the weights of a profile.
+fn targets(reader: &mut Reader<'_>, profile: Profile) -> BTreeMap<String, Targets> {
+    let read = |name, table| Targets::read(name, table, profile);
+    objects(reader, Kind::Targets, read)
 }
 
 /// Whose limits hold.
