@@ -24,7 +24,6 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
 use anyedge_net::route_table::{Mechanisms, Node, Path, Region, RouteTable, Shared};
 use anyedge_net::slot::Owners;
-use anyedge_net::switch;
 use anyedge_net::time::{Deadline, Instant};
 
 use crate::probe::Standing;
@@ -234,9 +233,6 @@ impl Exits {
     /// once: the path need not prove itself. Returns whether that is news: false for a path of other nodes and
     /// for a state that was known.
     pub fn set_state(&mut self, now: Instant, path: PathId, up: bool) -> bool {
-        if !up && !switch::is_on("S-AC09") {
-            return false;
-        }
         let Some(own) = self.own_paths.get_mut(&path) else {
             return false;
         };

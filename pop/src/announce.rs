@@ -18,7 +18,7 @@ use anyedge_net::event::Event;
 use anyedge_net::flow::Address;
 use anyedge_net::id::NodeId;
 use anyedge_net::outbox::Outbox;
-use anyedge_net::route_table::{Announcing, Region, RouteTable, Vip};
+use anyedge_net::route_table::{Announcing, Region, RouteTable};
 use anyedge_net::slot::{SLOTS, SlotMap};
 use anyedge_net::switch;
 use anyedge_net::time::{Deadline, Instant};
@@ -95,14 +95,10 @@ impl Announcer {
         if core::mem::replace(&mut self.drains, drains) != drains {
             out.event(Event::Drains { begins: drains });
         }
-        let is_mine = |vip: &Vip| match switch::is_on("S-AC10") {
-            true => vip.publishers.contains(&own),
-            false => vip.publishers.first() == Some(&own),
-        };
         let published = table
             .vips
             .iter()
-            .filter(|(_, vip)| is_mine(vip) && switch::is_on("S-AC01"));
+            .filter(|(_, vip)| vip.publishers.contains(&own) && switch::is_on("S-AC01"));
         self.vips = published
             .filter_map(|(address, vip)| {
                 let clb = table.clbs.get(vip.clb.index())?;

@@ -172,7 +172,7 @@ impl Internet {
 
     /// A population hears `news`; whether its packets enter elsewhere from now on.
     pub(crate) fn hear(&mut self, news: &News) -> bool {
-        if !self.sites[usize::from(news.site.0)].holds(news) {
+        if !self.sites[usize::from(news.site.0)].holds(news) || !switch::is_on("S-AC09") {
             return false;
         }
         let population = &mut self.populations[usize::from(news.population.0)];
@@ -221,8 +221,14 @@ impl Internet {
 impl Population {
     /// The site that packets to the VIP of that number enter by.
     fn entry(&self, number: usize, vip: &AnycastVip) -> Option<SiteId> {
+        let all = if switch::is_on("S-AC10") {
+            vip.publishers.len()
+        } else {
+            1
+        };
         vip.publishers
             .iter()
+            .take(all)
             .filter_map(|site| {
                 let heard = self.heard.get(&(number, *site));
                 let standing = heard.map(|(_, standing)| *standing).unwrap_or_default();

@@ -91,6 +91,9 @@ impl ClbNode {
         clb: ClbId,
     ) -> Result<(u16, u16, Target), DropReason> {
         let flow = staged.parsed.flow;
+        if flow.dst.v6_octets().is_some() && !switch::is_on("S-V610") {
+            return Err(DropReason::NoListener);
+        }
         if is_of_vpc(&flow) && switch::is_on("S-V605") {
             return Err(DropReason::PrivateClient);
         }
