@@ -64,7 +64,7 @@ fn page(
         .filter(|it| it.clb == clb.name && switch::is_on("S-BE20"));
     json!({
         "name": clb.name, "id": format!("lb-{}", clb.name), "status": status,
-        "vips": addresses.collect::<Vec<String>>(), "type": own["clb_type"], "region": clb.region,
+        "vips": addresses.collect::<Vec<String>>(), "type": own["type"], "region": clb.region,
         "network": own["network"], "ip_version": own["ip_version"],
         "isp": if clb.isp.is_empty() { "BGP" } else { &clb.isp },
         "listeners": named, "access_log": logged, "cross_region": own["cross_region"],
@@ -100,6 +100,7 @@ mod tests {
         assert_eq!(shown["id"], "lb-gz-main");
         assert_eq!(shown["status"], "no VIP");
         assert_eq!(shown["isp"], "BGP");
+        assert_eq!(shown["type"], "internal");
         assert_eq!(shown["listeners"], json!(["web"]));
         assert_eq!(shown["snat_ips"], json!(["10.0.9.1"]), "one of two");
     }
