@@ -1,8 +1,8 @@
 //! Health: which targets a node's own checks find alive.
 //!
 //! Every CLB node checks every target of its region's load balancers, by a TCP handshake, an echo, a datagram or an
-//! exchange of bytes, and decides by its own view for its own flows. Listeners of one load balancer that check a server alike share
-//! the check. Targets of the first table that a node gets are taken to be alive, so that a node that starts
+//! exchange of bytes, and decides by its own view for its own flows. Listeners of one load balancer that check a server
+//! alike share the check. Targets of the first table that a node gets are taken to be alive, so that a node that starts
 //! forwards at once; targets that come later are probed before they get a flow.
 //!
 //! The states are in `check`, who is checked in `roster`; what a new version of the routes makes of it in `renewal`
@@ -247,9 +247,7 @@ impl Watched {
             host: self.host(),
         }
     }
-}
 
-impl Watched {
     fn is_tcp(&self) -> bool {
         matches!(self.asked.method, Method::Tcp | Method::TcpExchange(_))
     }

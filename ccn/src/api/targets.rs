@@ -22,7 +22,9 @@ use crate::table::object::{Kind, Kinded as _, Object, Target};
 impl<H: Host> Service for Api<H> {
     async fn register(&self, request: Request<RegisterTargetsRequest>) -> Written {
         let mut asked = allowed(request, WRITERS)?;
-        take_defaults(&mut asked);
+        let controller = &self.shared.controller;
+        let usual = controller.read(|table| table.settings().profile.weight_default());
+        take_defaults(&mut asked, usual);
         let RegisterTargetsRequest {
             options, targets, ..
         } = asked;
@@ -82,15 +84,15 @@ impl<H: Host> Service for Api<H> {
     }
 }
 
-/// Gives targets what the batch has for those that name none themselves.
-fn take_defaults(asked: &mut RegisterTargetsRequest) {
+/// Gives targets what the batch has for those that name none themselves; `usual`: the weight where the batch has none.
+fn take_defaults(asked: &mut RegisterTargetsRequest, usual: u8) {
     let (port, weight) = (asked.default_port, asked.default_weight);
     for target in &mut asked.targets {
         if target.port == 0 && switch::is_on("S-BE08") {
             target.port = port;
         }
         if target.weight.is_none() || !switch::is_on("P-LB04b") {
-            target.weight = weight;
+            target.weight = weight.or(Some(usual.into()));
         }
     }
 }
@@ -127,7 +129,7 @@ mod tests {
             default_port: port,
             default_weight: weight,
         };
-        take_defaults(&mut asked);
+        take_defaults(&mut asked, 128);
         let target = &asked.targets[0];
         (target.port, target.weight)
     }
@@ -148,6 +150,6 @@ mod tests {
         assert_eq!(batch(0, Some(30), (0, None)).1, Some(30));
         assert_eq!(batch(0, Some(30), (0, Some(5))).1, Some(5));
         assert_eq!(batch(0, Some(30), (0, Some(0))).1, Some(0), "0 is a weight");
-        assert_eq!(batch(0, None, (0, None)).1, None, "10, then");
+        assert_eq!(batch(0, None, (0, None)).1, Some(128), "the profile's");
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyedge_ccn::table::change::Change;
-use anyedge_ccn::table::object::{Clb, Host, Kind, Kinded as _, Target, TargetKind};
+use anyedge_ccn::table::object::{
+    Clb, Host, Kind, Kinded as _, Profile, Settings, Target, TargetKind,
+};
 use anyedge_net::switch;
 use anyedge_proto::control::v1::target_client::TargetClient;
 use anyedge_proto::control::v1::{HealthStatusDetail, ListRequest};
@@ -154,7 +156,10 @@ pub(crate) async fn change(
             weight,
             host,
         } => {
-            let weight = weight.unwrap_or(Target::WEIGHT_DEFAULT);
+            let weight = match weight {
+                Some(weight) => *weight,
+                None => usual_weight(session).await?,
+            };
             let names: Vec<String> = targets.iter().map(|name| with_port(name, *port)).collect();
             let mut bound_ones = Vec::new();
             for name in &names {
@@ -171,6 +176,14 @@ pub(crate) async fn change(
     let reply = session.batch(change, names.len()).await?;
     let names = names.join(", ");
     done(reply.revision, &format!("target {names} {what}"), as_json)
+}
+
+/// The weight of a target that gives none, by the table's profile.
+async fn usual_weight(session: &Session) -> Result<i32, Trouble> {
+    let found = session.list(Kind::Settings, "").await?;
+    let settings = found.iter().find_map(|(_, it)| Settings::of(it));
+    let profile = settings.map_or_else(Profile::default, |settings| settings.profile);
+    Ok(profile.weight_default().into())
 }
 
 /// The name of a target, with that port where it has none.

@@ -4,6 +4,8 @@
 //! vSwitch sends the answer here. An answer belongs to no flow: it is looked for among the checks only when no
 //! flow was found, and costs the flows nothing. A check that finds no way to its host is one without an answer.
 
+use std::sync::Arc;
+
 use anyedge_ccn::tunnel;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::Family;
@@ -100,26 +102,31 @@ impl ClbNode {
     ) -> Option<DropReason> {
         let Staged { packet, parsed, .. } = staged;
         let bytes = packet.bytes();
-        match parsed.flow.protocol {
-            tcp::PROTOCOL => self.take_segment(now, bytes, parsed, out),
-            udp::PROTOCOL => self.take_datagram(now, bytes, parsed, out),
-            _ => return None,
-        }
-        .then_some(DropReason::HealthCheck)
+        let (id, awaited, method) = self.checks.awaited_by(&parsed.flow)?;
+        let exchange = method.exchange().cloned();
+        let is_answer = if parsed.flow.protocol == tcp::PROTOCOL {
+            let check = (id, awaited, exchange);
+            self.take_segment(now, (bytes, parsed), check, out)
+        } else {
+            // Of a port that is only to be open any answer will do, and the echo decides.
+            if let Some(exchange) = exchange {
+                let answer = udp::payload(bytes, parsed).unwrap_or_default();
+                let success = answer.starts_with(&exchange.reply) || !switch::is_on("P-HC11");
+                self.end_check(now, (id, awaited), success, false, out);
+            }
+            true
+        };
+        is_answer.then_some(DropReason::HealthCheck)
     }
 
-    /// Whether a segment answers a check.
+    /// Whether a segment that may be of a check's connection goes on with it.
     fn take_segment(
         &mut self,
         now: Instant,
-        bytes: &[u8],
-        parsed: &Parsed,
+        (bytes, parsed): (&[u8], &Parsed),
+        (id, awaited, exchange): (u32, Awaited, Option<Arc<Exchange>>),
         out: &mut Outbox,
     ) -> bool {
-        let Some((id, awaited, method)) = self.checks.awaited_by(&parsed.flow) else {
-            return false;
-        };
-        let exchange = method.exchange().cloned();
         let Some(numbers) = tcp::numbers(bytes, parsed) else {
             return false;
         };
@@ -177,27 +184,6 @@ impl ClbNode {
                 }
             }
         }
-    }
-
-    /// Whether a datagram answers a check.
-    fn take_datagram(
-        &mut self,
-        now: Instant,
-        bytes: &[u8],
-        parsed: &Parsed,
-        out: &mut Outbox,
-    ) -> bool {
-        let Some((id, awaited, method)) = self.checks.awaited_by(&parsed.flow) else {
-            return false;
-        };
-        // Of a port that is only to be open any answer will do, and the echo decides.
-        let Some(exchange) = method.exchange() else {
-            return true;
-        };
-        let answer = udp::payload(bytes, parsed).unwrap_or_default();
-        let success = answer.starts_with(&exchange.reply) || !switch::is_on("P-HC11");
-        self.end_check(now, (id, awaited), success, false, out);
-        true
     }
 
     /// Whether a target's ICMP packet answers a check: its echo, or the word that a port is closed.

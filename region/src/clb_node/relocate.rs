@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::RouteTable;
+use anyedge_net::route_table::{Clb, RouteTable, Shared, Target};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
 use super::ClbNode;
+use super::renumber::moves;
 use super::unbind::{CUT_EVERY, LOOKS_PER_STEP_MAX};
 use crate::edits::Edits;
 
@@ -45,11 +46,7 @@ impl Relocation {
                 let mut listeners = edits.listeners.iter();
                 listeners.any(|edit| edit.come.iter().any(|server| server.stays))
             }
-            None => {
-                let (before, after) = (hosts(old), hosts(new));
-                let mut servers = after.iter();
-                servers.any(|(server, host)| before.get(server).is_some_and(|was| was != host))
-            }
+            None => some_server_moved(old, new),
         };
         if moved && switch::is_on("S-EN03") {
             self.0 = Some(Walk { next: 0, at: now });
@@ -57,23 +54,42 @@ impl Relocation {
     }
 }
 
-/// A server of a listener, by names.
-type Bound<'t> = (&'t str, &'t str, Address, u16);
-
-/// The name of the host of every server of every listener.
-fn hosts(table: &RouteTable) -> BTreeMap<Bound<'_>, &str> {
-    let mut hosts = BTreeMap::new();
-    for clb in &table.clbs {
-        for listener in &clb.listeners {
-            for target in &listener.targets {
-                let bound = (&*clb.name, &*listener.name, target.address, target.port);
-                if let Some(host) = table.nodes.get(target.host.index()) {
-                    hosts.insert(bound, host.name.as_str());
-                }
-            }
+/// Whether a listener of the same name has a server at a host of another name.
+fn some_server_moved(old: &RouteTable, new: &RouteTable) -> bool {
+    let hosts = moves(
+        old.nodes.iter().map(|node| &node.name),
+        new.nodes.iter().map(|node| &node.name),
+    );
+    let clbs: BTreeMap<&str, &Shared<Clb>> = old.clbs.iter().map(|clb| (&*clb.name, clb)).collect();
+    let stays = |before: &Target, after: &Target| {
+        hosts.get(before.host.index()) == Some(&Some(after.host.0))
+    };
+    let mut listeners = new.clbs.iter().flat_map(|clb| {
+        let before = clbs.get(&*clb.name);
+        clb.listeners.iter().filter_map(move |listener| {
+            let mut before = before?.listeners.iter();
+            let before = before.find(|it| it.name == listener.name)?;
+            Some((before, listener))
+        })
+    });
+    listeners.any(|(before, after)| {
+        // Most often they are the same servers in the same order.
+        let mut pairs = before.targets.iter().zip(&after.targets);
+        let same_order = before.targets.len() == after.targets.len()
+            && pairs.all(|(one, other)| server(one) == server(other));
+        if same_order {
+            let mut pairs = before.targets.iter().zip(&after.targets);
+            return pairs.any(|(one, other)| !stays(one, other));
         }
-    }
-    hosts
+        let known: BTreeMap<(Address, u16), &Target> =
+            before.targets.iter().map(|it| (server(it), it)).collect();
+        let mut there = after.targets.iter();
+        there.any(|it| known.get(&server(it)).is_some_and(|was| !stays(was, it)))
+    })
+}
+
+const fn server(target: &Target) -> (Address, u16) {
+    (target.address, target.port)
 }
 
 impl ClbNode {

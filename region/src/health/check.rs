@@ -12,7 +12,6 @@
 //! intervals after the first. A new target takes no flow for `interval * healthy`; its first check comes early
 //! enough that a target that answers is healthy at the very end of that window.
 //!
-//!
 //! Beside its own checks a target may be blocked, by clients that it refused, for a fixed time: nothing of the above
 //! changes meanwhile. A target that falls again and again has to succeed more often (`falls`).
 //!

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::FlowKey;
 use anyedge_net::id::{ClbId, NodeId};
-use anyedge_net::route_table::{ProbeSource, RouteTable};
+use anyedge_net::route_table::{Clb, ProbeSource, RouteTable};
 use anyedge_net::security_group::Filter;
 use anyedge_net::switch;
 use anyedge_net::wire::Parsed;
@@ -62,7 +62,13 @@ fn is_excused(routes: &RouteTable, key: GreKey, flow: &FlowKey) -> bool {
     }
     let vip = routes.vips.get(&flow.src);
     let of_vip = vip.is_some_and(|vip| vip.clb == ClbId(key.clb_id()));
-    of_vip || ProbeSource::is_shared(&flow.src)
+    of_vip || ProbeSource::is_shared(&flow.src) && checks_from_shared(clb)
+}
+
+/// Whether a listener has its targets checked from 100.64.0.0/10: else such a source is a client's.
+fn checks_from_shared(clb: &Clb) -> bool {
+    let mut checks = clb.listeners.iter().filter_map(|it| it.health.as_ref());
+    checks.any(|check| check.source == ProbeSource::Shared)
 }
 
 impl VSwitch {

@@ -4,93 +4,70 @@
 //! loads; the index says how different.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
-use anyedge_net::flow::Address;
+use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::{Listener, RouteTable};
 
 use crate::report::{ListenerReport, TargetReport};
 use crate::tally::AtListener;
 use crate::world::World;
 
+/// A target's weight, and the new flows that it got.
+type Share = (u8, u64);
+
 /// The listeners that had flows, by name.
 pub(super) fn report(world: &World) -> Vec<ListenerReport> {
-    let mut by_name: BTreeMap<String, BTreeMap<(Address, u16), u64>> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, BTreeMap<(Address, u16), Share>> = BTreeMap::new();
     for (at, opened) in &world.tally.opened_at {
-        if let Some((clb, listener)) = found(&world.table, at) {
-            let targets = by_name
-                .entry(format!("{clb}/{}", listener.name))
-                .or_default();
-            for target in &listener.targets {
-                targets.entry((target.address, target.port)).or_default();
-            }
-            for (server, count) in opened {
-                *targets.entry(*server).or_default() += count;
-            }
+        let Some((clb, listener)) = found(&world.table, at) else {
+            continue;
+        };
+        let shares = by_name
+            .entry(format!("{clb}/{}", listener.name))
+            .or_default();
+        for target in &listener.targets {
+            let share = shares.entry((target.address, target.port)).or_default();
+            share.0 = target.weight;
+        }
+        for (server, count) in opened {
+            shares.entry(*server).or_default().1 += count;
         }
     }
-    let mut weights: BTreeMap<(String, (Address, u16)), u8> = BTreeMap::new();
-    for clb in &world.table.clbs {
-        for listener in &clb.listeners {
-            let name = format!("{}/{}", clb.name, listener.name);
-            for target in &listener.targets {
-                weights.insert((name.clone(), (target.address, target.port)), target.weight);
-            }
-        }
-    }
-    let of_listener = |(name, opened): (String, BTreeMap<(Address, u16), u64>)| {
-        let targets: Vec<(TargetReport, bool)> = opened
-            .into_iter()
-            .map(|(server, opened)| {
-                let weight = weights.get(&(name.clone(), server)).copied();
-                let told = TargetReport {
-                    target: format!("{}:{}", in_brackets(&server.0), server.1),
-                    weight: weight.unwrap_or(0),
-                    opened,
-                };
-                (told, server.0.v4_octets().is_some())
-            })
-            .collect();
+    let of_listener = |(listener, shares): (String, BTreeMap<(Address, u16), Share>)| {
+        let of_family = |family: Family| {
+            let own = shares.iter().filter(move |(at, _)| at.0.family() == family);
+            imbalance(own.map(|(_, share)| *share))
+        };
+        let target =
+            |((address, port), (weight, opened)): (&(Address, u16), &Share)| TargetReport {
+                target: SocketAddr::new((*address).into(), *port).to_string(),
+                weight: *weight,
+                opened: *opened,
+            };
         ListenerReport {
-            listener: name,
-            opened: targets.iter().map(|(target, _)| target.opened).sum(),
-            imbalance: [true, false]
-                .map(|v4| {
-                    imbalance(
-                        targets
-                            .iter()
-                            .filter(|(_, is_v4)| *is_v4 == v4)
-                            .map(|(it, _)| it),
-                    )
-                })
-                .into_iter()
-                .fold(0.0, f64::max),
-            targets: targets.into_iter().map(|(target, _)| target).collect(),
+            listener,
+            opened: shares.values().map(|(_, opened)| opened).sum(),
+            imbalance: of_family(Family::V4).max(of_family(Family::V6)),
+            targets: shares.iter().map(target).collect(),
         }
     };
     by_name.into_iter().map(of_listener).collect()
 }
 
 /// How much more than its share by weight the target has that has most of it; of targets of one family.
-fn imbalance<'a>(targets: impl Iterator<Item = &'a TargetReport>) -> f64 {
-    let weighted: Vec<&TargetReport> = targets.filter(|target| target.weight > 0).collect();
-    let opened: u64 = weighted.iter().map(|target| target.opened).sum();
-    let weights: u64 = weighted.iter().map(|target| u64::from(target.weight)).sum();
+fn imbalance(shares: impl Iterator<Item = Share>) -> f64 {
+    let weighted: Vec<Share> = shares.filter(|(weight, _)| *weight > 0).collect();
+    let opened: u64 = weighted.iter().map(|(_, opened)| opened).sum();
+    let weights: u64 = weighted.iter().map(|(weight, _)| u64::from(*weight)).sum();
     if opened == 0 {
         return 0.0;
     }
-    let excess = |target: &&TargetReport| {
-        let share = target.opened as f64 / opened as f64;
-        share / (f64::from(target.weight) / weights as f64) - 1.0
+    let excess = |(weight, own): &Share| {
+        let share = *own as f64 / opened as f64;
+        share / (f64::from(*weight) / weights as f64) - 1.0
     };
     weighted.iter().map(excess).fold(0.0, f64::max)
-}
-
-fn in_brackets(address: &Address) -> String {
-    if address.v4_octets().is_some() {
-        address.to_string()
-    } else {
-        format!("[{address}]")
-    }
 }
 
 /// The load balancer and the listener that a flow came to.
@@ -110,14 +87,6 @@ mod tests {
 
     #[test]
     fn the_index_is_the_greatest_share_of_what_weights_promise() {
-        let targets = |all: &[(u8, u64)]| -> Vec<TargetReport> {
-            let target = |(weight, opened): &(u8, u64)| TargetReport {
-                target: String::new(),
-                weight: *weight,
-                opened: *opened,
-            };
-            all.iter().map(target).collect()
-        };
         for (all, wanted) in [
             (&[(10, 50), (10, 50)][..], 0.0),
             (&[(10, 100), (10, 0)], 1.0),
@@ -126,7 +95,7 @@ mod tests {
             (&[(10, 50), (10, 50), (0, 900)], 0.0),
             (&[], 0.0),
         ] {
-            let index = imbalance(targets(all).iter());
+            let index = imbalance(all.iter().copied());
             assert!((index - wanted).abs() < 1e-9, "{all:?}: {index}");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyedge_net::id::Revision;
-use anyedge_net::route_table::{Security, Shared};
+use anyedge_net::route_table::{HealthCheck, ProbeSource, Security, Shared};
 use anyedge_net::security_group::{Direction, Filter, Precedence, Rule};
 
 use super::*;
@@ -184,6 +184,29 @@ fn health_checks_of_some_internal_load_balancers_need_none() {
     of_another.src = alt_vip();
     let outcome = vswitch.clb_node_sends(OF_MAIN, &segment(of_another, tcp::SYN));
     assert_eq!(outcome.only_drop(), DropReason::TargetSecurityGroup);
+}
+
+#[test]
+fn a_source_of_the_shared_block_is_excused_only_where_checks_come_from_it() {
+    let exempt = |source: Option<ProbeSource>| {
+        let mut table = guarded(&ONLY_A_AND_B);
+        let clb = &mut table.clbs[MAIN.index()];
+        clb.security.probes_exempt = true;
+        Arc::make_mut(&mut clb.listeners[0]).health = source.map(|source| HealthCheck {
+            source,
+            ..HealthCheck::default()
+        });
+        let shared = FlowKey {
+            src: Address::v4([100, 64, 0, 9]),
+            ..web(1)
+        };
+        let mut vswitch = vswitch_with(table);
+        let outcome = vswitch.clb_node_sends(OF_MAIN, &segment(shared, tcp::SYN));
+        !outcome.sent.is_empty()
+    };
+    assert!(exempt(Some(ProbeSource::Shared)));
+    assert!(!exempt(Some(ProbeSource::Vip)), "a client's, then");
+    assert!(!exempt(None));
 }
 
 #[test]
