@@ -105,7 +105,7 @@ impl VipTable {
 mod tests {
     use std::sync::Arc;
 
-    use anyedge_net::route_table::{Clb, ClbSecurity, Vip};
+    use anyedge_net::route_table::{Clb, ClbSecurity, Shared, Vip};
 
     use super::*;
 
@@ -135,6 +135,7 @@ mod tests {
                 unbind_spread: core::time::Duration::ZERO,
                 fail_open: true,
                 security: ClbSecurity::default(),
+                snat: Shared::default(),
                 listeners: Vec::new(),
             };
             table.clbs.push(clb.into());

@@ -12,7 +12,9 @@ use anyedge_net::maglev::is_prime;
 use anyedge_net::route_table::{HealthCheck, NodeKind, RescheduleOn, Scheduler, SourceTold};
 use anyedge_net::wire::outer::Encap;
 
-use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, TargetPlan};
+use super::plan::{
+    EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, SnatPlan, TargetPlan,
+};
 use super::*;
 
 mod parts;
@@ -119,6 +121,7 @@ fn plans() -> Plans {
         unbind_spread: Duration::ZERO,
         fail_open: true,
         security: SecurityPlan::default(),
+        snat: SnatPlan::default(),
         listeners,
     };
     let clbs = vec![

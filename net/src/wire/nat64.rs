@@ -18,6 +18,9 @@ use crate::packet::Packet;
 /// What a packet is longer in IPv6, in bytes, unless it is a fragment or has options.
 pub const GROWTH: u16 = (ipv6::HEADER_LEN - ipv4::HEADER_LEN) as u16;
 
+/// What a fragment is longer in IPv6, in bytes.
+pub const FRAGMENT_GROWTH: u16 = GROWTH + ipv6::FRAGMENT_HEADER_LEN as u16;
+
 /// The longest packet of either family, header included, that both can carry, in bytes of IPv4.
 const LEN_MAX_V4: usize = u16::MAX as usize;
 
@@ -43,10 +46,7 @@ pub fn translate(packet: &mut Packet, parsed: &Parsed, ends: &FlowKey) -> Option
     }
     let bytes = packet.bytes();
     let (old_src, old_dst) = (ip::source(bytes)?, ip::destination(bytes)?);
-    let header_len = match parsed.fragment {
-        Some(_) => fragment::header_len(family),
-        None => ip::header_len(family),
-    };
+    let header_len = header_len(parsed, family);
     let l4_len = usize::from(parsed.l4_len);
     let too_long = ipv4::HEADER_LEN + l4_len > LEN_MAX_V4
         || header_len - ip::header_len(family) + l4_len > usize::from(u16::MAX);
@@ -95,6 +95,20 @@ pub fn translate(packet: &mut Packet, parsed: &Parsed, ends: &FlowKey) -> Option
         dont_fragment: family == Family::V6 || parsed.fragment.is_none(),
         ..*parsed
     })
+}
+
+/// What an MTU is compared with once a packet is of that family (see [`Packet::wire_len`]).
+pub fn len_in(packet: &Packet, parsed: &Parsed, family: Family) -> usize {
+    let l4_len = packet.wire_len() - usize::from(parsed.l4_offset);
+    l4_len + header_len(parsed, family)
+}
+
+/// The length of the header that [`translate`] writes.
+const fn header_len(parsed: &Parsed, family: Family) -> usize {
+    match parsed.fragment {
+        Some(_) => fragment::header_len(family),
+        None => ip::header_len(family),
+    }
 }
 
 /// Writes an ICMP error of the other family that says what `packet` does, to the start of `out`; returns its length.
