@@ -173,7 +173,7 @@ impl SnatPorts {
             passed += 1;
             left -= 1;
             let source = Source::new(block.address, block.first_port + offset as u16);
-            if !taken(source) {
+            if !taken(source) || !switch::is_on("P-SA06") {
                 return Some(source);
             }
         }

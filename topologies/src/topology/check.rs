@@ -20,11 +20,13 @@ mod addresses;
 mod controllers;
 mod faults;
 mod load;
+mod nat64;
 mod vips;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     needed_tables(book, topology);
     vips::check(book, topology);
+    nat64::check(book, topology);
     clbs(book, topology);
     targets(book, topology);
     controllers::check(book, topology);
