@@ -287,10 +287,10 @@ impl ConnectionTable {
             .find(hash as u32, |id| self.flows.entry(id).reply_key() == *reply)
     }
 
-    /// Whether one of the node's own flows that live shows this tuple at its target.
+    /// Whether a flow that lives shows this tuple at its target, be it the node's own or another's.
     pub(crate) fn is_shown(&self, now: Instant, hash: u64, reply: &FlowKey) -> bool {
         let shown = self.find_reply(hash, reply);
-        shown.is_some_and(|id| self.is_alive(id, now) && self.flow(id).role == Role::Own)
+        shown.is_some_and(|id| self.is_alive(id, now))
     }
 
     /// Whether a flow's deadline is still to come. One that is over is to be closed, not used.

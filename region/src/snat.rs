@@ -3,7 +3,8 @@
 //! A target of IPv4 cannot answer a client of IPv6: its packets come from an address of the load balancer's, and a port
 //! that tells the node whose flow it is (RFC 6146). What must be unique is the pair of source and target, so a port may
 //! serve several targets at a time. Ports are given out in turn, which leaves one that was used alone for as long as
-//! possible. A block that was another node's rests first: its flows may be held by a third node by now.
+//! possible, and a node that starts begins anywhere, since what it had before it may still be in use. A block that was
+//! another node's is for when nothing else is left, at first: a third node may hold its flows by now.
 //!
 //! Bounded: for one flow [`TRIES_MAX`] ports are tried, a client that finds none tries again and the turn goes on.
 
@@ -19,7 +20,7 @@ use anyedge_net::time::Instant;
 
 /// Ports that are tried for one new flow.
 pub(crate) const TRIES_MAX: u32 = 256;
-/// How long a block rests that was another node's: twice the idle timeout of TCP flows.
+/// How long a block rests, if it can, that was another node's: twice the idle timeout of TCP flows.
 pub(crate) const INHERITED_REST: Duration = Duration::from_secs(2 * 900);
 
 /// The address and port that a target takes for its client's.
@@ -142,13 +143,14 @@ impl SnatPorts {
             let own = clb.snat.blocks.iter().filter(|block| block.node == own);
             let blocks: Vec<Block> = own.map(block).collect();
             if !blocks.is_empty() {
-                let next = ports.map_or(0, |ports| ports.next);
+                let next = ports.map_or_else(|| anywhere(now), |ports| ports.next);
                 self.0.insert(id, Ports { blocks, next });
             }
         }
     }
 
-    /// The source of a new flow: the next port that is not `taken` towards its target.
+    /// The source of a new flow: the next port that is not `taken` towards its target. Of a block that rests only when
+    /// no other has one.
     pub(crate) fn pick(
         &mut self,
         now: Instant,
@@ -156,22 +158,35 @@ impl SnatPorts {
         mut taken: impl FnMut(Source) -> bool,
     ) -> Option<Source> {
         let ports = self.0.get_mut(&clb)?;
+        let rested = ports.turn(|block| block.usable_at <= now, &mut taken);
+        rested.or_else(|| ports.turn(|block| block.usable_at > now, &mut taken))
+    }
+}
+
+impl Ports {
+    /// The next port of a block that will do.
+    fn turn(
+        &mut self,
+        will_do: impl Fn(&Block) -> bool,
+        mut taken: impl FnMut(Source) -> bool,
+    ) -> Option<Source> {
         let of_block = u32::from(SNAT_BLOCK_PORTS);
-        let all = ports.blocks.len() as u32 * of_block;
-        let mut left = all.min(TRIES_MAX);
-        let mut passed = 0;
+        let all = self.blocks.len() as u32 * of_block;
+        let (mut left, mut passed) = (TRIES_MAX, 0);
+        let mut next = self.next;
         while left > 0 && passed < all {
-            let next = ports.next % all;
-            let block = &ports.blocks[(next / of_block) as usize];
+            next %= all;
+            let block = &self.blocks[(next / of_block) as usize];
             let offset = next % of_block;
-            if block.usable_at > now {
-                ports.next = next - offset + of_block;
+            if !will_do(block) {
+                next += of_block - offset;
                 passed += of_block - offset;
                 continue;
             }
-            ports.next = next + 1;
+            next += 1;
             passed += 1;
             left -= 1;
+            self.next = next;
             let source = Source::new(block.address, block.first_port + offset as u16);
             if !taken(source) || !switch::is_on("P-SA06") {
                 return Some(source);
@@ -181,7 +196,12 @@ impl SnatPorts {
     }
 }
 
-/// When a block of `new` may be used. One that is new here and was another node's in `before` rests.
+/// Where the turn of a node begins.
+fn anywhere(now: Instant) -> u32 {
+    (now.as_nanos().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+}
+
+/// Until when a block of `new` rests. One that is new here and was another node's in `before` does.
 fn usable_at(
     now: Instant,
     block: &SnatBlock,

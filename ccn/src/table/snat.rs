@@ -2,7 +2,7 @@
 //!
 //! An address has 220 blocks of 250 ports. A block that is given back rests for twice the idle timeout, since a
 //! backend may still hold connections from its ports. The blocks of a node that is lost go to the next node of
-//! its region, by name.
+//! its region, by name, and back to it when it takes part again.
 
 use core::time::Duration;
 
@@ -50,6 +50,7 @@ impl Transaction<'_> {
             first_port: FIRST_PORT + number * BLOCK_PORTS,
             node: node.to_owned(),
             free_at: at,
+            home: node.to_owned(),
         };
         let is_free = |block: &SnatBlock| {
             let known = self.objects.get::<SnatBlock>(&block.full_name());
@@ -77,6 +78,7 @@ impl Transaction<'_> {
         let free_at = self.at + REST;
         self.set(SnatBlock {
             node: String::new(),
+            home: String::new(),
             free_at,
             ..block
         });
@@ -103,6 +105,17 @@ impl Transaction<'_> {
             .collect();
         for block in blocks {
             let node = successor.clone();
+            self.set(SnatBlock { node, ..block });
+        }
+    }
+
+    /// The blocks that `back` leased before it was lost are its own again.
+    pub(super) fn bring_home_snat(&mut self, back: &ClbNode) {
+        let blocks = self.objects.all::<SnatBlock>();
+        let away = blocks.filter(|block| block.home == back.name && block.node != back.name);
+        let away: Vec<SnatBlock> = away.cloned().collect();
+        for block in away {
+            let node = back.name.clone();
             self.set(SnatBlock { node, ..block });
         }
     }

@@ -290,8 +290,10 @@ impl Transaction<'_> {
             ..node
         };
         self.set(node.clone());
-        if lost {
-            self.hand_over_snat(&node);
+        match next {
+            Membership::Lost if lost => self.hand_over_snat(&node),
+            Membership::Lost => {}
+            _ => self.bring_home_snat(&node),
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ pub(crate) fn value(object: &Object) -> Value {
         Object::SnatIp(it) => json!({ "clb": it.clb, "address": it.address.to_string() }),
         Object::SnatBlock(it) => json!({
             "clb": it.clb, "address": it.address.to_string(), "first_port": it.first_port,
-            "node": it.node, "free_at_ns": it.free_at.as_nanos(),
+            "node": it.node, "free_at_ns": it.free_at.as_nanos(), "home": it.home,
         }),
         Object::Ccn(it) => json!({ "name": it.name }),
         Object::Attachment(it) => attachment(it),

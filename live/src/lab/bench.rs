@@ -197,7 +197,9 @@ fn address_of(topology: &Topology, protocol: Protocol, v6: bool) -> Option<Socke
         let listeners = topology.clbs.get(&vip.clb)?.listeners.values();
         let mut ports = listeners.filter(|own| own.protocol == protocol);
         let port = ports.next()?.port;
-        let ip: IpAddr = vip.address.iter().find(|ip| ip.is_ipv6() == v6)?;
+        let of_family = vip.address.iter().find(|ip| ip.is_ipv6() == v6);
+        // A VIP of IPv6 alone need not be asked for.
+        let ip: IpAddr = of_family.or_else(|| vip.address.iter().next().filter(|_| !v6))?;
         Some(SocketAddr::new(ip, port))
     })
 }

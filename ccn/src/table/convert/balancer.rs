@@ -470,6 +470,7 @@ impl From<&SnatBlock> for pb::SnatBlock {
             first_port: block.first_port,
             node: block.node.clone(),
             free_at: block.free_at.as_nanos(),
+            home: block.home.clone(),
         }
     }
 }
@@ -484,6 +485,7 @@ impl TryFrom<&pb::SnatBlock> for SnatBlock {
             first_port: block.first_port,
             node: block.node.clone(),
             free_at: Instant::from_nanos(block.free_at),
+            home: block.home.clone(),
         })
     }
 }

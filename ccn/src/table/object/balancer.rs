@@ -390,6 +390,8 @@ pub struct SnatBlock {
     pub node: String,
     /// From when on somebody else may, once nobody does.
     pub free_at: Instant,
+    /// Who leased it: while that node is lost, another one has it.
+    pub home: String,
 }
 
 impl SnatBlock {

@@ -87,6 +87,28 @@ fn blocks_of_a_lost_node_go_to_the_next_one() {
 }
 
 #[test]
+fn a_node_that_is_back_has_the_blocks_that_it_leased() {
+    let member = |node: &str, membership: Membership| Change::SetMember {
+        clb_node: node.to_owned(),
+        membership: Some(membership),
+        weight: None,
+    };
+    let mut table = after([ip(1), lease(CLB_1, 1), lease(CLB_2, 1)]);
+    let own = owners(&table);
+    let of = |node: &str| [10_024, 10_274].map(|port| (port, node.to_owned()));
+    for (node, other) in [(CLB_2, CLB_1), (CLB_1, CLB_2)] {
+        table
+            .take(member(node, Membership::Lost))
+            .expect("it is in");
+        assert_eq!(owners(&table), of(other));
+        table
+            .take(member(node, Membership::In))
+            .expect("it is back");
+        assert_eq!(owners(&table), own);
+    }
+}
+
+#[test]
 fn addresses_are_few_and_leases_are_for_the_region_s_own_nodes() {
     let mut table = after((1..=10).map(ip));
     assert_eq!(
