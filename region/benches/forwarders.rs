@@ -1,4 +1,4 @@
-//! Time per packet of the region's forwarders with 100,000 flows, in batches of 32, and of a new flow.
+//! Time per packet of the region's forwarders with 100,000 flows (`ANYEDGE_FLOWS`), in batches of 32, and of a new flow.
 //!
 //! Flows come in random order, so that each packet misses the caches as it would in a busy region. Making the
 //! packets is not measured. `with all rules`: security groups of 512 rules at the CLB node and at the vSwitch,
@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyedge_net::flow::{Family, FlowKey};
@@ -30,7 +30,11 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 mod testbed;
 use testbed::*;
 
-const FLOWS: u32 = 100_000;
+/// How many flows: 100,000, or as many as `ANYEDGE_FLOWS` says.
+static FLOWS: LazyLock<u32> = LazyLock::new(|| {
+    let asked = std::env::var("ANYEDGE_FLOWS").ok();
+    asked.map_or(100_000, |flows| flows.parse().expect("a number of flows"))
+});
 
 /// Packets, one of each flow, and where they come in.
 type Arrivals = Vec<(Meta, Vec<u8>)>;
@@ -118,7 +122,7 @@ fn shuffled() -> impl Iterator<Item = usize> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        ((u64::from(FLOWS) * (state >> 33)) >> 31) as usize
+        ((u64::from(*FLOWS) * (state >> 33)) >> 31) as usize
     })
 }
 
@@ -211,7 +215,7 @@ fn clb_node_with(
     let mut rig = Rig::with_routes(node, table);
     let port = if protocol == tcp::PROTOCOL { 80 } else { 7_000 };
     let (mut there, mut back) = (Vec::new(), Vec::new());
-    for number in 0..FLOWS {
+    for number in 0..*FLOWS {
         let flow = client_flow(family, protocol, port, number);
         let key = key_of(&flow);
         let answer = answer_flow(&flow, backend(1, family), 8_080);
@@ -276,7 +280,7 @@ fn switch_with(table: RouteTable, family: Family) -> (Rig<VSwitch>, Arrivals, Ar
     let vswitch = VSwitch::new(WEB_1_NAME, Limits::default(), Seed(7));
     let mut rig = Rig::with_routes(vswitch, table);
     let (mut there, mut back) = (Vec::new(), Vec::new());
-    for number in 0..FLOWS {
+    for number in 0..*FLOWS {
         let client = client_flow(family, tcp::PROTOCOL, 8_080, number);
         let flow = FlowKey {
             dst: backend(1, family),

@@ -23,7 +23,7 @@ use anyedge_net::route_table::{HealthCheck, RouteTable, Target as RouteTarget};
 use anyedge_net::time::Instant;
 use anyedge_pop::pop::Pop;
 use anyedge_region::{ClbNode, Limits, VSwitch};
-use anyedge_tests::large_table::large_table;
+use anyedge_tests::large_table::{WIDE, large_table, table_of};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 
@@ -70,8 +70,23 @@ fn bench(criterion: &mut Criterion) {
         });
     });
     group.sample_size(100);
+    one_weight(&mut group, &table);
+    group.finish();
+    let mut group = criterion.benchmark_group("table of 10,000 targets of 1,000 listeners");
+    one_weight(&mut group, &table_of(WIDE, None));
+    let checked = table_of(WIDE, Some(HealthCheck::default()));
+    for (what, tables) in &changes(&checked) {
+        let clb = ClbNode::new("region.guangzhou.clb-1", Limits::default(), Seed(1));
+        bench_apply(&mut group, &format!("CLB node given {what}"), clb, tables);
+    }
+    group.finish();
+    forwarders(criterion);
+}
+
+/// A weight at the leader, and at a node that hears of it.
+fn one_weight(group: &mut BenchmarkGroup<'_, WallTime>, table: &Table) {
     for (what, listener) in [("round robin", "l-1"), ("Maglev", "l-0")] {
-        let name = name_of(&table, listener);
+        let name = name_of(table, listener);
         let mut leader = table.clone();
         group.bench_function(format!("apply one weight, {what}"), |bencher| {
             bencher.iter(|| black_box(next(&mut leader, &name)));
@@ -93,8 +108,6 @@ fn bench(criterion: &mut Criterion) {
             });
         });
     }
-    group.finish();
-    forwarders(criterion);
 }
 
 /// What a new table costs the forwarder itself: no packet goes through meanwhile.

@@ -84,9 +84,20 @@ fn listener(size: Size, clb: u32, number: u32, health: Option<HealthCheck>) -> L
     }
 }
 
+/// 10,000 targets of 1,000 listeners.
+pub const WIDE: Size = Size {
+    targets: 10,
+    ..LARGE
+};
+
 /// The [`LARGE`] table, each target checked as `health` says.
 pub fn large_table(health: Option<HealthCheck>) -> Table {
-    let mut author = author_of(LARGE, health);
+    table_of(LARGE, health)
+}
+
+/// A table of that size, each target checked as `health` says.
+pub fn table_of(size: Size, health: Option<HealthCheck>) -> Table {
+    let mut author = author_of(size, health);
     author.publish(Instant::ZERO).expect("the plans make sense");
     author.table().clone()
 }
