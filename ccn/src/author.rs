@@ -252,7 +252,10 @@ impl TableAuthor {
     }
 
     /// Adds a change, unless the table would refuse it.
-    fn want(&mut self, change: Change) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn want(&mut self, change: Change) -> Result<(), Refusal> {
         self.wanted.push(change);
         let tried = self.trial();
         if tried.is_err() {

@@ -7,6 +7,7 @@
 //! Figures are integers in the units of their names; names are as in the file, without their kind.
 
 mod addresses;
+mod autoscaling;
 mod bgp;
 mod book;
 mod cities;
@@ -43,6 +44,7 @@ mod vip;
 
 pub use addresses::AddressPair;
 pub use anyedge_net::link::{GilbertElliott, Loss};
+pub use autoscaling::AutoScaling;
 pub use bgp::{Bfd, Bgp, Router};
 pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 pub use client::{Client, Family};
@@ -50,7 +52,7 @@ pub use controller::{Controller, LEADER};
 pub use convergence::{Convergence, Spread, SpreadPoint};
 pub use defaults::{Defaults, Encap, Routes, Start, Underlay};
 pub use diagnostic::{Diagnostic, Wrong};
-pub use fault::{ClockFault, Degrade, DiskFault, Fault, FaultVerb, Partition};
+pub use fault::{Autoscale, ClockFault, Degrade, DiskFault, Fault, FaultVerb, Partition};
 pub use host::Host;
 pub use line::Line;
 pub use link::{Link, LinkEnds};

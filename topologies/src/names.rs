@@ -35,11 +35,13 @@ pub enum Kind {
     Router,
     /// Rules of who may open flows.
     SecurityGroup,
+    /// Servers that join and leave listeners together.
+    AutoScaling,
 }
 
 impl Kind {
     /// Every kind, in the order in which a file usually has them.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Vip,
         Kind::Pop,
         Kind::Region,
@@ -51,6 +53,7 @@ impl Kind {
         Kind::Controller,
         Kind::Router,
         Kind::SecurityGroup,
+        Kind::AutoScaling,
     ];
 
     /// The word before the dot.
@@ -68,6 +71,7 @@ impl Kind {
             Kind::Controller => "controller",
             Kind::Router => "router",
             Kind::SecurityGroup => "security_group",
+            Kind::AutoScaling => "autoscaling",
         }
     }
 

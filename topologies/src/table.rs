@@ -75,6 +75,10 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
     for clb in topology.clbs.values() {
         author.add_clb(clb_plan(clb, topology)?);
     }
+    let groups = topology.autoscaling.values();
+    author.add(
+        groups.map(|group| Change::Put(group.group(group.size).into_object(), PutMode::Create)),
+    );
     for vip in topology.vips.values() {
         author.add_vip(VipPlan {
             name: vip.name.clone(),

@@ -8,14 +8,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyedge_ccn::table::object::Profile;
+use anyedge_ccn::table::object::{Profile, Target};
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::DeTable;
 
 use crate::addresses::AddressPair;
+use crate::autoscaling::AutoScaling;
 use crate::bgp::Router;
 use crate::book::{self, Book, FILE};
-use crate::clb::Clb;
+use crate::clb::{Clb, Listener};
 use crate::client::Client;
 use crate::controller::Controller;
 use crate::convergence::Convergence;
@@ -30,7 +31,7 @@ use crate::pop::Pop;
 use crate::region::Region;
 use crate::security_group::SecurityGroup;
 use crate::slo::Slo;
-use crate::targets::Targets;
+use crate::targets::{Server, Targets};
 use crate::vip::Vip;
 
 mod check;
@@ -80,6 +81,8 @@ pub struct Topology {
     pub clbs: BTreeMap<String, Clb>,
     /// Servers behind listeners.
     pub targets: BTreeMap<String, Targets>,
+    /// Servers that come and go.
+    pub autoscaling: BTreeMap<String, AutoScaling>,
     /// The servers' hosts.
     pub hosts: BTreeMap<String, Host>,
     /// Rules of who may open flows.
@@ -162,6 +165,37 @@ impl Topology {
     pub fn home_region(&self, vip: &str) -> &Region {
         let vip = self.vips.get(vip).unwrap_or_else(|| panic!("no vip.{vip}"));
         &self.regions[&self.clbs[&vip.clb].region]
+    }
+
+    /// Every server of the file, also those that are targets later or never.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        let targets = self.targets.values().flat_map(|targets| &targets.servers);
+        let groups = self.autoscaling.values();
+        targets.chain(groups.flat_map(|group| &group.servers))
+    }
+
+    /// Targets that there are only once their servers join an auto-scaling group.
+    pub fn scaled_targets(&self) -> impl Iterator<Item = Target> {
+        let groups = self.autoscaling.values();
+        groups.flat_map(|group| {
+            let (all, first) = (group.group(group.servers.len()), group.group(group.size));
+            let later = all.targets().filter(|target| !first.brings(target));
+            later.collect::<Vec<_>>()
+        })
+    }
+
+    /// Servers that are, or may come to be, behind a listener.
+    pub(crate) fn servers_behind(
+        &self,
+        clb: &str,
+        listener: &Listener,
+    ) -> impl Iterator<Item = &Server> {
+        let targets = self.targets.get(&listener.targets);
+        let targets = targets.into_iter().flat_map(|targets| &targets.servers);
+        let own = (clb.to_owned(), listener.name.clone());
+        let groups = self.autoscaling.values();
+        let groups = groups.filter(move |group| group.listeners.contains(&own));
+        targets.chain(groups.flat_map(|group| &group.servers))
     }
 
     /// Every node of the management network: controllers, POPs, CLB nodes, hosts, each kind by name.

@@ -3,6 +3,7 @@
 //! An object is checked when it has been set or taken away, as it is when its command is done. When nodes or
 //! paths are others, all that stands on them is checked too.
 
+mod autoscaling;
 mod balancer;
 mod ground;
 mod names;
@@ -80,6 +81,7 @@ impl Transaction<'_> {
             }
             (Object::Stage(Stage { name, .. }), _) => check_name(key, name),
             (Object::SecurityGroup(group), _) => self.check_security_group(key, group),
+            (Object::AutoScalingGroup(group), _) => self.check_scaling_group(key, group),
             (Object::SnatBlock(_) | Object::CcnRoute(_), _) => Ok(()),
         }
     }

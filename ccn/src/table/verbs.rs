@@ -44,6 +44,7 @@ impl Transaction<'_> {
             }
             Object::Vip(vip) => self.allocate(vip.clone()),
             Object::Attachment(attachment) => self.attach(attachment.clone()),
+            Object::AutoScalingGroup(group) => self.put_scaling_group(group.clone()),
             _ => {
                 self.set_object(object.clone());
                 Ok(())
@@ -72,6 +73,7 @@ impl Transaction<'_> {
             Kind::Rule => self.unset_below(&[Kind::Target], &key.name),
             Kind::SnatIp => self.unset_below(&[Kind::SnatBlock], &key.name),
             Kind::Attachment => self.forget_routes(&key.name),
+            Kind::AutoScalingGroup => self.empty_scaling_group(&key.name)?,
             _ => {}
         }
         self.unset(key);
@@ -113,7 +115,9 @@ impl Transaction<'_> {
                     |vip: &&Vip| vip.clb == name || vip.standby.iter().any(|clb| clb == name);
                 let vip = self.objects.all::<Vip>().find(serves);
                 vip.map(|vip| Key::new(Kind::Vip, &vip.name))
+                    .or_else(|| self.scaled_by(name))
             }
+            Kind::Listener | Kind::Rule => self.scaled_by(name),
             Kind::Prefix => {
                 let vip = self.objects.all::<Vip>().find(|vip| vip.prefix == name);
                 vip.map(|vip| Key::new(Kind::Vip, &vip.name))
@@ -163,6 +167,7 @@ impl Transaction<'_> {
         for key in &gone {
             self.unset(key);
         }
+        self.leave_scaling_groups(host);
         Ok(())
     }
 

@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::net::IpAddr;
 
 use anyedge_ccn::table::object::{
-    Attachment, Clb, Ends, Host, Listener, Object, Path, Rule, SecurityGroup, Settings, Target,
-    Underlay, Vip,
+    Attachment, AutoScalingGroup, Clb, Ends, Host, Listener, Object, Path, Rule, SecurityGroup,
+    Settings, Target, Underlay, Vip,
 };
 use anyedge_net::flow::Address;
 use anyedge_net::route_table::{HealthCheck, Method, ProbeSource, RescheduleOn};
@@ -58,6 +58,7 @@ pub(crate) fn value(object: &Object) -> Value {
         }),
         Object::Stage(it) => json!({ "name": it.name, "changes": it.changes.len() }),
         Object::SecurityGroup(it) => security_group(it),
+        Object::AutoScalingGroup(it) => scaling_group(it),
     }
 }
 
@@ -281,6 +282,17 @@ fn security_group(it: &SecurityGroup) -> Value {
     };
     json!({
         "name": it.name, "ingress": of(Direction::Ingress), "egress": of(Direction::Egress),
+    })
+}
+
+fn scaling_group(it: &AutoScalingGroup) -> Value {
+    let servers = it.servers.iter();
+    let servers: Vec<Value> = servers
+        .map(|server| json!({ "ip": server.address.to_string(), "host": server.host }))
+        .collect();
+    json!({
+        "name": it.name, "listeners": it.listeners, "port": it.port, "weight": it.weight,
+        "servers": servers,
     })
 }
 

@@ -1,19 +1,20 @@
 //! What has to change for the table to be what a topology file says.
 //!
 //! A file says what it has words for. What an operator or the controllers did meanwhile with what it has no words
-//! for stays: drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes. Each change is on the condition that
+//! for stays: drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes, who is in an auto-scaling group. Each change is on the condition that
 //! its object is still as it was read, so that nobody's work is overwritten unseen.
 
 use std::collections::BTreeMap;
 
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Condition, PutMode};
-use anyedge_ccn::table::object::{Key, Kind, Object};
+use anyedge_ccn::table::object::{AutoScalingGroup, Key, Kind, Kinded as _, Object};
 
 /// What a file says, or lets go of, in the order in which it can go.
-const OF_FILES: [Kind; 10] = [
+const OF_FILES: [Kind; 11] = [
     Kind::Vip,
     Kind::Target,
+    Kind::AutoScalingGroup,
     Kind::Listener,
     Kind::Clb,
     Kind::Path,
@@ -59,12 +60,21 @@ impl Plan {
                 _ => (String::new(), 0),
             });
             for object in objects {
-                plan.consider(object, found);
+                if !is_brought(object, wanted.all::<AutoScalingGroup>()) {
+                    plan.consider(object, found);
+                }
             }
         }
+        let kept = found
+            .values()
+            .filter_map(|(_, object)| AutoScalingGroup::of(object));
+        let kept: Vec<&AutoScalingGroup> = kept
+            .filter(|group| wanted.get::<AutoScalingGroup>(&group.name).is_some())
+            .collect();
         for kind in OF_FILES {
             for (key, (revision, object)) in found.iter().filter(|(key, _)| key.kind == kind) {
-                if wanted.entry(key).is_some() {
+                let stays = is_brought(object, kept.iter().copied());
+                if wanted.entry(key).is_some() || stays {
                     continue;
                 }
                 if prune {
@@ -112,6 +122,14 @@ impl Plan {
             before,
             after,
         });
+    }
+}
+
+/// Whether it is a target that one of `groups` brings: those come and go with their servers.
+fn is_brought<'a>(object: &Object, mut groups: impl Iterator<Item = &'a AutoScalingGroup>) -> bool {
+    match object {
+        Object::Target(target) => groups.any(|group| group.brings(target)),
+        _ => false,
     }
 }
 
@@ -171,6 +189,10 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.clone_from(wanted);
             (after.withdrawn, after.prefix) = (withdrawn, prefix);
         }
+        (Object::AutoScalingGroup(after), Object::AutoScalingGroup(wanted)) => {
+            after.listeners.clone_from(&wanted.listeners);
+            (after.port, after.weight) = (wanted.port, wanted.weight);
+        }
         (after, wanted) => after.clone_from(wanted),
     }
     after
@@ -179,7 +201,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyedge_ccn::table::object::{Clb, Kinded as _, Pop, Region, Target, Vip};
+    use anyedge_ccn::table::object::{Clb, Pop, Region, Target, Vip};
     use anyedge_net::flow::HashKey;
     use anyedge_net::time::Instant;
     use anyedge_topologies::{Topology, author};

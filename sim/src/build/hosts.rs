@@ -131,11 +131,7 @@ pub(super) fn add_backends(
             let addresses = host.addresses.iter().map(|address| (*address).into());
             world.vpc.add(node, path, homeward, addresses);
         }
-        let servers = topology
-            .targets
-            .values()
-            .flat_map(|targets| &targets.servers);
-        let own = servers.filter(|server| server.host == host.name);
+        let own = topology.servers().filter(|server| server.host == host.name);
         let mut listen: Vec<SocketAddr> = own
             .flat_map(|server| {
                 server

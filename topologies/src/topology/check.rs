@@ -17,6 +17,7 @@ use crate::targets::Targets;
 use super::Topology;
 
 mod addresses;
+mod autoscaling;
 mod controllers;
 mod faults;
 mod load;
@@ -27,6 +28,7 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     vips::check(book, topology);
     clbs(book, topology);
     targets(book, topology);
+    autoscaling::check(book, topology);
     controllers::check(book, topology);
     addresses::check(book, topology);
     load::check(book, topology);
@@ -131,6 +133,7 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
             }
         }
     }
+    autoscaling::regions(book, topology, &mut region_of);
     for host in topology.hosts.values_mut() {
         if let Some((region, _)) = region_of.remove(&host.name) {
             host.region = region;
@@ -143,8 +146,7 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
 fn returns(book: &Book<'_>, topology: &mut Topology) {
     let mut by_host: BTreeMap<String, (ReturnBy, String)> = BTreeMap::new();
     for (clb, listener) in listeners(topology) {
-        let targets = topology.targets.get(&listener.targets);
-        for server in targets.into_iter().flat_map(|targets| &targets.servers) {
+        for server in topology.servers_behind(&clb.name, listener) {
             let known = by_host
                 .entry(server.host.clone())
                 .or_insert_with(|| (clb.return_by, clb.name.clone()));

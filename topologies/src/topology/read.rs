@@ -12,6 +12,7 @@ use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::{DeTable, DeValue};
 
 use crate::addresses::{AddressPair, Space};
+use crate::autoscaling::AutoScaling;
 use crate::bgp::Router;
 use crate::book::{Book, FILE};
 use crate::clb::Clb;
@@ -21,7 +22,7 @@ use crate::convergence::Convergence;
 use crate::defaults::{Defaults, one_of};
 use crate::diagnostic::Wrong;
 use crate::fault::{Fault, Objects};
-use crate::host;
+use crate::host::{self, Host};
 use crate::link::Link;
 use crate::names::{Kind, Names};
 use crate::nearest::did_you_mean;
@@ -148,14 +149,13 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         Link::read(name, table, &defaults)
     });
     let clbs = objects(&mut reader, Kind::Clb, Clb::read);
-    let targets = targets(&mut reader, profile);
-    let hosts = host::read(book, &targets, reader.objects(Kind::Host), &defaults);
+    let backends = Backends::read(book, &mut reader, profile, &defaults);
     let mut space = Space::clients();
     let clients = objects(&mut reader, Kind::Client, |name, table| {
         Client::read(name, table, &defaults, &mut space)
     });
     let security_groups = security_groups(&mut reader, &vips, &clients);
-    let struck = Objects::new(&book.names, &hosts, &regions, added_nodes(root));
+    let struck = Objects::new(&book.names, &backends.hosts, &regions, added_nodes(root));
     let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
@@ -182,8 +182,9 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         regions,
         links,
         clbs,
-        targets,
-        hosts,
+        targets: backends.targets,
+        autoscaling: backends.autoscaling,
+        hosts: backends.hosts,
         security_groups,
         profile,
         clients,
@@ -206,6 +207,33 @@ fn security_groups(
     objects(reader, Kind::SecurityGroup, |name, table| {
         SecurityGroup::read(name, table, &peers)
     })
+}
+
+/// Servers, and the hosts that they are on.
+struct Backends {
+    targets: BTreeMap<String, Targets>,
+    autoscaling: BTreeMap<String, AutoScaling>,
+    hosts: BTreeMap<String, Host>,
+}
+
+impl Backends {
+    fn read(
+        book: &Book<'_>,
+        reader: &mut Reader<'_>,
+        profile: Profile,
+        defaults: &Defaults,
+    ) -> Self {
+        let targets = targets(reader, profile);
+        let read = |name, table| AutoScaling::read(name, table, profile);
+        let autoscaling = objects(reader, Kind::AutoScaling, read);
+        let changed = reader.objects(Kind::Host);
+        let hosts = host::read(book, &targets, &autoscaling, changed, defaults);
+        Self {
+            targets,
+            autoscaling,
+            hosts,
+        }
+    }
 }
 
 /// `[targets.NAME]`, with the weights of a profile.

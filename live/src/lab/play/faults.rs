@@ -23,7 +23,8 @@ pub fn unplayable(topology: &Topology) -> Vec<String> {
         | FaultVerb::Drain
         | FaultVerb::Weight(_)
         | FaultVerb::Unbind
-        | FaultVerb::Stale => false,
+        | FaultVerb::Stale
+        | FaultVerb::Autoscale(_) => false,
     });
     refused.map(ToString::to_string).collect()
 }
