@@ -113,6 +113,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
         author.add_host(HostPlan {
             node: node(host.clone(), 100 + number),
             region: region.clone(),
+            zone: String::new(),
             security_groups: Vec::new(),
         });
         author.add_path(path(host.clone(), EndsPlan::Fabric { host }));

@@ -41,6 +41,7 @@ impl AutoScaling {
             port,
             weight,
             host: read_host(item),
+            eni: None,
         };
         let servers = read_servers(&mut reader, &format!("{name}-as"), read);
         let size = reader.integer("size", 0..=servers.len() as u64);

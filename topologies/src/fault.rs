@@ -27,7 +27,7 @@ pub use machine::{ClockFault, DiskFault};
 pub(crate) use objects::Objects;
 pub use partition::Partition;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 14] = [
     "down",
     "degrade",
     "hang",
@@ -41,6 +41,7 @@ const VERBS: [&str; 13] = [
     "clock",
     "disk",
     "autoscale",
+    "eni_move",
 ];
 /// Verbs that the format knows and that cannot be run yet.
 const PLANNED: [&str; 4] = ["cut", "lose", "pause", "slow"];
@@ -93,6 +94,11 @@ pub enum FaultVerb {
     Disk(DiskFault),
     /// Servers join an auto-scaling group or leave it, for good.
     Autoscale(Autoscale),
+    /// An elastic network interface goes to another host, for good.
+    EniMove {
+        /// The host's full name.
+        to: String,
+    },
 }
 
 /// What of an object a fault changes: faults that change different ones may hold together.
@@ -123,7 +129,8 @@ impl FaultVerb {
             | FaultVerb::Weight(_)
             | FaultVerb::Unbind
             | FaultVerb::Stale
-            | FaultVerb::Autoscale(_) => Aspect::Work,
+            | FaultVerb::Autoscale(_)
+            | FaultVerb::EniMove { .. } => Aspect::Work,
         }
     }
 }
@@ -147,6 +154,7 @@ impl fmt::Display for Fault {
             FaultVerb::Unbind => write!(f, "unbind {object}"),
             FaultVerb::Stale => write!(f, "stale {object}"),
             FaultVerb::Autoscale(scale) => write!(f, "autoscale {object} {scale}"),
+            FaultVerb::EniMove { to } => write!(f, "eni_move {object} to {to}"),
         }
     }
 }
@@ -161,7 +169,10 @@ impl Fault {
     /// Whether what it does has no end.
     #[must_use]
     pub fn stays(&self) -> bool {
-        matches!(self.verb, FaultVerb::Add | FaultVerb::Autoscale(_))
+        matches!(
+            self.verb,
+            FaultVerb::Add | FaultVerb::Autoscale(_) | FaultVerb::EniMove { .. }
+        )
     }
 
     /// What it asks of the table, if that is a change which stays.
@@ -171,6 +182,13 @@ impl Fault {
             FaultVerb::Autoscale(scale) => {
                 let group = self.object.strip_prefix("autoscaling.");
                 Some(scale.change(group.unwrap_or(&self.object)))
+            }
+            FaultVerb::EniMove { to } => {
+                let eni = self.object.strip_prefix("eni.");
+                Some(Change::MoveEni {
+                    eni: eni.unwrap_or(&self.object).to_owned(),
+                    host: to.clone(),
+                })
             }
             _ => None,
         }
@@ -194,6 +212,7 @@ impl Fault {
             FaultVerb::Unbind => format!("bind {object}"),
             FaultVerb::Stale => format!("refresh {object}"),
             FaultVerb::Autoscale(_) => format!("scaled {object}"),
+            FaultVerb::EniMove { .. } => format!("moved {object}"),
         }
     }
 
@@ -213,6 +232,7 @@ impl Fault {
             FaultVerb::Unbind => "unbound",
             FaultVerb::Stale => "stale",
             FaultVerb::Autoscale(_) => "scaled",
+            FaultVerb::EniMove { .. } => "moved",
         }
     }
 
@@ -235,6 +255,10 @@ impl Fault {
             Some((FaultVerb::Autoscale(_), _)) => Some((
                 "servers that joined or left stay so",
                 "leave `for` out; scale the group back by a fault of its own",
+            )),
+            Some((FaultVerb::EniMove { .. }, _)) => Some((
+                "an interface that was moved stays there",
+                "leave `for` out; move it back by a fault of its own",
             )),
             _ => None,
         };
@@ -302,6 +326,7 @@ fn read_verb(
         "clock" => return machine::read_clock(reader, objects),
         "disk" => return machine::read_disk(reader, objects),
         "autoscale" => return autoscale::read(reader, objects),
+        "eni_move" => return read_eni_move(reader, objects),
         "hang" => {
             let kinds = [Kind::Host, Kind::Controller];
             let object = reader.need(verb, "\"host.NAME\"", |text| objects.resolve(text, &kinds));
@@ -341,6 +366,16 @@ fn read_down(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, S
     });
     let wipe = machine::read_wipe(reader, object.as_deref().unwrap_or_default());
     Some((FaultVerb::Down { wipe }, object?))
+}
+
+fn read_eni_move(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, String)> {
+    let eni = reader.need("eni_move", "\"eni.NAME\"", |text| {
+        objects.resolve(text, &[Kind::Eni])
+    });
+    let to = reader.need("to", "\"host.NAME\"", |text| {
+        objects.resolve(text, &[Kind::Host])
+    });
+    Some((FaultVerb::EniMove { to: to? }, eni?))
 }
 
 const NODE_EXAMPLE: &str = "\"region.guangzhou.clb-4\"";

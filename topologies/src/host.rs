@@ -14,7 +14,7 @@ use crate::clb::ReturnBy;
 use crate::defaults::Defaults;
 use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
-use crate::names::Kind;
+use crate::names::{self, Kind};
 use crate::nearest::did_you_mean;
 use crate::reader::Reader;
 use crate::security_group;
@@ -30,6 +30,8 @@ pub struct Host {
     pub region: String,
     /// The addresses that its servers have, in the order of the file.
     pub addresses: Vec<IpAddr>,
+    /// Its availability zone; empty where the file names none.
+    pub zone: String,
     /// Its vSwitch's own addresses. Both families are always there.
     pub underlay: AddressPair,
     /// Its addresses on the management network. Both families are always there.
@@ -59,6 +61,7 @@ pub(crate) fn read(
             name: server.host.clone(),
             region: String::new(),
             addresses: Vec::new(),
+            zone: String::new(),
             underlay: AddressPair::default(),
             management: AddressPair::default(),
             rtt: defaults.host_rtt,
@@ -145,6 +148,11 @@ fn apply(name: &str, mut reader: Reader<'_>, hosts: &mut BTreeMap<String, Host>)
         reader.wrong(Wrong::new("no targets have this host", hint));
         return;
     };
+    host.zone = reader
+        .parse("zone", "\"z-1\"", |text| {
+            names::check(text).map(|()| text.to_owned())
+        })
+        .unwrap_or_default();
     host.rtt = reader
         .parse("rtt", "\"0.5ms\"", units::duration)
         .unwrap_or(host.rtt);

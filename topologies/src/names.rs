@@ -37,11 +37,13 @@ pub enum Kind {
     SecurityGroup,
     /// Servers that join and leave listeners together.
     AutoScaling,
+    /// An elastic network interface.
+    Eni,
 }
 
 impl Kind {
     /// Every kind, in the order in which a file usually has them.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Vip,
         Kind::Pop,
         Kind::Region,
@@ -54,6 +56,7 @@ impl Kind {
         Kind::Router,
         Kind::SecurityGroup,
         Kind::AutoScaling,
+        Kind::Eni,
     ];
 
     /// The word before the dot.
@@ -72,6 +75,7 @@ impl Kind {
             Kind::Router => "router",
             Kind::SecurityGroup => "security_group",
             Kind::AutoScaling => "autoscaling",
+            Kind::Eni => "eni",
         }
     }
 

@@ -11,6 +11,7 @@ use anyedge_ccn::table::object::Profile;
 
 use crate::addresses::AddressPair;
 use crate::diagnostic::Wrong;
+use crate::eni::Eni;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
 use crate::security_group;
@@ -37,14 +38,21 @@ pub struct Server {
     pub port: u16,
     /// 0 to 100; 0 takes no new flows.
     pub weight: u8,
-    /// Name of its host.
+    /// Name of its host, of an interface the one that it is attached to when the run begins.
     pub host: String,
+    /// Name of the elastic network interface whose addresses they are; `None`: they are the host's own.
+    pub eni: Option<String>,
 }
 
 impl Targets {
-    pub(crate) fn read(name: String, mut reader: Reader<'_>, profile: Profile) -> Self {
+    pub(crate) fn read(
+        name: String,
+        mut reader: Reader<'_>,
+        profile: Profile,
+        enis: &BTreeMap<String, Eni>,
+    ) -> Self {
         let port = reader.integer("port", 1..=65_535);
-        let read = |item: &mut Reader<'_>| Server::read(item, port, profile);
+        let read = |item: &mut Reader<'_>| Server::read(item, port, profile, enis);
         let servers = read_servers(&mut reader, &name, read);
         let security_groups = security_group::bound(&mut reader);
         reader.finish();
@@ -110,8 +118,23 @@ pub(crate) fn read_servers(
 
 impl Server {
     /// Reads one server; `host` stays empty where the file names none.
-    fn read(reader: &mut Reader<'_>, port_default: Option<u64>, profile: Profile) -> Self {
-        let address = AddressPair::need(reader, "ip", "\"10.0.0.11\"");
+    fn read(
+        reader: &mut Reader<'_>,
+        port_default: Option<u64>,
+        profile: Profile,
+        enis: &BTreeMap<String, Eni>,
+    ) -> Self {
+        let book = reader.book;
+        let eni = reader.parse("eni", "\"db\"", |text| {
+            let found = book.names.resolve(text, &[Kind::Eni]);
+            found.map(|(_, name)| name)
+        });
+        let found = eni.as_ref().and_then(|name| enis.get(name));
+        let address = match (found, reader.field("eni")) {
+            (Some(eni), _) => eni.address,
+            (None, Some(_)) => AddressPair::default(),
+            (None, None) => AddressPair::need(reader, "ip", "\"10.0.0.11\""),
+        };
         let given = reader.field("port").is_some();
         let port = reader.integer("port", 1..=65_535).or(port_default);
         if port.is_none() && !given {
@@ -119,7 +142,10 @@ impl Server {
         }
         let weights = profile.weights();
         let weight = reader.integer("weight", 0..=(*weights.end()).into());
-        let host = read_host(reader);
+        let host = match found {
+            Some(eni) => eni.host.clone(),
+            None => read_host(reader),
+        };
         Self {
             address,
             port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
@@ -127,6 +153,7 @@ impl Server {
                 .and_then(|weight| u8::try_from(weight).ok())
                 .unwrap_or_else(|| profile.weight_default()),
             host,
+            eni,
         }
     }
 

@@ -3,8 +3,9 @@
 //! Reading has three steps: the TOML text, each table by itself, and what tables say of each other
 //! (`topology/check.rs`). A topology that exists has passed all three, so its references resolve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,10 +23,12 @@ use crate::controller::Controller;
 use crate::convergence::Convergence;
 use crate::defaults::Defaults;
 use crate::diagnostic::{Diagnostic, Mistakes, Wrong};
-use crate::fault::Fault;
+use crate::eni::Eni;
+use crate::fault::{Fault, FaultVerb};
 use crate::host::Host;
 use crate::link::Link;
 use crate::management::{self, Managed};
+use crate::names::Kind;
 use crate::overrides;
 use crate::pop::Pop;
 use crate::region::Region;
@@ -83,6 +86,8 @@ pub struct Topology {
     pub targets: BTreeMap<String, Targets>,
     /// Servers that come and go.
     pub autoscaling: BTreeMap<String, AutoScaling>,
+    /// Elastic network interfaces.
+    pub enis: BTreeMap<String, Eni>,
     /// The servers' hosts.
     pub hosts: BTreeMap<String, Host>,
     /// Rules of who may open flows.
@@ -172,6 +177,43 @@ impl Topology {
         let targets = self.targets.values().flat_map(|targets| &targets.servers);
         let groups = self.autoscaling.values();
         targets.chain(groups.flat_map(|group| &group.servers))
+    }
+
+    /// Where the services of a host listen: those of its servers, and of interfaces that are moved to it.
+    #[must_use]
+    pub fn listening_on(&self, host: &str) -> Vec<SocketAddr> {
+        let servers = self.servers().filter(|server| {
+            let eni = server.eni.as_ref();
+            server.host == host || eni.is_some_and(|eni| self.moves_to(eni, host))
+        });
+        let sockets = servers.flat_map(|server| {
+            let addresses = server.address.iter();
+            addresses.map(|ip| SocketAddr::new(ip, server.port))
+        });
+        let sockets: BTreeSet<SocketAddr> = sockets.collect();
+        sockets.into_iter().collect()
+    }
+
+    /// The addresses of a host, also those of interfaces that are moved to it.
+    #[must_use]
+    pub fn addresses_on(&self, host: &Host) -> Vec<IpAddr> {
+        let mut addresses = host.addresses.clone();
+        let moved = self.enis.values();
+        let moved = moved.filter(|eni| self.moves_to(&eni.name, &host.name));
+        for ip in moved.flat_map(|eni| eni.address.iter()) {
+            if !addresses.contains(&ip) {
+                addresses.push(ip);
+            }
+        }
+        addresses
+    }
+
+    fn moves_to(&self, eni: &str, host: &str) -> bool {
+        let (eni, host) = (Kind::Eni.object(eni), Kind::Host.object(host));
+        let mut faults = self.faults.iter();
+        faults.any(|fault| {
+            fault.object == eni && matches!(&fault.verb, FaultVerb::EniMove { to } if *to == host)
+        })
     }
 
     /// Targets that there are only once their servers join an auto-scaling group.

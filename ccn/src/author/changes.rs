@@ -51,7 +51,7 @@ pub(super) fn of_host(host: HostPlan) -> [Change; 1] {
         underlay: underlay(&host.node),
         name: host.node.name,
         region: host.region,
-        zone: String::new(),
+        zone: host.zone,
         network: String::new(),
         state: HostState::Normal,
         security_groups: host.security_groups,

@@ -40,6 +40,8 @@ pub struct HostPlan {
     pub node: NodePlan,
     /// The region that it is in.
     pub region: String,
+    /// Availability zone; may be empty.
+    pub zone: String,
     /// Its security groups, in order.
     pub security_groups: Vec<String>,
 }

@@ -152,6 +152,7 @@ fn plans() -> Plans {
         hosts: vec![HostPlan {
             node: node("host.web-1", 5),
             region: "guangzhou".to_owned(),
+            zone: String::new(),
             security_groups: Vec::new(),
         }],
         paths: vec![

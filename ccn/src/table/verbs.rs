@@ -344,8 +344,11 @@ impl Transaction<'_> {
         let eni = self.find::<Eni>(eni)?;
         if !host.is_empty() {
             let host = self.find::<Host>(host)?;
+            // The default network of each region is another one.
+            let attached = self.objects.get::<Host>(&eni.host);
+            let elsewhere = attached.is_some_and(|it| it.region != host.region);
             let (to, from) = ((&host.zone, &host.network), (&eni.zone, &eni.network));
-            if to != from && switch::is_on("S-EN03") {
+            if (to != from || elsewhere) && switch::is_on("S-EN03") {
                 return Err(Reason::Operation.because(format_args!(
                     "elastic network interface `{}` of zone `{}` and network `{}` cannot go to `{}`, which is in zone `{}` and network `{}`",
                     eni.name, eni.zone, eni.network, host.name, host.zone, host.network

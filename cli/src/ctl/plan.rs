@@ -1,20 +1,21 @@
 //! What has to change for the table to be what a topology file says.
 //!
 //! A file says what it has words for. What an operator or the controllers did meanwhile with what it has no words
-//! for stays: drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes, who is in an auto-scaling group. Each change is on the condition that
+//! for stays: where interfaces are, drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes, who is in an auto-scaling group. Each change is on the condition that
 //! its object is still as it was read, so that nobody's work is overwritten unseen.
 
 use std::collections::BTreeMap;
 
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Condition, PutMode};
-use anyedge_ccn::table::object::{AutoScalingGroup, Key, Kind, Kinded as _, Object};
+use anyedge_ccn::table::object::{AutoScalingGroup, Key, Kind, Kinded as _, Object, TargetKind};
 
 /// What a file says, or lets go of, in the order in which it can go.
-const OF_FILES: [Kind; 11] = [
+const OF_FILES: [Kind; 12] = [
     Kind::Vip,
     Kind::Target,
     Kind::AutoScalingGroup,
+    Kind::Eni,
     Kind::Listener,
     Kind::Clb,
     Kind::Path,
@@ -153,7 +154,11 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.security_groups.clone_from(&wanted.security_groups);
             after.underlay = wanted.underlay;
             after.region.clone_from(&wanted.region);
+            if !wanted.zone.is_empty() {
+                after.zone.clone_from(&wanted.zone);
+            }
         }
+        (Object::Eni(after), Object::Eni(wanted)) => after.addresses.clone_from(&wanted.addresses),
         (Object::Path(after), Object::Path(wanted)) => {
             let draining = after.draining;
             after.clone_from(wanted);
@@ -182,7 +187,10 @@ fn merged(before: &Object, wanted: &Object) -> Object {
         }
         (Object::Target(after), Object::Target(wanted)) => {
             after.weight = wanted.weight;
-            after.host.clone_from(&wanted.host);
+            // An interface may have been moved.
+            if after.kind != TargetKind::Eni {
+                after.host.clone_from(&wanted.host);
+            }
         }
         (Object::Vip(after), Object::Vip(wanted)) => {
             let (withdrawn, prefix) = (after.withdrawn, core::mem::take(&mut after.prefix));

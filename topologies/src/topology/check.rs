@@ -19,6 +19,7 @@ use super::Topology;
 mod addresses;
 mod autoscaling;
 mod controllers;
+mod enis;
 mod faults;
 mod load;
 mod vips;
@@ -29,6 +30,7 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     clbs(book, topology);
     targets(book, topology);
     autoscaling::check(book, topology);
+    enis::check(book, topology);
     controllers::check(book, topology);
     addresses::check(book, topology);
     load::check(book, topology);

@@ -21,6 +21,7 @@ use crate::controller::Controller;
 use crate::convergence::Convergence;
 use crate::defaults::{Defaults, one_of};
 use crate::diagnostic::Wrong;
+use crate::eni::Eni;
 use crate::fault::{Fault, Objects};
 use crate::host::{self, Host};
 use crate::link::Link;
@@ -184,6 +185,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         clbs,
         targets: backends.targets,
         autoscaling: backends.autoscaling,
+        enis: backends.enis,
         hosts: backends.hosts,
         security_groups,
         profile,
@@ -213,6 +215,7 @@ fn security_groups(
 struct Backends {
     targets: BTreeMap<String, Targets>,
     autoscaling: BTreeMap<String, AutoScaling>,
+    enis: BTreeMap<String, Eni>,
     hosts: BTreeMap<String, Host>,
 }
 
@@ -223,7 +226,8 @@ impl Backends {
         profile: Profile,
         defaults: &Defaults,
     ) -> Self {
-        let targets = targets(reader, profile);
+        let enis = objects(reader, Kind::Eni, Eni::read);
+        let targets = targets(reader, profile, &enis);
         let read = |name, table| AutoScaling::read(name, table, profile);
         let autoscaling = objects(reader, Kind::AutoScaling, read);
         let changed = reader.objects(Kind::Host);
@@ -231,14 +235,19 @@ impl Backends {
         Self {
             targets,
             autoscaling,
+            enis,
             hosts,
         }
     }
 }
 
 /// `[targets.NAME]`, with the weights of a profile.
-fn targets(reader: &mut Reader<'_>, profile: Profile) -> BTreeMap<String, Targets> {
-    let read = |name, table| Targets::read(name, table, profile);
+fn targets(
+    reader: &mut Reader<'_>,
+    profile: Profile,
+    enis: &BTreeMap<String, Eni>,
+) -> BTreeMap<String, Targets> {
+    let read = |name, table| Targets::read(name, table, profile, enis);
     objects(reader, Kind::Targets, read)
 }
 

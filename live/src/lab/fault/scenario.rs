@@ -78,6 +78,7 @@ impl<'a> Scenario<'a> {
             FaultVerb::Partition(_) => "one node can be cut off from all others, and no more",
             FaultVerb::Withdraw => "a POP of a lab announces as its table says",
             FaultVerb::Add => "a lab has all of its nodes from the beginning",
+            FaultVerb::EniMove { .. } => "addresses of a lab stay at their hosts",
             FaultVerb::Clock(_) | FaultVerb::Disk(_) => {
                 "processes of a lab share the machine's clock and disk"
             }

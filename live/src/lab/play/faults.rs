@@ -15,6 +15,7 @@ pub fn unplayable(topology: &Topology) -> Vec<String> {
         FaultVerb::Down { wipe } => *wipe,
         FaultVerb::Withdraw
         | FaultVerb::Add
+        | FaultVerb::EniMove { .. }
         | FaultVerb::Partition(_)
         | FaultVerb::Clock(_)
         | FaultVerb::Disk(_) => true,

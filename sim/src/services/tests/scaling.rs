@@ -1,4 +1,6 @@
-//! Orders that change the table for good: servers that join and leave an auto-scaling group.
+//! Orders that change the table for good: servers that join and leave an auto-scaling group, interfaces that are moved.
+
+use core::time::Duration;
 
 use super::*;
 
@@ -14,11 +16,13 @@ fn scaled(at: &str, what: &str) -> String {
     format!("[[fault]]\nat = \"{at}\"\nautoscale = \"rush\"\n{what}\n")
 }
 
-/// Without checks, a server takes flows as soon as it is bound.
+/// Without checks, a server takes flows as soon as it is bound; with a drain, they end as they are.
 fn unchecked(topology: &mut Topology) {
-    let listeners = topology.clbs.values_mut();
-    let listeners = listeners.flat_map(|clb| clb.listeners.values_mut());
-    listeners.for_each(|listener| listener.health = None);
+    for clb in topology.clbs.values_mut() {
+        clb.unbind_drain = Some(Duration::from_secs(5));
+        let listeners = clb.listeners.values_mut();
+        listeners.for_each(|listener| listener.health = None);
+    }
 }
 
 /// How many flows each target got.
@@ -65,4 +69,70 @@ fn a_group_begins_with_as_many_servers_as_it_says() {
     assert_eq!(shares.len(), 4, "{shares:?}");
     let even = |share: &(&str, u64)| share.1.abs_diff(shares[0].1) <= 1;
     assert!(shares.iter().all(even), "{shares:?}");
+}
+
+const INTERFACE: &str = r#"
+[clb.ticks]
+region = "guangzhou"
+listener.tick = { port = "udp/7000", targets = "float" }
+
+[targets.float]
+port = 9000
+servers = [{ eni = "float" }]
+
+[eni.float]
+address = "10.0.0.50"
+host = "web-1"
+
+[vip.ticks]
+address = "203.0.113.11"
+publish = ["tokyo", "singapore"]
+clb = "ticks"
+
+[host.web-1]
+zone = "z-1"
+
+[host.web-2]
+zone = "z-1"
+
+[client.kobe]
+count = 4
+public = { tokyo = "10ms" }
+load = { kind = "tick", rate = "100/s", to = "ticks:tick" }
+
+[[fault]]
+at = "2s"
+eni_move = "float"
+to = "host.web-2"
+
+[[fault]]
+at = "3s"
+down = "host.web-1"
+"#;
+
+/// The load of all other tests is left out: its target dies with the host.
+fn ticks(more: &str) -> Report {
+    let text = NETWORK.replace("rate = \"20/s\"", "rate = \"1/s\", stop = \"1s\"") + more;
+    let topology = Topology::parse("interface.toml", &text).expect("a sound file");
+    run(&topology, &Options::default(), &mut |_| {}).expect("it can be built")
+}
+
+#[test]
+fn udp_flows_go_on_at_the_host_that_their_interface_was_moved_to() {
+    let of = |report: &Report| {
+        let kobe = report.clients.iter().find(|own| own.name.contains("kobe"));
+        let ticks = &kobe.expect("it is there").service.requests;
+        (ticks.sent, ticks.ok)
+    };
+    let report = ticks(INTERFACE);
+    assert!(report.faults.iter().all(|fault| fault.refused.is_none()));
+    let (sent, ok) = of(&report);
+    assert!(sent > 500);
+    assert_eq!(ok, sent, "also with the old host down");
+    let stays = INTERFACE.replace("at = \"2s\"\neni_move", "at = \"5.9s\"\neni_move");
+    let (sent, ok) = of(&ticks(&stays));
+    assert!(
+        ok * 10 < sent * 6,
+        "{ok} of {sent}: it went down with its host"
+    );
 }

@@ -14,12 +14,13 @@ use crate::fault::{Degrade, Fault, FaultVerb};
 use crate::names::Kind;
 
 use super::super::Topology;
-use super::autoscaling;
+use super::{autoscaling, enis};
 
 /// Checks all faults and puts them in the order of their times.
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     topology.faults.sort_by_key(|fault| fault.at);
     autoscaling::scale(book, topology);
+    enis::moves(book, topology);
     for (index, fault) in topology.faults.iter().enumerate() {
         let (before, after) = (&topology.faults[..index], &topology.faults[index + 1..]);
         let report = |key: &str, wrong| book.report(&fault.place, key, wrong);
