@@ -88,6 +88,11 @@ impl TableAuthor {
         self.settings.sg_flush_on_change = flush;
     }
 
+    /// Features in closed beta that are not approved.
+    pub fn set_betas_off(&mut self, betas_off: Vec<String>) {
+        self.settings.betas_off = betas_off;
+    }
+
     /// Adds any changes to what the next publication does.
     pub fn add(&mut self, changes: impl IntoIterator<Item = Change>) {
         self.wanted.extend(changes);

@@ -227,7 +227,7 @@ fn ordered(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
             vec![Act::Heal(cut.fault)],
         ),
         (Struck::Table(change), _) => {
-            let order = Order::Change(change.clone());
+            let order = Order::Change(Box::new(change.clone()));
             (vec![Act::Order(fault.object.clone(), order)], Vec::new())
         }
         (Struck::Link(ways), FaultVerb::Degrade(degrade)) => {

@@ -37,7 +37,7 @@ pub(crate) enum Order {
     /// Whether targets are in their listeners.
     Bound(Vec<TargetWeight>, bool),
     /// Any other change of the table.
-    Change(Change),
+    Change(Box<Change>),
 }
 
 /// The weight of one target of one listener.
@@ -153,7 +153,7 @@ impl Steward {
                 let TargetWeight { clb, listener, .. } = target;
                 self.author.set_bound(clb, listener, target.target, *bound)
             }),
-            Order::Change(change) => self.author.want(change.clone()),
+            Order::Change(change) => self.author.want(Change::clone(change)),
         }
     }
 

@@ -127,6 +127,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
             unbind_drain: None,
             unbind_spread: Duration::ZERO,
             fail_open: true,
+            shared: false,
             security: SecurityPlan::default(),
             listeners: (0..size.listeners)
                 .map(|number| listener(size, clb, number, health.clone()))

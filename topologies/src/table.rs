@@ -44,6 +44,7 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
     author.set_announcing(topology.announcing);
     author.set_slot_settle(topology.slot_settle);
     author.set_profile(topology.profile);
+    author.set_betas_off(topology.betas_off.clone());
     author.set_sg_flush_on_change(topology.defaults.sg_flush_on_change);
     author.add(topology.security_groups.values().map(security_group));
     for pop in topology.pops.values() {
@@ -252,6 +253,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
         unbind_drain: clb.unbind_drain,
         unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
+        shared: clb.shared,
         security: SecurityPlan {
             groups: clb.security_groups.clone(),
             pass_by_default: clb.sg_pass_by_default,

@@ -94,6 +94,8 @@ pub struct Topology {
     pub security_groups: BTreeMap<String, SecurityGroup>,
     /// Whose limits hold, and how rules of security groups are ordered.
     pub profile: Profile,
+    /// Features in closed beta that are not approved.
+    pub betas_off: Vec<String>,
     /// Populations of clients.
     pub clients: BTreeMap<String, Client>,
     /// Who keeps the route tables: 1, 3, 5 or 7.

@@ -110,6 +110,7 @@ fn build_clb(
         unbind_drain: clb.unbind_drain,
         unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
+        limits: clb.instance_type.limits(),
         security,
         listeners: in_order.collect(),
     };

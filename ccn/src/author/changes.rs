@@ -6,8 +6,8 @@ use super::plan::{
 use super::{Membership, NODE_WEIGHT};
 use crate::table::change::{Change, PutMode};
 use crate::table::object::{
-    Clb, ClbNode, Ends, Host, HostState, Kinded, Listener, Path, Pop, Region, Target, TargetKind,
-    Underlay, Vip,
+    Clb, ClbNode, Ends, Host, HostState, InstanceType, Kinded, Listener, Path, Pop, Region, Target,
+    TargetKind, Underlay, Vip,
 };
 
 fn create(object: impl Kinded) -> Change {
@@ -86,6 +86,10 @@ pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
         sg_pass_by_default: clb.security.pass_by_default,
         eip_bypasses_clb_sg: clb.security.eip_bypasses,
         sg_probes_exempt: clb.security.probes_exempt,
+        instance_type: match clb.shared {
+            true => InstanceType::Shared,
+            false => InstanceType::Unlimited,
+        },
         ..Clb::new(&clb.name, &clb.region)
     })];
     for listener in clb.listeners {

@@ -107,6 +107,8 @@ pub struct ClbPlan {
     pub unbind_spread: Duration,
     /// With all of a listener's targets abnormal, all get new flows; the product's default is true.
     pub fail_open: bool,
+    /// It is a shared instance, with limits over all of its listeners; of profile `tencent`.
+    pub shared: bool,
     /// Who may open flows to it.
     pub security: SecurityPlan,
     /// Its ports.

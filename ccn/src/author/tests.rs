@@ -118,6 +118,7 @@ fn plans() -> Plans {
         unbind_drain: None,
         unbind_spread: Duration::ZERO,
         fail_open: true,
+        shared: false,
         security: SecurityPlan::default(),
         listeners,
     };

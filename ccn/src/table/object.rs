@@ -15,8 +15,8 @@ use core::fmt;
 
 pub use autoscaling::{AutoScalingGroup, ScalingServer};
 pub use balancer::{
-    Clb, ClbType, CrossRegion, IpVersion, Listener, Protocol, Rule, SchedulerKind, SnatBlock,
-    SnatIp, Target, TargetKind, Vip,
+    Clb, ClbType, CrossRegion, InstanceType, IpVersion, Listener, Protocol, Rule, SchedulerKind,
+    SnatBlock, SnatIp, Target, TargetKind, Vip,
 };
 pub use ccn::{Attachment, AttachmentKind, Ccn, CcnRoute, LearnedRoute, Network, Prefix};
 pub use ground::{ClbNode, Ends, Eni, Host, HostState, Path, Pop, Region, Underlay};

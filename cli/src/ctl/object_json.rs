@@ -169,6 +169,7 @@ fn settings(it: &Settings) -> Value {
         "ipv6_regions": it.ipv6_regions,
         "hybrid_regions": it.hybrid_regions,
         "sg_flush_on_change": it.sg_flush_on_change,
+        "betas_off": it.betas_off,
         "quotas": {
             "listeners_per_clb": quotas.listeners_per_clb,
             "rules_per_listener": quotas.rules_per_listener,
@@ -212,7 +213,7 @@ fn clb(it: &Clb) -> Value {
         "cross_region": word(it.cross_region), "backend_region": it.backend_region,
         "client_affinity": it.client_affinity, "rst_on_unbind": it.rst_on_unbind,
         "unbind_drain_ms": it.unbind_drain.map(ms), "unbind_spread_ms": ms(it.unbind_spread),
-        "fail_open": it.fail_open,
+        "fail_open": it.fail_open, "instance": word(it.instance_type),
         "security_groups": it.security_groups, "sg_pass_by_default": it.sg_pass_by_default,
         "eip_bypasses_clb_sg": it.eip_bypasses_clb_sg, "sg_probes_exempt": it.sg_probes_exempt,
     })

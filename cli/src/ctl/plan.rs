@@ -144,6 +144,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.slot_settle = wanted.slot_settle;
             after.profile = wanted.profile;
             after.sg_flush_on_change = wanted.sg_flush_on_change;
+            after.betas_off.clone_from(&wanted.betas_off);
         }
         (Object::Pop(after), Object::Pop(wanted)) => after.underlay = wanted.underlay,
         (Object::ClbNode(after), Object::ClbNode(wanted)) => {
@@ -174,6 +175,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.sg_pass_by_default = wanted.sg_pass_by_default;
             after.eip_bypasses_clb_sg = wanted.eip_bypasses_clb_sg;
             after.sg_probes_exempt = wanted.sg_probes_exempt;
+            after.instance_type = wanted.instance_type;
         }
         (Object::Listener(after), Object::Listener(wanted)) => {
             after.protocol = wanted.protocol;

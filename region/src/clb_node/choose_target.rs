@@ -98,6 +98,9 @@ impl ClbNode {
             return Err(DropReason::PrivateClient);
         }
         let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
+        let room = self
+            .served
+            .has_room(now, clb, self.connections.loads(), self.part);
         let listener = self
             .served
             .listener(clb, flow.protocol, flow.dst_port)
@@ -108,6 +111,7 @@ impl ClbNode {
         }
         let (number, idle_s) = (listener.number(), listener.idle_s());
         let loads = self.connections.loads();
+        room?;
         listener.has_room(now, loads.active_of(number), self.part)?;
         let hash_key = &self.routes.hash_key;
         if listener.listener().session_expire.is_some() && switch::is_on("P-LB05") {
@@ -139,6 +143,7 @@ impl ClbNode {
         (number, clb): (u16, ClbId),
         (flow, target): (&FlowKey, &Target),
     ) {
+        self.served.count_opened(clb);
         let listener = self.served.listener(clb, flow.protocol, flow.dst_port);
         let Some(listener) = listener else {
             return;

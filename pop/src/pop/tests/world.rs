@@ -137,6 +137,7 @@ impl Setup {
             unbind_drain: None,
             unbind_spread: Duration::ZERO,
             fail_open: true,
+            shared: false,
             security: SecurityPlan::default(),
             listeners: vec![listener],
         });
