@@ -23,7 +23,9 @@ pub use crate::table::membership::{Membership, NODE_WEIGHT};
 use crate::assemble::Assembler;
 use crate::table::Table;
 use crate::table::change::{Change, Command, PutMode};
-use crate::table::object::{Key, Kind, Object, Profile, Secret, Settings, Target};
+use crate::table::object::{
+    ClbNode, Key, Kind, Kinded as _, Object, Profile, Secret, Settings, Target,
+};
 use crate::table::refusal::{Reason, Refusal};
 use plan::{ClbPlan, HostPlan, NodePlan, PathPlan, RegionPlan, VipPlan};
 
@@ -118,9 +120,15 @@ impl TableAuthor {
         self.wanted.extend(changes::of_path(path));
     }
 
-    /// Adds a load balancer.
+    /// Adds a load balancer. Its SNAT ports are for the CLB nodes that its region has by then.
     pub fn add_clb(&mut self, clb: ClbPlan) {
-        self.wanted.extend(changes::of_clb(clb));
+        let nodes = self.wanted.iter().filter_map(|change| match change {
+            Change::Put(object, _) => ClbNode::of(object),
+            _ => None,
+        });
+        let nodes = nodes.filter(|node| node.region == clb.region);
+        let nodes: Vec<String> = nodes.map(|node| node.name.clone()).collect();
+        self.wanted.extend(changes::of_clb(clb, &nodes));
     }
 
     /// Adds a VIP.

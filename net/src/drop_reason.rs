@@ -155,6 +155,10 @@ drop_reasons! {
     // Passive checks.
     /// A target's refusal, which its client does not hear of: it is to try another.
     TargetRefused => "TargetRefused",
+    /// No port is free that the packet's flow could come from at its target (SNAT).
+    SnatPorts => "SnatPorts",
+    /// It cannot be a packet of the other IP version (NAT64).
+    Untranslatable => "Untranslatable",
 
     // Who may be a client.
     /// From a private IPv6 address, from which an IPv6 load balancer is not reached.

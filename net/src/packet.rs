@@ -159,6 +159,17 @@ impl Packet {
         self.len = len as u32;
     }
 
+    /// Takes other bytes in the place of all that it has; `false`, and nothing changed, when the slot is too small.
+    pub fn refill(&mut self, bytes: &[u8]) -> bool {
+        let Some(place) = self.slot.get_mut(HEADROOM..HEADROOM + bytes.len()) else {
+            return false;
+        };
+        place.copy_from_slice(bytes);
+        (self.start, self.len) = (HEADROOM as u32, bytes.len() as u32);
+        self.meta.offload = Offload::NONE;
+        true
+    }
+
     /// Room left in front, in bytes.
     pub const fn headroom(&self) -> usize {
         self.start as usize
@@ -305,6 +316,19 @@ mod tests {
         assert!(packet.push_front(HEADROOM + 1).is_none());
         assert_eq!(packet.bytes(), b"inner");
         pool.take_back(packet);
+    }
+
+    #[test]
+    fn other_bytes_take_the_place_of_what_was_there() {
+        let mut packet = Pool::new(1)
+            .lend_copy(b"inner", META)
+            .expect("the pool is fresh");
+        packet.pop_front(2);
+        assert!(packet.refill(b"longer than before"));
+        assert_eq!(packet.bytes(), b"longer than before");
+        assert_eq!(packet.headroom(), HEADROOM);
+        assert!(!packet.refill(&[0; SMALL_SLOT]));
+        assert_eq!(packet.bytes(), b"longer than before");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod health_check;
 mod listener;
 mod security;
 mod shared;
+mod snat;
 mod source_told;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
@@ -27,6 +28,7 @@ pub use health_check::{
 pub use listener::{FlowLimits, IDLE_TIMEOUT_S, Listener, RescheduleOn, Scheduler, Target};
 pub use security::{ClbSecurity, Security};
 pub use shared::Shared;
+pub use snat::{SNAT_BLOCK_PORTS, Snat, SnatBlock};
 pub use source_told::SourceTold;
 
 /// One version of the routes.
@@ -293,6 +295,8 @@ pub struct Clb {
     pub limits: FlowLimits,
     /// Who may open flows to it.
     pub security: ClbSecurity,
+    /// What its targets see in the place of clients, if that is not the clients themselves.
+    pub snat: Shared<Snat>,
     /// Protocol and port to listener.
     pub listeners: Vec<Arc<Listener>>,
 }

@@ -12,7 +12,7 @@ use std::time::Instant as Clock;
 
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
-    ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, SecurityPlan, VipPlan,
+    ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, SecurityPlan, SnatPlan, VipPlan,
 };
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::forwarder::{BATCH_MAX, Forwarder};
@@ -89,6 +89,7 @@ fn table() -> RouteTable {
         fail_open: true,
         shared: false,
         security: SecurityPlan::default(),
+        snat: SnatPlan::default(),
         listeners: Vec::new(),
     });
     let mut add_vip = |name: String, addresses: Vec<Address>| {

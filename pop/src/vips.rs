@@ -105,7 +105,7 @@ impl VipTable {
 mod tests {
     use std::sync::Arc;
 
-    use anyedge_net::route_table::{Clb, ClbSecurity, Vip};
+    use anyedge_net::route_table::{Clb, ClbSecurity, Shared, Vip};
 
     use super::*;
 
@@ -136,6 +136,7 @@ mod tests {
                 fail_open: true,
                 limits: anyedge_net::route_table::FlowLimits::default(),
                 security: ClbSecurity::default(),
+                snat: Shared::default(),
                 listeners: Vec::new(),
             };
             table.clbs.push(clb.into());

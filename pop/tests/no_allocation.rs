@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
-    ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, SecurityPlan, VipPlan,
+    ClbPlan, EndsPlan, NodePlan, PathPlan, RegionPlan, SecurityPlan, SnatPlan, VipPlan,
 };
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
@@ -83,6 +83,7 @@ fn table() -> Arc<RouteTable> {
         fail_open: true,
         shared: false,
         security: SecurityPlan::default(),
+        snat: SnatPlan::default(),
         listeners: Vec::new(),
     });
     author.add_vip(VipPlan {

@@ -7,7 +7,7 @@
 //! pass overlap: with 100,000 flows that nearly halves the time per packet.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
-//! `reset`, `unbind`, `icmp`, `syn_gate`, `security`, `tell_source`, `served` (what the routes say), `renumber` (when ids
+//! `reset`, `unbind`, `icmp`, `snat`, `syn_gate`, `security`, `tell_source`, `served` (what the routes say), `renumber` (when ids
 //! change); `replicate` and `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`;
 //! `gossip` tells loads.
 
@@ -29,6 +29,7 @@ mod second_chance;
 mod security;
 mod served;
 mod slot_part;
+mod snat;
 mod staging;
 mod syn_gate;
 mod sync;
@@ -60,6 +61,7 @@ use crate::health::{Change, Checks};
 use crate::peer;
 use crate::persistence::Persistence;
 use crate::scheduler::counts_loads;
+use crate::snat::SnatPorts;
 use crate::unbinding::Unbinding;
 use fragments::Waiting;
 use gossip::Gossip;
@@ -67,6 +69,7 @@ pub(crate) use icmp::quoted_flow;
 use relocate::Relocation;
 use served::Served;
 use slot_part::SlotPart;
+use snat::SnatWalk;
 use staging::{Found, Staged, Way};
 use syn_gate::SynGates;
 use sync::Sync;
@@ -104,6 +107,8 @@ pub struct ClbNode {
     part: SlotPart,
     sync: Sync,
     relocation: Relocation,
+    snat: SnatPorts,
+    snat_walk: SnatWalk,
     resets: TokenBucket,
     errors: TokenBucket,
     gates: SynGates,
@@ -132,6 +137,8 @@ impl ClbNode {
             part: SlotPart::default(),
             sync: Sync::new(),
             relocation: Relocation::default(),
+            snat: SnatPorts::default(),
+            snat_walk: SnatWalk::default(),
             resets: TokenBucket::new(RESETS_PER_SECOND, RESETS_BURST),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             gates: SynGates::new(own_name, seed),
@@ -295,6 +302,7 @@ impl Forwarder for ClbNode {
         self.open_gates(now, out);
         self.check_targets(now, out);
         self.cut_unbound(now, out);
+        self.cut_sourceless(now, out);
         self.relocate(now);
         self.fragments.expire(now, out);
     }
@@ -336,6 +344,8 @@ impl Forwarder for ClbNode {
         }
         self.sync.apply(now, (&old, &table), place, edits.as_ref());
         self.relocation.apply(now, (&old, &table), edits.as_ref());
+        self.snat.apply(now, (&old, &table), place);
+        self.snat_walk.apply(now, (&old, &table));
         match &edits {
             Some(edits) => self.unbinding.amend(now, &table, edits),
             None => self.unbinding.apply(now, &old, &table, self.region),
@@ -355,6 +365,7 @@ impl Forwarder for ClbNode {
             }
         }
         self.cut_unbound(now, out);
+        self.cut_sourceless(now, out);
         self.relocate(now);
     }
 
@@ -372,6 +383,7 @@ impl Forwarder for ClbNode {
             due(self.checks.wake_at(), "targets are checked"),
             due(self.unbinding.wake_at(), "flows of unbound targets are cut"),
             due(self.relocation.wake_at(), "flows follow their target"),
+            due(self.snat_walk.wake_at(), "flows of lost addresses are cut"),
             due(self.fragments.wake_at(), "fragments wait in vain"),
         ];
         deadlines.into_iter().flatten().min_by_key(|due| due.at)

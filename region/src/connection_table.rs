@@ -25,6 +25,7 @@ use crate::flow_index::FlowIndex;
 use crate::flow_life::{FlowLife, Step};
 use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
 use crate::loads::{Counted, Loads};
+use crate::snat::{AtTarget, Source};
 use crate::tcp_state::Side;
 use crate::telling::Telling;
 pub(crate) use replica::{Taken, Told};
@@ -49,8 +50,8 @@ pub const REPLICAS_SHARE: usize = 2;
 pub(crate) struct Flow {
     /// Client to VIP.
     pub(crate) key: FlowKey,
-    /// Where its packets go.
-    pub(crate) target: Address,
+    /// Where its packets go, and from whom.
+    pub(crate) at_target: AtTarget,
     pub(crate) target_port: u16,
     /// The host whose vSwitch delivers them.
     pub(crate) host: NodeId,
@@ -107,7 +108,7 @@ impl Flow {
         let own = self.role == Role::Own;
         Counted {
             listener: self.listener,
-            server: (self.target, self.target_port),
+            server: self.server(),
             half_open: own && self.life.is_half_open(),
             active: own && !self.life.is_over(),
         }
@@ -128,14 +129,30 @@ impl Flow {
         self.synced_at
     }
 
-    /// The tuple of the target's answers: target to client.
+    /// Its target's address and port.
+    #[inline]
+    pub(crate) const fn server(&self) -> (Address, u16) {
+        (self.at_target.address(), self.target_port)
+    }
+
+    /// Whom its target takes for its client, if not the client itself.
+    #[inline]
+    pub(crate) const fn source(&self) -> Option<Source> {
+        self.at_target.source()
+    }
+
+    /// The tuple of the target's answers: target to client, or to whom it takes for that.
     #[inline]
     pub(crate) const fn reply_key(&self) -> FlowKey {
+        let (dst, dst_port) = match self.source() {
+            None => (self.key.src, self.key.src_port),
+            Some(source) => (source.address(), source.port()),
+        };
         FlowKey {
-            src: self.target,
-            dst: self.key.src,
+            src: self.at_target.address(),
+            dst,
             src_port: self.target_port,
-            dst_port: self.key.src_port,
+            dst_port,
             protocol: self.key.protocol,
         }
     }
@@ -145,7 +162,7 @@ impl Flow {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening {
     pub(crate) key: FlowKey,
-    pub(crate) target: Address,
+    pub(crate) at_target: AtTarget,
     pub(crate) target_port: u16,
     pub(crate) host: NodeId,
     pub(crate) pop: NodeId,
@@ -270,6 +287,12 @@ impl ConnectionTable {
             .find(hash as u32, |id| self.flows.entry(id).reply_key() == *reply)
     }
 
+    /// Whether one of the node's own flows that live shows this tuple at its target.
+    pub(crate) fn is_shown(&self, now: Instant, hash: u64, reply: &FlowKey) -> bool {
+        let shown = self.find_reply(hash, reply);
+        shown.is_some_and(|id| self.is_alive(id, now) && self.flow(id).role == Role::Own)
+    }
+
     /// Whether a flow's deadline is still to come. One that is over is to be closed, not used.
     #[inline]
     pub(crate) fn is_alive(&self, id: u32, now: Instant) -> bool {
@@ -300,7 +323,7 @@ impl ConnectionTable {
     ) -> Result<u32, Refusal> {
         let mut flow = Flow {
             key: opening.key,
-            target: opening.target,
+            at_target: opening.at_target,
             target_port: opening.target_port,
             host: opening.host,
             pop: opening.pop,

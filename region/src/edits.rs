@@ -167,7 +167,7 @@ fn has_shape_of(old: &Clb, new: &Clb) -> bool {
         };
         Arc::ptr_eq(old, new) || is_it()
     };
-    (&old.name, old.region) == (&new.name, new.region)
+    (&old.name, old.region, old.snat.nat64) == (&new.name, new.region, new.snat.nat64)
         && old.listeners.len() == new.listeners.len()
         && old.listeners.iter().zip(&new.listeners).all(alike)
 }

@@ -19,6 +19,7 @@ mod loads;
 mod peer;
 mod persistence;
 mod scheduler;
+mod snat;
 pub mod tcp_state;
 mod telling;
 mod unbinding;

@@ -19,7 +19,8 @@ use anyedge_net::id::{ClbId, NodeId, PathId, RegionId, Revision};
 use anyedge_net::maglev::{Maglev, Member};
 use anyedge_net::route_table::{
     Announcing, Clb, ClbSecurity, FlowLimits, Listener, Mechanisms, Node, NodeKind, Path, PathEnds,
-    Region, RescheduleOn, RouteTable, Scheduler, Shared, SourceTold, Target, Vip,
+    Region, RescheduleOn, RouteTable, SNAT_BLOCK_PORTS, Scheduler, Shared, Snat, SnatBlock,
+    SourceTold, Target, Vip,
 };
 use anyedge_net::slot::SlotMap;
 use anyedge_net::wire::gre::{self, GreKey};
@@ -294,9 +295,29 @@ fn clb(name: &str) -> Clb {
         fail_open: true,
         limits: FlowLimits::default(),
         security: ClbSecurity::default(),
+        snat: Shared::default(),
         listeners,
     }
 }
+
+/// The routes with the main load balancer as one of NAT64, which has 10.0.9.1 and blocks of its ports, the first ones,
+/// for these nodes.
+pub(crate) fn with_nat64(mut table: RouteTable, owners: &[NodeId]) -> RouteTable {
+    let block = |(number, node): (u16, &NodeId)| SnatBlock {
+        address: SNAT,
+        first_port: 10_024 + number * SNAT_BLOCK_PORTS,
+        node: *node,
+    };
+    table.clbs[MAIN.index()].snat = Shared::from(Snat {
+        nat64: true,
+        addresses: vec![SNAT],
+        blocks: (0..).zip(owners).map(block).collect(),
+    });
+    table
+}
+
+/// Where clients of IPv6 come from at targets of IPv4.
+pub(crate) const SNAT: Ipv4Addr = Ipv4Addr::new(10, 0, 9, 1);
 
 pub(crate) fn listener(
     name: &str,

@@ -55,7 +55,7 @@ impl Binding {
             clb: flow.clb,
             protocol: flow.key.protocol,
             port: flow.key.dst_port,
-            target: flow.target,
+            target: flow.at_target.address(),
             target_port: flow.target_port,
         }
     }

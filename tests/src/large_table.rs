@@ -7,7 +7,7 @@ use core::time::Duration;
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
-    SchedulerKind, SecurityPlan, TargetPlan, VipPlan,
+    SchedulerKind, SecurityPlan, SnatPlan, TargetPlan, VipPlan,
 };
 use anyedge_ccn::table::Table;
 use anyedge_net::flow::{Address, Family, HashKey};
@@ -129,6 +129,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
             fail_open: true,
             shared: false,
             security: SecurityPlan::default(),
+            snat: SnatPlan::default(),
             listeners: (0..size.listeners)
                 .map(|number| listener(size, clb, number, health.clone()))
                 .collect(),

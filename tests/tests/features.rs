@@ -25,7 +25,7 @@ const KINDS: [(&str, u32); 8] = [
     ("P-SA", 6),
 ];
 /// Rows whose numbers have another form.
-const OTHERS: [&str; 5] = ["P-LB04b", "P-SG1", "P-SG2", "P-SG3", "P-SG4"];
+const OTHERS: [&str; 6] = ["A30", "P-LB04b", "P-SG1", "P-SG2", "P-SG3", "P-SG4"];
 /// Rows that may wait: for layer 7, TLS and NAT gateways.
 const LATER: [&str; 8] = [
     "S-V603", "S-SG15", "P-HC06", "P-HC10", "P-HC12", "P-HC16", "P-LB06", "P-SA04",

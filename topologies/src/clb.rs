@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyedge_ccn::table::SESSION_S;
-use anyedge_ccn::table::object::Profile;
+use anyedge_ccn::table::object::{IpVersion, Profile};
 use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, RescheduleOn, SourceTold};
 
 use crate::defaults::one_of;
@@ -15,6 +16,7 @@ use crate::health;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
 use crate::security_group;
+use crate::snat;
 use crate::source_told;
 use crate::units;
 
@@ -25,6 +27,10 @@ pub struct Clb {
     pub name: String,
     /// Name of its region.
     pub region: String,
+    /// Which families it serves: dual, or clients of IPv6 with targets of IPv4.
+    pub ip_version: IpVersion,
+    /// Addresses that its targets see in the place of clients (NAT64).
+    pub snat: Vec<Ipv4Addr>,
     /// How a backend's answer finds its CLB node.
     pub return_by: ReturnBy,
     /// Flows of a target that is unbound are cut by a RST.
@@ -132,6 +138,7 @@ impl Clb {
             "route" => Ok(ReturnBy::Route),
             _ => Err(one_of(text, "way of return", &["vswitch", "route"])),
         });
+        let (ip_version, snat) = snat::read(&mut reader, return_by);
         let rst_on_unbind = reader.boolean("rst_on_unbind");
         let unbind_drain = reader.parse("unbind_drain", "\"30s\"", units::duration_above_zero);
         let unbind_spread = reader.parse("unbind_spread", "\"10s\"", units::duration);
@@ -146,6 +153,8 @@ impl Clb {
         Self {
             name,
             region: region.map(|(_, name)| name).unwrap_or_default(),
+            ip_version,
+            snat,
             return_by: return_by.unwrap_or(ReturnBy::Vswitch),
             rst_on_unbind: rst_on_unbind.unwrap_or(true),
             unbind_drain,

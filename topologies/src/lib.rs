@@ -36,6 +36,7 @@ mod reader;
 mod region;
 mod security_group;
 mod slo;
+mod snat;
 mod source_told;
 mod table;
 mod targets;

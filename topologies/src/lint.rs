@@ -33,6 +33,7 @@ mod probe_sources;
 mod publishers;
 mod rule;
 mod silences;
+mod snat_ports;
 mod source_tuples;
 mod tunnels;
 mod weights;

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use anyedge_ccn::author::plan::{
     self, ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SchedulerKind,
-    SecurityPlan, TargetPlan, VipPlan,
+    SecurityPlan, SnatPlan, TargetPlan, VipPlan,
 };
 use anyedge_ccn::author::{Membership, TableAuthor};
 use anyedge_ccn::table::change::{Change, PutMode};
-use anyedge_ccn::table::object::{self, Kinded as _};
+use anyedge_ccn::table::object::{self, IpVersion, Kinded as _};
 use anyedge_ccn::table::refusal::{Reason, Refusal};
 use anyedge_net::flow::{Family, HashKey};
 use anyedge_net::route_table::{Path, PathEnds};
@@ -259,6 +259,10 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
             pass_by_default: clb.sg_pass_by_default,
             eip_bypasses: clb.eip_bypasses_clb_sg,
             probes_exempt: clb.sg_probes_exempt,
+        },
+        snat: SnatPlan {
+            nat64: clb.ip_version == IpVersion::Nat64,
+            addresses: clb.snat.clone(),
         },
         listeners: clb
             .listeners

@@ -239,6 +239,7 @@ const SHIPPED: &[(&str, &[&str])] = &[
     ("grey-link", &[]),
     ("ipv6-dual-stack", &["L13"]),
     ("link-down", &[]),
+    ("nat64", &["L13"]),
     ("pop-down", &["L13"]),
     ("pop-drain", &["L13"]),
     ("pop-maintenance", &["L13"]),

@@ -4,7 +4,7 @@
 //! one family when only targets of the other changed. What forwarders cannot serve yet is left out: listeners
 //! that end in services, and targets to which no path of the region leads.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId};
 use anyedge_net::maglev::{Maglev, Member, prime_at_least};
 use anyedge_net::route_table::{
-    Clb, ClbSecurity, FlowLimits, Listener, NodeKind, Scheduler, Shared, Target, Vip,
+    Clb, ClbSecurity, FlowLimits, Listener, NodeKind, Scheduler, Shared, Snat,
+    SnatBlock as SnatBlockOfNode, Target, Vip,
 };
 use anyedge_net::wire::{tcp, udp};
 
@@ -23,8 +24,8 @@ use super::{Built, BuiltClb, Last, PLACES_PER_TARGET};
 use crate::table::Table;
 use crate::table::membership::Membership;
 use crate::table::object::{
-    Clb as ClbObject, ClbNode, Kind, Listener as ListenerObject, Protocol, SchedulerKind,
-    Target as TargetObject, Vip as VipObject,
+    Clb as ClbObject, ClbNode, IpVersion, Kind, Listener as ListenerObject, Protocol,
+    SchedulerKind, SnatBlock, SnatIp, Target as TargetObject, Vip as VipObject,
 };
 
 /// Address to VIP.
@@ -112,6 +113,7 @@ fn build_clb(
         fail_open: clb.fail_open,
         limits: clb.instance_type.limits(),
         security,
+        snat: snat(table, clb, ground).into(),
         listeners: in_order.collect(),
     };
     BuiltClb {
@@ -119,6 +121,28 @@ fn build_clb(
         backbone_mtu,
         clb: clb.into(),
         listeners,
+    }
+}
+
+/// What the targets of a load balancer see in the place of clients.
+fn snat(table: &Table, clb: &ClbObject, ground: &Ground) -> Snat {
+    let v4 = |address: Address| address.v4_octets().map(Ipv4Addr::from);
+    let addresses = table.objects().all_of::<SnatIp>(&clb.name);
+    let block = |block: &SnatBlock| {
+        Some(SnatBlockOfNode {
+            address: v4(block.address)?,
+            first_port: u16::try_from(block.first_port).ok()?,
+            node: ground.node(&block.node)?,
+        })
+    };
+    Snat {
+        nat64: clb.ip_version == IpVersion::Nat64,
+        addresses: addresses.filter_map(|ip| v4(ip.address)).collect(),
+        blocks: table
+            .objects()
+            .all_of::<SnatBlock>(&clb.name)
+            .filter_map(block)
+            .collect(),
     }
 }
 

@@ -1,14 +1,18 @@
 //! Plans as changes of a table: every object of a plan is one that is not there yet.
 
+use core::net::Ipv4Addr;
+
 use super::plan::{
-    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, TargetPlan, VipPlan,
+    ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, RegionPlan, SnatPlan,
+    TargetPlan, VipPlan,
 };
 use super::{Membership, NODE_WEIGHT};
 use crate::table::change::{Change, PutMode};
 use crate::table::object::{
-    Clb, ClbNode, Ends, Host, HostState, InstanceType, Kinded, Listener, Path, Pop, Region, Target,
-    TargetKind, Underlay, Vip,
+    Clb, ClbNode, Ends, Host, HostState, InstanceType, IpVersion, Kinded, Listener, Path, Pop,
+    Region, SnatIp, Target, TargetKind, Underlay, Vip,
 };
+use crate::table::snat::BLOCKS_PER_ADDRESS;
 
 fn create(object: impl Kinded) -> Change {
     Change::Put(object.into_object(), PutMode::Create)
@@ -75,7 +79,7 @@ pub(super) fn of_path(path: PathPlan) -> [Change; 1] {
     })]
 }
 
-pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
+pub(super) fn of_clb(clb: ClbPlan, nodes: &[String]) -> Vec<Change> {
     let mut changes = vec![create(Clb {
         client_affinity: clb.client_affinity,
         rst_on_unbind: clb.rst_on_unbind,
@@ -90,11 +94,37 @@ pub(super) fn of_clb(clb: ClbPlan) -> Vec<Change> {
             true => InstanceType::Shared,
             false => InstanceType::Unlimited,
         },
+        ip_version: if clb.snat.nat64 {
+            IpVersion::Nat64
+        } else {
+            IpVersion::Dual
+        },
         ..Clb::new(&clb.name, &clb.region)
     })];
+    changes.extend(of_snat(&clb.name, &clb.snat, nodes));
     for listener in clb.listeners {
         changes.extend(of_listener(&clb.name, listener));
     }
+    changes
+}
+
+/// The addresses of a load balancer, and equal parts of their ports for all nodes.
+fn of_snat(clb: &str, plan: &SnatPlan, nodes: &[String]) -> Vec<Change> {
+    let address = |address: &Ipv4Addr| {
+        create(SnatIp {
+            clb: clb.to_owned(),
+            address: (*address).into(),
+        })
+    };
+    let mut changes: Vec<Change> = plan.addresses.iter().map(address).collect();
+    let blocks = plan.addresses.len() * BLOCKS_PER_ADDRESS as usize;
+    let each = (blocks / nodes.len().max(1)) as u32;
+    let lease = |node: &String| Change::LeaseSnat {
+        clb: clb.to_owned(),
+        node: node.clone(),
+        blocks: each,
+    };
+    changes.extend(nodes.iter().filter(|_| each > 0).map(lease));
     changes
 }
 

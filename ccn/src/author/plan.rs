@@ -111,8 +111,19 @@ pub struct ClbPlan {
     pub shared: bool,
     /// Who may open flows to it.
     pub security: SecurityPlan,
+    /// What its targets see in the place of clients.
+    pub snat: SnatPlan,
     /// Its ports.
     pub listeners: Vec<ListenerPlan>,
+}
+
+/// What the targets of a load balancer see in the place of clients: by default the clients.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SnatPlan {
+    /// Clients of IPv6 get targets of IPv4.
+    pub nat64: bool,
+    /// Addresses, 10 at most. Their ports are leased to the nodes of the region in equal parts.
+    pub addresses: Vec<Ipv4Addr>,
 }
 
 /// Who may open flows to a load balancer: by default everybody.

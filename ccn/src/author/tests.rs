@@ -12,7 +12,9 @@ use anyedge_net::maglev::is_prime;
 use anyedge_net::route_table::{HealthCheck, NodeKind, RescheduleOn, Scheduler, SourceTold};
 use anyedge_net::wire::outer::Encap;
 
-use super::plan::{EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, TargetPlan};
+use super::plan::{
+    EndsPlan, ListenerPlan, Protocol, SchedulerKind, SecurityPlan, SnatPlan, TargetPlan,
+};
 use super::*;
 
 mod parts;
@@ -120,6 +122,7 @@ fn plans() -> Plans {
         fail_open: true,
         shared: false,
         security: SecurityPlan::default(),
+        snat: SnatPlan::default(),
         listeners,
     };
     let clbs = vec![

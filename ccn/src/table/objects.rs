@@ -119,7 +119,7 @@ impl Objects {
         self.crowds.get(parent).copied().unwrap_or_default()
     }
 
-    /// When the load balancer, or a listener, rule or target of it, last changed.
+    /// When the load balancer, or a listener, rule, target or SNAT port of it, last changed.
     pub(crate) fn balancer(&self, clb: &str) -> u64 {
         self.balancers.get(clb).copied().unwrap_or(0)
     }
@@ -184,7 +184,7 @@ impl Objects {
     fn balancer_changes(&mut self, key: &Key, comes: bool, revision: u64) {
         let clb = match key.kind {
             Kind::Clb => key.name.as_str(),
-            Kind::Listener | Kind::Rule | Kind::Target => {
+            Kind::Listener | Kind::Rule | Kind::Target | Kind::SnatIp | Kind::SnatBlock => {
                 key.name.split('/').next().unwrap_or_default()
             }
             _ => return,

@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 
+use anyedge_net::route_table::SNAT_BLOCK_PORTS;
 use anyedge_net::switch;
 
 use super::membership::Membership;
@@ -15,7 +16,7 @@ use super::transaction::Transaction;
 use super::{not_found, unknown};
 
 /// Ports of a block.
-pub const BLOCK_PORTS: u32 = 250;
+pub const BLOCK_PORTS: u32 = SNAT_BLOCK_PORTS as u32;
 /// Blocks of an address: 55,000 connections to one backend's port.
 pub const BLOCKS_PER_ADDRESS: u32 = 220;
 /// The first port of an address's first block.

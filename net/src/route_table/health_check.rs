@@ -90,6 +90,9 @@ pub enum ProbeSource {
 }
 
 impl ProbeSource {
+    /// The network address of 100.64.0.0/10: in the place of a VIP, where none is of the target's family (NAT64).
+    pub const BLOCK: Address = Address::v4([100, 64, 0, 0]);
+
     /// Whether checks may come from that address, be it a VIP or not.
     pub fn is_shared(address: &Address) -> bool {
         let octets = address.v4_octets();
@@ -99,7 +102,7 @@ impl ProbeSource {
     /// The address that a node checks from; `place` is its place among the region's nodes.
     pub fn address(self, vip: Address, place: u16) -> Address {
         let shared = self == ProbeSource::Shared && switch::is_on("P-HC14");
-        if !shared || vip.family() == Family::V6 {
+        if vip.family() == Family::V6 || !(shared || vip == ProbeSource::BLOCK) {
             return vip;
         }
         let [high, low] = place.wrapping_add(1).to_be_bytes();

@@ -63,7 +63,7 @@ pub const ERROR_LEN_MAX: usize = 1_280;
 
 pub(super) const CHECKSUM_AT: usize = 2;
 
-const ERROR_LEN_MAX_V4: usize = 576;
+pub(super) const ERROR_LEN_MAX_V4: usize = 576;
 
 /// What a forwarder tells the sender of a packet that it dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,11 +176,7 @@ pub fn too_big_mtu(bytes: &[u8], parsed: &Parsed) -> Option<u32> {
 /// Needs the IP header and, for TCP and UDP, four bytes more; lengths and checksums of the quote are not
 /// believed. `None` if it is cut shorter, malformed, or a later fragment.
 pub fn quoted_flow(quote: &[u8]) -> Option<FlowKey> {
-    let (src, dst, protocol, l4) = match quote.first()? >> 4 {
-        4 => quoted_v4(quote)?,
-        6 => quoted_v6(quote)?,
-        _ => return None,
-    };
+    let (src, dst, protocol, l4) = quoted_parts(quote)?;
     let mut flow = FlowKey {
         src,
         dst,
@@ -194,6 +190,20 @@ pub fn quoted_flow(quote: &[u8]) -> Option<FlowKey> {
         flow.dst_port = u16::from_be_bytes([ports[2], ports[3]]);
     }
     Some(flow)
+}
+
+/// The transport header of a quoted packet and what the quote has behind it; `None` as for [`quoted_flow`].
+pub(super) fn quoted_l4(quote: &[u8]) -> Option<&[u8]> {
+    let (_, _, _, l4) = quoted_parts(quote)?;
+    Some(l4)
+}
+
+fn quoted_parts(quote: &[u8]) -> Option<(Address, Address, u8, &[u8])> {
+    match quote.first()? >> 4 {
+        4 => quoted_v4(quote),
+        6 => quoted_v6(quote),
+        _ => None,
+    }
 }
 
 fn quoted_v4(quote: &[u8]) -> Option<(Address, Address, u8, &[u8])> {

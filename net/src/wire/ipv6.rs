@@ -12,6 +12,9 @@ use crate::flow::{Address, Family};
 /// The fixed header, in bytes.
 pub const HEADER_LEN: usize = 40;
 
+/// The least that every way carries, in bytes (RFC 8200 §5).
+pub const MTU_MIN: u16 = 1_280;
+
 /// Extension headers that a packet may have.
 pub const EXTENSIONS_MAX: usize = 8;
 

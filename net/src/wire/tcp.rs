@@ -272,8 +272,6 @@ pub fn fill_checksum(segment: &mut [u8], src: Address, dst: Address) {
     segment[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&check.to_be_bytes());
 }
 
-/// SEG.LEN: the payload, and one each for SYN and FIN (RFC 9293 §3.4).
-#[inline]
 /// The data of a segment; `None` of anything else, and of a fragment.
 pub fn payload<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
     if parsed.flow.protocol != PROTOCOL || parsed.fragment.is_some() {
@@ -283,6 +281,8 @@ pub fn payload<'a>(bytes: &'a [u8], parsed: &Parsed) -> Option<&'a [u8]> {
     l4.get(usize::from(l4.get(12)? >> 4) * 4..)
 }
 
+/// SEG.LEN: the payload, and one each for SYN and FIN (RFC 9293 §3.4).
+#[inline]
 fn segment_len(l4: &[u8], parsed: &Parsed) -> u32 {
     let payload = l4.len() - usize::from(l4[12] >> 4) * 4;
     let controls = (parsed.tcp_flags & (SYN | FIN)).count_ones();

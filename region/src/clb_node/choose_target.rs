@@ -20,6 +20,7 @@ use super::replicate::tell_closed;
 use super::staging::{Entrance, Staged};
 use crate::connection_table::{Opening, Refusal};
 use crate::scheduler::{Newcomer, counts_loads, hashes_clients};
+use crate::snat::AtTarget;
 use crate::telling::Telling;
 
 impl ClbNode {
@@ -39,14 +40,16 @@ impl ClbNode {
         } = staged;
         let flow = parsed.flow;
         let (number, idle_s, target) = self.target_for(now, staged, entrance.clb)?;
-        let exit = self.exit_to_host(target.host, packet.wire_len())?;
+        let len = staged.len_in(target.address.family());
+        let exit = self.exit_to_host(target.host, len)?;
+        let source = self.source_of_new(now, (&flow, &target), entrance.clb)?;
         let listener = self
             .served
             .listener(entrance.clb, flow.protocol, flow.dst_port);
         let telling = listener.map_or(Telling::default(), |listener| listener.telling(&flow));
         let opening = Opening {
             key: flow,
-            target: target.address,
+            at_target: AtTarget::new(target.address, source),
             target_port: target.port,
             host: target.host,
             pop: entrance.pop,
@@ -97,6 +100,7 @@ impl ClbNode {
         if is_of_vpc(&flow) && switch::is_on("S-V605") {
             return Err(DropReason::PrivateClient);
         }
+        let family = self.target_family(&flow, clb);
         let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
         let room = self
             .served
@@ -123,7 +127,7 @@ impl ClbNode {
             }
         }
         let newcomer = Newcomer {
-            family: flow.family(),
+            family,
             hash: if hashes_clients(listener.listener()) {
                 hash_key.hash_bytes(flow.src.octets())
             } else {

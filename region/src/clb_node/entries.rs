@@ -5,12 +5,13 @@
 //! in the first byte:
 //!
 //! ```text
-//! entry  kk c h ssss | client | VIP | their ports | target | its port | slot | ISN | POP    27 bytes, IPv6 51
+//! entry  kk c h nsss | client | VIP | their ports | target | its port | slot | ISN | POP    27 bytes, IPv6 51
 //! state  10 0 0 ssss | 40 bits of the keyed hash of the flow's tuple                        6 bytes
 //! load   11 0 0 000f | load balancer | protocol | port | server | its port | its flows     18 bytes, IPv6 30
 //! ```
-//! kk: 00 IPv4, 01 IPv6. c: the sender serves the flow. h: a byte more at the end, the version of the PROXY header in front
-//! of the client's data. ssss: 0 UDP, 1-7 TCP's states, 8 gone. f: the server's family, 0 IPv4, 1 IPv6. Nothing in it
+//! kk: 00 IPv4, 01 IPv6. n: of IPv6 with a target of IPv4 (NAT64), followed by the address and the port that it comes from
+//! there, 45 bytes in all. c: the sender serves the flow. h: a byte more at the end, the version of the PROXY header in front
+//! of the client's data. ssss, sss: 0 UDP, 1-7 TCP's states, 8 gone. f: the server's family, 0 IPv4, 1 IPv6. Nothing in it
 //! means something in one revision alone: a VIP goes by a tag of its address, a POP and a load balancer by one of its name,
 //! and the host follows from the target. Integers are big-endian.
 
@@ -23,6 +24,7 @@ use super::gossip::{ClbTag, Load};
 use super::pop_tags::PopTag;
 use super::vip_tags::VipTag;
 use crate::connection_table::HASH_MARK;
+use crate::snat::Source;
 use crate::tcp_state::TcpState;
 
 /// The version of the format.
@@ -49,6 +51,7 @@ const CLAIMED: u8 = 0b0010_0000;
 const HEADED: u8 = 0b0001_0000;
 const STATE: u8 = 0b0000_1111;
 const GONE: u8 = 8;
+const TRANSLATED: u8 = 0b0000_1000;
 
 /// A flow and where it goes, as told to another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,9 +61,11 @@ pub(super) struct FlowEntry {
     /// Of the client's family.
     pub(super) vip: VipTag,
     pub(super) vip_port: u16,
-    /// Of the client's family.
+    /// Of the client's family, or of IPv4 with a source.
     pub(super) target: Address,
     pub(super) target_port: u16,
+    /// Whom the target takes for its client.
+    pub(super) source: Option<Source>,
     pub(super) slot: u16,
     /// The client's initial sequence number.
     pub(super) isn: u32,
@@ -138,13 +143,19 @@ impl Item {
                 };
                 let claimed = if entry.claimed { CLAIMED } else { 0 };
                 let headed = if entry.proxy.is_some() { HEADED } else { 0 };
-                out.push(kind | claimed | headed | entry.tcp.map_or(0, code_of));
+                let translated = entry.source.map_or(0, |_| TRANSLATED);
+                let state = entry.tcp.map_or(0, code_of);
+                out.push(kind | claimed | headed | translated | state);
                 out.extend_from_slice(entry.client.octets());
                 out.extend_from_slice(&entry.vip.0.to_be_bytes());
                 out.extend_from_slice(&entry.client_port.to_be_bytes());
                 out.extend_from_slice(&entry.vip_port.to_be_bytes());
                 out.extend_from_slice(entry.target.octets());
                 out.extend_from_slice(&entry.target_port.to_be_bytes());
+                if let Some(source) = entry.source {
+                    out.extend_from_slice(source.address().octets());
+                    out.extend_from_slice(&source.port().to_be_bytes());
+                }
                 out.extend_from_slice(&entry.slot.to_be_bytes());
                 out.extend_from_slice(&entry.isn.to_be_bytes());
                 out.extend_from_slice(&entry.pop.0.to_be_bytes());
@@ -199,6 +210,7 @@ impl Items<'_> {
         let [head] = self.array()?;
         let state = head & STATE;
         match head & KIND {
+            KIND_V4 if head & TRANSLATED != 0 => Err(MessageError::Item),
             KIND_V4 => self.entry(head, |octets: [u8; 4]| Address::v4(octets)),
             KIND_V6 => self.entry(head, |octets: [u8; 16]| Address::v6(octets)),
             KIND_STATE if head & HEADED == 0 => {
@@ -241,17 +253,35 @@ impl Items<'_> {
         head: u8,
         address: impl Fn([u8; LEN]) -> Address,
     ) -> Result<Item, MessageError> {
-        let tcp = match head & STATE {
+        let tcp = match head & STATE & !TRANSLATED {
             0 => None,
             code => Some(state_of(code).ok_or(MessageError::Item)?),
         };
+        let client = address(self.array()?);
+        let vip = VipTag(u32::from_be_bytes(self.array()?));
+        let client_port = u16::from_be_bytes(self.array()?);
+        let vip_port = u16::from_be_bytes(self.array()?);
+        let translated = head & TRANSLATED != 0;
+        let target = if translated {
+            Address::v4(self.array()?)
+        } else {
+            address(self.array()?)
+        };
+        let target_port = u16::from_be_bytes(self.array()?);
+        let source = if translated {
+            let address = self.array()?;
+            Some(Source::new(address, u16::from_be_bytes(self.array()?)))
+        } else {
+            None
+        };
         Ok(Item::Entry(FlowEntry {
-            client: address(self.array()?),
-            vip: VipTag(u32::from_be_bytes(self.array()?)),
-            client_port: u16::from_be_bytes(self.array()?),
-            vip_port: u16::from_be_bytes(self.array()?),
-            target: address(self.array()?),
-            target_port: u16::from_be_bytes(self.array()?),
+            client,
+            vip,
+            client_port,
+            vip_port,
+            target,
+            target_port,
+            source,
             slot: u16::from_be_bytes(self.array()?),
             isn: u32::from_be_bytes(self.array()?),
             pop: PopTag(u16::from_be_bytes(self.array()?)),

@@ -19,12 +19,14 @@ use anyedge_net::slot;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::icmp::{self, Complaint};
-use anyedge_net::wire::{self, Parsed, rewrite};
+use anyedge_net::wire::{self, Parsed, nat64, rewrite};
 
 use super::ClbNode;
 use super::renumber::GONE_NODE;
+use super::snat::retell_error;
 use super::staging::Entrance;
 use crate::peer;
+use crate::snat::Source;
 
 /// ICMP errors that a node makes in a second, in the long run.
 pub const ERRORS_PER_SECOND: u32 = 1_000;
@@ -88,7 +90,7 @@ impl ClbNode {
             self.relay_to_target(now, &mut packet, &parsed)
         };
         match next {
-            Ok(next) => send(packet, &parsed, next, out),
+            Ok((next, parsed)) => send(packet, &parsed, next, out),
             Err(reason) => out.drop_packet(packet, reason),
         }
     }
@@ -111,6 +113,11 @@ impl ClbNode {
         let Some(mtu) = exit.map(|exit| exit.inner_mtu).or_else(smallest) else {
             return;
         };
+        let shrinks = match self.target_family(&parsed.flow, entrance.clb) {
+            family if family == parsed.family => 0,
+            _ => nat64::GROWTH,
+        };
+        let mtu = mtu.saturating_add(shrinks);
         let complaint = Complaint::TooBig { mtu };
         self.complain_to_client(now, (bytes, parsed), complaint, entrance.pop, out);
     }
@@ -128,7 +135,8 @@ impl ClbNode {
         let Some((_, exit)) = self.way_to_client(flow.pop, &flow.key.dst) else {
             return;
         };
-        let mtu = exit.inner_mtu;
+        let grows = flow.source().map_or(0, |_| nat64::GROWTH);
+        let mtu = exit.inner_mtu.saturating_sub(grows);
         self.complain_to_target(now, (bytes, parsed), Complaint::TooBig { mtu }, id, out);
     }
 
@@ -203,7 +211,9 @@ impl ClbNode {
             entropy: (parsed.flow.hash(&self.routes.hash_key) >> 48) as u16,
         };
         let mut error = [0; icmp::ERROR_LEN_MAX];
-        let len = icmp::write_error(bytes, parsed, complaint, flow.key.dst, &mut error);
+        // A target knows the VIP by the address that it takes for the client's, if it has another family.
+        let from = flow.source().map_or(flow.key.dst, Source::address);
+        let len = icmp::write_error(bytes, parsed, complaint, from, &mut error);
         self.say(now, &error[..len], next, out);
     }
 
@@ -228,7 +238,7 @@ impl ClbNode {
         now: Instant,
         packet: &mut Packet,
         parsed: &Parsed,
-    ) -> Result<NextHop, DropReason> {
+    ) -> Result<(NextHop, Parsed), DropReason> {
         let key = quoted_flow(packet.bytes(), parsed)?.reversed();
         let hash = key.hash(&self.routes.hash_key);
         let id = self.connections.find(hash, &key);
@@ -239,15 +249,21 @@ impl ClbNode {
         if !rewrite::decrement_ttl(bytes, parsed) {
             return Err(DropReason::TtlExpired);
         }
-        if !icmp::set_quoted_source(bytes, parsed, flow.target, flow.target_port) {
-            return Err(DropReason::NoFlow);
-        }
-        rewrite::set_destination(bytes, parsed, flow.target, 0);
-        Ok(NextHop {
+        let next = NextHop {
             tunnel: Some((flow.host, exit)),
             key: GreKey::new(flow.clb.0, false, flow.slot),
             entropy: (hash >> 48) as u16,
-        })
+        };
+        if flow.source().is_some() {
+            let parsed = retell_error(packet, parsed, &flow.reply_key())?;
+            return Ok((next, parsed));
+        }
+        let (target, port) = flow.server();
+        if !icmp::set_quoted_source(bytes, parsed, target, port) {
+            return Err(DropReason::NoFlow);
+        }
+        rewrite::set_destination(bytes, parsed, target, 0);
+        Ok((next, *parsed))
     }
 
     /// Makes an error about a packet from client to target one about the packet that the client sent.
@@ -256,7 +272,7 @@ impl ClbNode {
         now: Instant,
         packet: &mut Packet,
         parsed: &Parsed,
-    ) -> Result<NextHop, DropReason> {
+    ) -> Result<(NextHop, Parsed), DropReason> {
         let reply = quoted_flow(packet.bytes(), parsed)?.reversed();
         let id = self.living_reply(now, &reply).ok_or(DropReason::NoFlow)?;
         let flow = self.connections.flow(id);
@@ -272,20 +288,25 @@ impl ClbNode {
         if !rewrite::decrement_ttl(bytes, parsed) {
             return Err(DropReason::TtlExpired);
         }
-        if !icmp::set_quoted_destination(bytes, parsed, vip, vip_port) {
+        let mut told = *parsed;
+        if flow.source().is_some() {
+            told = retell_error(packet, parsed, &flow.key)?;
+        } else if !icmp::set_quoted_destination(bytes, parsed, vip, vip_port) {
             return Err(DropReason::NoFlow);
         }
+        let bytes = packet.bytes_mut();
         if flow.telling.proxy.is_some() {
             let (telling, isn) = (flow.telling, flow.life().isn());
-            icmp::map_quoted_sequence(bytes, parsed, |number| telling.to_client(number, isn));
+            icmp::map_quoted_sequence(bytes, &told, |number| telling.to_client(number, isn));
         }
         // Whichever router behind the VIP complained, only the VIP's word leaves: a POP lets nothing else out.
-        rewrite::set_source(bytes, parsed, vip, 0);
-        Ok(NextHop {
+        rewrite::set_source(bytes, &told, vip, 0);
+        let next = NextHop {
             tunnel,
             key: GreKey::new(flow.clb.0, false, flow.slot),
             entropy: (reply.hash(&self.routes.hash_key) >> 48) as u16,
-        })
+        };
+        Ok((next, told))
     }
 
     fn living_reply(&self, now: Instant, reply: &FlowKey) -> Option<u32> {

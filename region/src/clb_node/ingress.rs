@@ -36,7 +36,9 @@ impl ClbNode {
         let entropy = (staged.hash >> 48) as u16;
         match self.flow_of(now, &staged, entrance, out) {
             Ok((id, exit)) => {
-                self.translate_in(&mut staged, id, entrance);
+                if let Err(reason) = self.translate_in(&mut staged, id, entrance) {
+                    return out.drop_packet(staged.packet, reason);
+                }
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
                 if self.connections.flow(id).telling.is_on() {
                     self.tell_source(&mut staged, id, (key, exit, entropy), out);
@@ -117,7 +119,8 @@ impl ClbNode {
         let found = found.filter(|_| switch::is_on("S-BE06"));
         if let Some(Found { id, host }) = self.living(now, found, out) {
             if !self.connections.is_replaced_by(id, parsed, packet.bytes()) {
-                let exit = self.exit_to_host(host, packet.wire_len())?;
+                let family = self.connections.flow(id).at_target.family();
+                let exit = self.exit_to_host(host, staged.len_in(family))?;
                 self.count_client_packet(now, id, staged, entrance, out);
                 return Ok((id, exit));
             }
@@ -167,7 +170,12 @@ impl ClbNode {
 
     /// Rewrites a client's packet for its target.
     #[inline]
-    fn translate_in(&self, staged: &mut Staged, id: u32, entrance: Entrance) {
+    fn translate_in(
+        &self,
+        staged: &mut Staged,
+        id: u32,
+        entrance: Entrance,
+    ) -> Result<(), DropReason> {
         let Staged { packet, parsed, .. } = staged;
         let flow = self.connections.flow(id);
         let bytes = packet.bytes_mut();
@@ -177,10 +185,15 @@ impl ClbNode {
         {
             tcp::clamp_mss(bytes, parsed, mss_max);
         }
-        rewrite::set_destination(bytes, parsed, flow.target, flow.target_port);
+        if flow.source().is_some() {
+            return staged.translate(&flow.reply_key().reversed());
+        }
+        let (target, port) = flow.server();
+        rewrite::set_destination(bytes, parsed, target, port);
         if !switch::is_on("P-SA05") {
             rewrite::set_source(bytes, parsed, flow.key.dst, flow.key.src_port);
         }
+        Ok(())
     }
 
     /// The way to a target's host for a packet of `len` bytes.

@@ -18,7 +18,7 @@ impl ClbNode {
         if flow.role != Role::Own || !flow.life().is_half_open() {
             return false;
         }
-        let (clb, key, server) = (flow.clb, flow.key, (flow.target, flow.target_port));
+        let (clb, key, server) = (flow.clb, flow.key, flow.server());
         let Some(served) = self.served.listener(clb, key.protocol, key.dst_port) else {
             return false;
         };

@@ -106,7 +106,8 @@ impl ClbNode {
             let Some(flow) = self.connections.held(id) else {
                 continue;
             };
-            let host = self.sync.host_of(&flow.target, flow.target_port);
+            let (target, port) = flow.server();
+            let host = self.sync.host_of(&target, port);
             if let Some(host) = host.filter(|host| *host != flow.host) {
                 self.connections.set_host(id, host);
             }

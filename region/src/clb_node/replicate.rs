@@ -28,6 +28,7 @@ use super::sync::{
 use super::vip_tags::VipTag;
 use crate::connection_table::{Closed, Flow, NO_LISTENER, Opening, Role, Taken, Told};
 use crate::flow_life::Step;
+use crate::snat::AtTarget;
 use crate::tcp_state::TcpState;
 use crate::telling::{Header, Telling};
 
@@ -128,8 +129,9 @@ impl ClbNode {
             client_port: flow.key.src_port,
             vip: VipTag::of(&flow.key.dst),
             vip_port: flow.key.dst_port,
-            target: flow.target,
+            target: flow.at_target.address(),
             target_port: flow.target_port,
+            source: flow.source(),
             slot: flow.slot,
             isn: flow.life().isn(),
             pop: self.sync.pops.tag(flow.pop),
@@ -208,7 +210,7 @@ impl ClbNode {
         let hash_key = &self.routes.hash_key;
         let client = (number, &key.src);
         if is_new || self.persistence.target_of(now, client, hash_key).is_none() {
-            let server = (told.flow.target, told.flow.target_port);
+            let server = (told.flow.at_target.address(), told.flow.target_port);
             let client = (number, key.src);
             self.persistence.stay(now, client, server, expire, hash_key);
         }
@@ -236,7 +238,7 @@ impl ClbNode {
         (u32::from(entry.slot) < SLOTS).then_some(Told {
             flow: Opening {
                 key,
-                target: entry.target,
+                at_target: AtTarget::new(entry.target, entry.source),
                 target_port: entry.target_port,
                 host,
                 pop: self.sync.pops.node(entry.pop),

@@ -13,7 +13,7 @@ use anyedge_net::outbox::Outbox;
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
-use anyedge_net::wire::{rewrite, tcp, toa};
+use anyedge_net::wire::{nat64, rewrite, tcp, toa};
 
 use super::ClbNode;
 use super::renumber::GONE_NODE;
@@ -83,20 +83,22 @@ impl ClbNode {
     ) -> Result<Homeward, DropReason> {
         let flow = self.connections.flow(id);
         let (vip, vip_port, clb, slot) = (flow.key.dst, flow.key.dst_port, flow.clb, flow.slot);
+        let (family, home) = (flow.key.family(), flow.key.reversed());
+        let translates = flow.source().is_some();
         // What the target announces bounds the client's segments, of which the first have the option too.
         let toa_len = match flow.telling.toa {
-            Some(_) => toa::option_len(staged.parsed.family) as u16,
+            Some(_) => toa::option_len(family) as u16,
             None => 0,
         };
         let mss_max = self
             .served
-            .mss_max(clb, staged.parsed.family)
+            .mss_max(clb, family)
             .ok_or(DropReason::UnknownClb)?;
         let way = match flow.pop {
             NodeId::UNKNOWN => None,
             pop => Some(self.way_to_client(pop, &vip).ok_or(DropReason::NoPath)?),
         };
-        if way.is_some_and(|(_, exit)| staged.packet.wire_len() > usize::from(exit.inner_mtu)) {
+        if way.is_some_and(|(_, exit)| staged.len_in(family) > usize::from(exit.inner_mtu)) {
             return Err(DropReason::TooBig);
         }
         self.count_target_packet(now, id, staged, out);
@@ -106,19 +108,25 @@ impl ClbNode {
         if parsed.tcp_flags & tcp::SYN != 0 {
             tcp::clamp_mss(bytes, parsed, mss_max.saturating_sub(toa_len));
         }
-        rewrite::set_source(bytes, parsed, vip, vip_port);
+        if translates {
+            staged.translate(&home)?;
+        } else {
+            rewrite::set_source(bytes, parsed, vip, vip_port);
+        }
         let Some((_, exit)) = way else {
             return Ok(Homeward::Public);
         };
+        let Staged { packet, parsed, .. } = staged;
         let tos = tunnel::encapsulate(packet, parsed, GreKey::new(clb.0, false, slot))?;
         Ok(Homeward::Tunnel { exit, tos })
     }
 
-    /// What fits the way to a flow's client.
+    /// What pieces of a target's packet may have to fit the way to its client, in the family that it is of.
     fn mtu_to_client(&self, id: u32) -> u16 {
         let flow = self.connections.flow(id);
         let way = self.way_to_client(flow.pop, &flow.key.dst);
-        way.map_or(0, |(_, exit)| exit.inner_mtu)
+        let grows = flow.source().map_or(0, |_| nat64::FRAGMENT_GROWTH);
+        way.map_or(0, |(_, exit)| exit.inner_mtu.saturating_sub(grows))
     }
 
     #[inline]

@@ -6,6 +6,7 @@ mod fragments;
 mod garbage;
 mod health;
 mod icmp;
+mod nat64;
 mod peers;
 mod replies;
 mod reschedule;

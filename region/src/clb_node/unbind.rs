@@ -39,7 +39,7 @@ pub const CUT_EVERY: Duration = Duration::from_millis(1);
 
 /// Who hears of a cut by a RST.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(super) enum Told {
     Nobody,
     /// The client begins anew already.
     Target,
@@ -135,7 +135,8 @@ impl ClbNode {
         self.sync.send(&self.exits, out);
     }
 
-    fn cut(&mut self, id: u32, end: FlowEnd, told: Told, out: &mut Outbox) {
+    /// Ends a flow, and tells whom it concerns.
+    pub(super) fn cut(&mut self, id: u32, end: FlowEnd, told: Told, out: &mut Outbox) {
         let flow = *self.connections.flow(id);
         let mut over = self.connections.close(id);
         over.end = end;
@@ -218,10 +219,10 @@ impl ClbNode {
             return out.transmit(packet, PortId::PUBLIC);
         };
         // That of the flow's own packets, so that the reset does not overtake them.
-        let hashed = if key.src == flow.key.src {
-            flow.key
-        } else {
+        let hashed = if key.src == flow.key.dst {
             flow.reply_key()
+        } else {
+            flow.key
         };
         let entropy = (hashed.hash(&self.routes.hash_key) >> 48) as u16;
         let gre_key = GreKey::new(flow.clb.0, false, flow.slot);

@@ -97,7 +97,7 @@ impl ConnectionTable {
     fn hold(&mut self, now: Instant, told: &Told, hash: u64, hash_key: &HashKey) -> Taken {
         let Opening {
             key,
-            target,
+            at_target,
             target_port,
             host,
             pop,
@@ -109,7 +109,7 @@ impl ConnectionTable {
         } = told.flow;
         let mut flow = Flow {
             key,
-            target,
+            at_target,
             target_port,
             host,
             pop,
@@ -180,7 +180,7 @@ impl ConnectionTable {
 
 /// Whether an entry is of the very flow that is held.
 fn is_same(flow: &Flow, told: &Told) -> bool {
-    (flow.target, flow.target_port) == (told.flow.target, told.flow.target_port)
+    (flow.at_target, flow.target_port) == (told.flow.at_target, told.flow.target_port)
         && flow.life.isn() == told.isn
         && flow.life.tcp().is_some() == told.tcp.is_some()
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expiry::is_due;
+use crate::snat::AtTarget;
 use crate::testbed::{Segment, backend, client_flow, datagram};
 
 const KEY: HashKey = HashKey::new([3; 16]);
@@ -99,7 +100,7 @@ fn open_with(table: &mut ConnectionTable, number: u32, hash: u64) -> u32 {
     let opening = Opening {
         listener: 0,
         key,
-        target: backend(1, Family::V4),
+        at_target: AtTarget::new(backend(1, Family::V4), None),
         target_port: 8_080,
         host: NodeId(1),
         pop: NodeId(0),
@@ -225,7 +226,7 @@ impl Both {
         let opening = Opening {
             listener: key.dst_port % 2,
             key,
-            target: reply.src,
+            at_target: AtTarget::new(reply.src, None),
             target_port: reply.src_port,
             host: NodeId(1),
             pop: NodeId(0),

@@ -11,7 +11,7 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::{ClbId, NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
-use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
+use anyedge_net::route_table::{Clb, Listener, ProbeSource, RouteTable, Target};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
 
@@ -19,6 +19,7 @@ use super::Checks;
 use super::roster::{Group, Roster, Use, Watched};
 use super::source::{Ports, own_slot};
 use super::successor::{Successor, WantedOfServer};
+use crate::snat::is_nat64;
 
 /// A new version of the routes, as seen by one node.
 pub(crate) struct Change<'a> {
@@ -129,11 +130,16 @@ pub(super) fn places(targets: &[Target]) -> impl Iterator<Item = (Address, u16)>
     targets.iter().map(|target| (target.address, target.port))
 }
 
-/// The lowest VIP of each load balancer and family.
+/// The lowest VIP of each load balancer and family, which checks come from; of NAT64 what none has.
 fn vips(table: &RouteTable) -> BTreeMap<(ClbId, Family), Address> {
     let mut vips = BTreeMap::new();
     for (address, vip) in &table.vips {
         vips.entry((vip.clb, address.family())).or_insert(*address);
+    }
+    for (id, clb) in (0..).map(ClbId).zip(&table.clbs) {
+        if is_nat64(clb) && vips.contains_key(&(id, Family::V6)) {
+            vips.entry((id, Family::V4)).or_insert(ProbeSource::BLOCK);
+        }
     }
     vips
 }

@@ -68,7 +68,7 @@ fn is_excused(routes: &RouteTable, key: GreKey, flow: &FlowKey) -> bool {
 /// Whether a listener has its targets checked from 100.64.0.0/10: else such a source is a client's.
 fn checks_from_shared(clb: &Clb) -> bool {
     let mut checks = clb.listeners.iter().filter_map(|it| it.health.as_ref());
-    checks.any(|check| check.source == ProbeSource::Shared)
+    clb.snat.nat64 || checks.any(|check| check.source == ProbeSource::Shared)
 }
 
 impl VSwitch {

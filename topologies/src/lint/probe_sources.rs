@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use anyedge_ccn::table::object::IpVersion;
 use anyedge_net::flow::FlowKey;
 use anyedge_net::route_table::{HealthCheck, ProbeSource};
 use anyedge_net::security_group::Filter;
@@ -89,8 +90,14 @@ fn sources(case: &Case<'_>, clb: &Clb, asked: ProbeSource) -> Vec<(String, IpAdd
     let mut sources = Vec::new();
     for vip in case.vips_of(clb) {
         for address in vip.address.iter() {
+            let nat64 = clb.ip_version == IpVersion::Nat64;
+            let from = if nat64 {
+                ProbeSource::BLOCK
+            } else {
+                address.into()
+            };
             for place in (0..nodes).filter_map(|place| u16::try_from(place).ok()) {
-                let source: IpAddr = asked.address(address.into(), place).into();
+                let source: IpAddr = asked.address(from, place).into();
                 let peer = if source == address {
                     Kind::Vip.object(&vip.name)
                 } else {

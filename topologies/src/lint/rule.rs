@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     Case, bypassed_groups, controllers, egress_ports, idle_rules, prefixes, probe_sources,
-    publishers, silences, source_tuples, tunnels, weights,
+    publishers, silences, snat_ports, source_tuples, tunnels, weights,
 };
 
 /// What one kind of finding is about.
@@ -149,11 +149,13 @@ pub static RULES: [Rule; 18] = [
     Rule {
         id: "L06",
         title: "fewer SNAT ports than flows at a time",
-        work: Work::Later,
-        what: "Flows to one target at a time, by the loads of the file, against the ports of the SNAT addresses.",
-        why: "Flows beyond the ports are refused.",
-        mend: "More SNAT addresses.",
-        source: "SNAT pools",
+        work: Work::Finds(snat_ports::find),
+        what: "Flows to one server at a time, by the rates of the file's loads and how long a flow keeps its port,
+               against 55,000 ports of each address in `snat`. A TCP flow keeps it for 10 s after both sides closed, a SYN of a
+               flood for 30 s.",
+        why: "Flows beyond the ports are refused (`SnatPorts`): clients wait and try again.",
+        mend: "More SNAT addresses, or more servers: each has the ports for itself.",
+        source: "P-SA06",
     },
     Rule {
         id: "L07",

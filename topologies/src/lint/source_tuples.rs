@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use anyedge_ccn::table::object::IpVersion;
+
 use crate::clb::{Clb, Listener, Protocol};
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
@@ -18,6 +20,9 @@ type Service = (Protocol, IpAddr, u16);
 pub(super) fn find(case: &Case<'_>, rule: &'static Rule) {
     let mut owners: BTreeMap<Service, (&Clb, &Listener)> = BTreeMap::new();
     let reachable = case.topology.clbs.values();
+    // Of NAT64 a target sees addresses that are the load balancer's own.
+    let kept = |clb: &&Clb| clb.ip_version != IpVersion::Nat64;
+    let reachable = reachable.filter(kept);
     for clb in reachable.filter(|clb| case.vips_of(clb).next().is_some()) {
         for listener in clb.listeners.values() {
             let services = services(case, listener);

@@ -22,11 +22,13 @@ mod controllers;
 mod enis;
 mod faults;
 mod load;
+mod nat64;
 mod vips;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     needed_tables(book, topology);
     vips::check(book, topology);
+    nat64::check(book, topology);
     clbs(book, topology);
     targets(book, topology);
     autoscaling::check(book, topology);

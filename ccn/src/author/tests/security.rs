@@ -5,7 +5,7 @@ use anyedge_net::security_group::{Direction, Filter, Rule};
 use anyedge_net::wire::tcp;
 
 use super::*;
-use crate::table::object::{Clb, Host, Kinded as _, Profile, SecurityGroup, SecurityRule};
+use crate::table::object::{Clb, Host, Profile, SecurityGroup, SecurityRule};
 
 fn group(name: &str, ingress: &[&str]) -> Change {
     let rule = |text: &&str| {

@@ -9,7 +9,7 @@ use core::time::Duration;
 use anyedge_ccn::author::TableAuthor;
 use anyedge_ccn::author::plan::{
     ClbPlan, EndsPlan, HostPlan, ListenerPlan, NodePlan, PathPlan, Protocol, RegionPlan,
-    SchedulerKind, SecurityPlan, TargetPlan, VipPlan,
+    SchedulerKind, SecurityPlan, SnatPlan, TargetPlan, VipPlan,
 };
 use anyedge_net::flow::{Address, Family, FlowKey, HashKey};
 use anyedge_net::ledger::Ledger;
@@ -139,6 +139,7 @@ impl Setup {
             fail_open: true,
             shared: false,
             security: SecurityPlan::default(),
+            snat: SnatPlan::default(),
             listeners: vec![listener],
         });
         author.add_vip(VipPlan {

@@ -43,15 +43,27 @@ fn any_address(v6: bool) -> BoxedStrategy<Address> {
     }
 }
 
+/// A target for clients of that family, and whom it takes for the client.
+fn any_target(v6: bool) -> BoxedStrategy<(Address, Option<Source>)> {
+    let source = (any::<[u8; 4]>(), any::<u16>());
+    let source = source.prop_map(|(address, port)| Some(Source::new(address, port)));
+    let direct = (any_address(v6), Just(None));
+    if v6 {
+        prop_oneof![direct, (any_address(false), source)].boxed()
+    } else {
+        direct.boxed()
+    }
+}
+
 fn any_entry() -> impl Strategy<Value = Item> {
     let tcp = proptest::option::of(proptest::sample::select(STATES.to_vec()));
     any::<bool>().prop_flat_map(move |v6| {
-        let addresses = (any_address(v6), any::<u32>(), any_address(v6));
+        let addresses = (any_address(v6), any::<u32>(), any_target(v6));
         let numbers = any::<(u16, u16, u16, u16, u32, u16)>();
         let proxy =
             proptest::sample::select(vec![None, Some(ProxyProtocol::V1), Some(ProxyProtocol::V2)]);
         (addresses, numbers, tcp.clone(), any::<bool>(), proxy).prop_map(
-            |((client, vip, target), numbers, tcp, claimed, proxy)| {
+            |((client, vip, (target, source)), numbers, tcp, claimed, proxy)| {
                 let (client_port, vip_port, target_port, slot, isn, pop) = numbers;
                 Item::Entry(FlowEntry {
                     client,
@@ -60,6 +72,7 @@ fn any_entry() -> impl Strategy<Value = Item> {
                     vip_port,
                     target,
                     target_port,
+                    source,
                     slot,
                     isn,
                     pop: PopTag(pop),
@@ -114,6 +127,7 @@ fn the_bytes_of_an_entry_and_of_a_state_are_these() {
         vip: VipTag(0x0506_0708),
         vip_port: 0x1112,
         target: Address::v4([19, 20, 21, 22]),
+        source: None,
         target_port: 0x2324,
         slot: 0x2526,
         isn: 0x2728_2930,

@@ -2,6 +2,7 @@
 
 mod changes;
 mod messages;
+mod nat64;
 mod properties;
 mod returns;
 mod stories;

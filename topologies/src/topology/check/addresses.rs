@@ -1,6 +1,6 @@
 //! Whether every address has one owner.
 //!
-//! VIPs, POPs, CLB nodes, backend hosts and clients share one network in a run, so that an address stands for
+//! VIPs, POPs, CLB nodes, SNAT addresses, backend hosts and clients share one network in a run, so that an address stands for
 //! one node only. Addresses on the management network are given, and nobody else may have one.
 
 use std::collections::BTreeMap;
@@ -83,6 +83,11 @@ fn nodes(topology: &Topology) -> Vec<Node> {
                 clb.underlay.iter().collect(),
             ));
         }
+    }
+    for clb in topology.clbs.values() {
+        let object = Kind::Clb.object(&clb.name);
+        let addresses = clb.snat.iter().copied().map(IpAddr::V4).collect();
+        nodes.push(node(object.clone(), object, "snat", addresses));
     }
     for router in topology.routers.values() {
         let at = router.object();

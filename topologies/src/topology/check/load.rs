@@ -1,5 +1,7 @@
 //! Whether each load has a listener that can serve it and a way there.
 
+use anyedge_ccn::table::object::IpVersion;
+
 use crate::addresses::AddressPair;
 use crate::book::Book;
 use crate::clb::{Clb, Listener, Protocol};
@@ -71,7 +73,8 @@ impl<'c> Case<'c> {
             }
         };
         self.protocol(clb, listener, protocol);
-        self.families(|v6| serves(self.topology, vip, listener, v6));
+        let nat64 = clb.ip_version == IpVersion::Nat64;
+        self.families(|v6| serves(self.topology, vip, listener, (v6, v6 && !nat64)));
         Some((listener.name.clone(), self.direct(clb)))
     }
 
@@ -216,15 +219,20 @@ fn reaches(vip: &Vip, v6: bool) -> Result<(), Wrong> {
     ))
 }
 
-/// Whether a VIP and all servers behind its listener have an address of the family.
-fn serves(topology: &Topology, vip: &Vip, listener: &Listener, v6: bool) -> Result<(), Wrong> {
+/// Whether a VIP and all servers behind its listener have an address of their families.
+fn serves(
+    topology: &Topology,
+    vip: &Vip,
+    listener: &Listener,
+    (v6, servers_v6): (bool, bool),
+) -> Result<(), Wrong> {
     reaches(vip, v6)?;
     if vip.address.iter().next().is_none() {
         return Ok(());
     }
-    let family = family_name(v6);
+    let family = family_name(servers_v6);
     let mut servers = topology.servers_behind(&vip.clb, listener);
-    match servers.find(|server| !has(&server.address, v6)) {
+    match servers.find(|server| !has(&server.address, servers_v6)) {
         Some(server) => {
             let host = server.host_object();
             let by = match topology.targets.get(&listener.targets) {
