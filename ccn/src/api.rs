@@ -6,6 +6,7 @@
 //! does. The same services stand in the simulator, on real machines and in tests. See docs/api.md.
 
 mod allowed;
+mod autoscaling;
 mod balancers;
 mod ccn;
 pub mod client;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyedge_net::host::Host;
+use anyedge_proto::control::v1::auto_scaling_server::AutoScalingServer;
 use anyedge_proto::control::v1::ccn_server::CcnServer;
 use anyedge_proto::control::v1::clb_server::ClbServer;
 use anyedge_proto::control::v1::ground_server::GroundServer;
@@ -54,7 +56,8 @@ pub use refused::{leader_of, refusal_of};
 use tasks::Tasks;
 
 /// Names of the services, as reflection and health tell them.
-const SERVICES: [&str; 16] = [
+const SERVICES: [&str; 17] = [
+    "anyedge.control.v1.AutoScaling",
     "anyedge.control.v1.Ccn",
     "anyedge.control.v1.Clb",
     "anyedge.control.v1.Ground",
@@ -142,6 +145,7 @@ impl<H: Host> Api<H> {
             .add_service(TargetServer::new(self.clone()))
             .add_service(VipServer::new(self.clone()))
             .add_service(SecurityGroupServer::new(self.clone()))
+            .add_service(AutoScalingServer::new(self.clone()))
             .add_service(SnatServer::new(self.clone()))
             .add_service(CcnServer::new(self.clone()))
             .add_service(GroundServer::new(self.clone()))

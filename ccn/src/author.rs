@@ -90,6 +90,11 @@ impl TableAuthor {
         self.settings.sg_flush_on_change = flush;
     }
 
+    /// Features in closed beta that are not approved.
+    pub fn set_betas_off(&mut self, betas_off: Vec<String>) {
+        self.settings.betas_off = betas_off;
+    }
+
     /// Adds any changes to what the next publication does.
     pub fn add(&mut self, changes: impl IntoIterator<Item = Change>) {
         self.wanted.extend(changes);
@@ -260,7 +265,10 @@ impl TableAuthor {
     }
 
     /// Adds a change, unless the table would refuse it.
-    fn want(&mut self, change: Change) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn want(&mut self, change: Change) -> Result<(), Refusal> {
         self.wanted.push(change);
         let tried = self.trial();
         if tried.is_err() {

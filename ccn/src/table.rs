@@ -18,6 +18,7 @@ pub(crate) mod objects;
 pub(crate) mod reach;
 pub(crate) mod slot_book;
 
+mod autoscaling;
 mod ccn_routes;
 mod check;
 mod convert;
@@ -79,6 +80,12 @@ pub const INNER_MTU_MIN_V4: u16 = 576;
 pub const INNER_MTU_MIN_V6: u16 = 1_280;
 /// Security groups of a table.
 pub const SECURITY_GROUPS_MAX: usize = 1_000;
+/// Auto-scaling groups of a table.
+pub const SCALING_GROUPS_MAX: usize = 1_000;
+/// Listeners of an auto-scaling group.
+pub const SCALING_LISTENERS_MAX: usize = 100;
+/// Servers of an auto-scaling group.
+pub const SCALING_SERVERS_MAX: usize = 2_000;
 /// Bytes of a request id.
 pub const REQUEST_ID_MAX: usize = 128;
 /// The network that is no VPC.

@@ -17,8 +17,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub(crate) use machines::{BundleArgs, DoctorArgs, ExportCommand};
 
 pub(crate) use control::{
-    ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand, MembersCommand, SecurityArgs,
-    SecurityGroupCommand, TargetCommand, VipCommand,
+    AutoscalingCommand, ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand,
+    MembersCommand, SecurityArgs, SecurityGroupCommand, TargetCommand, VipCommand,
 };
 pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};

@@ -3,6 +3,7 @@
 //! It decides nothing: rules stand where commands are applied, and a refusal is shown as it came, with what helps.
 
 pub(crate) mod apply;
+mod autoscaling;
 mod balancer;
 mod files;
 mod kinds;
@@ -94,6 +95,7 @@ async fn command(session: &Session, args: &CtlArgs) -> Result<(), Trouble> {
         CtlCommand::Target(command) => targets::change(session, command, json).await,
         CtlCommand::Vip(command) => objects::vip(session, command, json).await,
         CtlCommand::SecurityGroup(command) => security::change(session, command, json).await,
+        CtlCommand::Autoscaling(command) => autoscaling::change(session, command, json).await,
         CtlCommand::Drain { name, undo } => objects::drain(session, name, *undo, json).await,
         CtlCommand::Watch { from, count } => watch::watch(session, *from, *count, json).await,
         CtlCommand::Members { command } => members::members(session, command.as_ref(), json).await,

@@ -82,11 +82,7 @@ pub fn serve_until_asked(addresses: &[SocketAddr]) -> Result<()> {
 
 /// Where the servers of a host listen.
 pub(crate) fn addresses_of(topology: &Topology, host: &str) -> Vec<SocketAddr> {
-    let servers = topology
-        .targets
-        .values()
-        .flat_map(|targets| &targets.servers);
-    let own = servers.filter(|server| server.host == host);
+    let own = topology.servers().filter(|server| server.host == host);
     let addresses = own.flat_map(|server| {
         server
             .address

@@ -291,6 +291,8 @@ pub struct Clb {
     pub unbind_spread: Duration,
     /// With all of a listener's targets abnormal, all get new flows, and not none.
     pub fail_open: bool,
+    /// How many flows it may have over all of its listeners.
+    pub limits: FlowLimits,
     /// Who may open flows to it.
     pub security: ClbSecurity,
     /// What its targets see in the place of clients, if that is not the clients themselves.

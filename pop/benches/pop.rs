@@ -87,6 +87,7 @@ fn table() -> RouteTable {
         unbind_drain: None,
         unbind_spread: Duration::ZERO,
         fail_open: true,
+        shared: false,
         security: SecurityPlan::default(),
         snat: SnatPlan::default(),
         listeners: Vec::new(),

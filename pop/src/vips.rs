@@ -134,6 +134,7 @@ mod tests {
                 unbind_drain: None,
                 unbind_spread: core::time::Duration::ZERO,
                 fail_open: true,
+                limits: anyedge_net::route_table::FlowLimits::default(),
                 security: ClbSecurity::default(),
                 snat: Shared::default(),
                 listeners: Vec::new(),

@@ -81,6 +81,7 @@ fn table() -> Arc<RouteTable> {
         unbind_drain: None,
         unbind_spread: Duration::ZERO,
         fail_open: true,
+        shared: false,
         security: SecurityPlan::default(),
         snat: SnatPlan::default(),
         listeners: Vec::new(),

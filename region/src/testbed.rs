@@ -293,6 +293,7 @@ fn clb(name: &str) -> Clb {
         unbind_drain: None,
         unbind_spread: Duration::ZERO,
         fail_open: true,
+        limits: FlowLimits::default(),
         security: ClbSecurity::default(),
         snat: Shared::default(),
         listeners,

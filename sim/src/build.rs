@@ -208,7 +208,11 @@ fn who_writes(topology: &Topology, seed: Seed, options: &Options) -> Result<Writ
         // Later revisions share with it what stays.
         table: tables.first(),
         steward: None,
-        control: Some(Box::new(Control::new(tables, &begins))),
+        control: Some(Box::new(Control::new(
+            tables,
+            &begins,
+            topology.scaled_targets(),
+        ))),
         beginning: Some(Beginning {
             table: begins,
             content,

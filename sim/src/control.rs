@@ -48,10 +48,14 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// A control plane that begins with `table`, of which `tables` were made.
-    pub(crate) fn new(tables: Tables, table: &Table) -> Control {
+    /// A control plane that begins with `table`, of which `tables` were made; `later`: targets that may come yet.
+    pub(crate) fn new(
+        tables: Tables,
+        table: &Table,
+        later: impl Iterator<Item = Target>,
+    ) -> Control {
         let mut targets = BTreeMap::<_, Vec<String>>::new();
-        for target in table.all::<Target>() {
+        for target in table.all::<Target>().cloned().chain(later) {
             // Ports were checked when the target came in.
             let at = (target.address, target.port as u16);
             targets.entry(at).or_default().push(target.full_name());

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use anyedge_ccn::author::{Membership, NODE_WEIGHT};
+use anyedge_ccn::table::change::Change;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::id::NodeId;
 use anyedge_net::route_table::RouteTable;
@@ -106,6 +107,8 @@ pub(crate) enum Struck {
         hosts: Vec<(NodeId, [HostId; 2])>,
     },
     Controller(HostId),
+    /// Objects of the table alone.
+    Table(Change),
     /// Whoever leads, by the number of the fault.
     Leader(usize),
     Partition(Cut),
@@ -124,7 +127,9 @@ impl Struck {
                 let hosts = hosts.iter().flat_map(|(_, machines)| *machines);
                 clb_nodes.chain(hosts).collect()
             }
-            Struck::Link(_) | Struck::Leader(_) | Struck::Partition(_) => Vec::new(),
+            Struck::Link(_) | Struck::Leader(_) | Struck::Partition(_) | Struck::Table(_) => {
+                Vec::new()
+            }
         }
     }
 }
@@ -203,7 +208,9 @@ fn down(fault: &Fault, struck: &Struck, wipe: bool) -> (Vec<Act>, Vec<Act>) {
             };
             (each(Act::LinkDown, false), each(Act::LinkUp, true))
         }
-        Struck::Partition(_) => unreachable!("a partition has a verb of its own"),
+        Struck::Partition(_) | Struck::Table(_) => {
+            unreachable!("they have verbs of their own")
+        }
     }
 }
 
@@ -219,6 +226,10 @@ fn ordered(fault: &Fault, struck: &Struck) -> (Vec<Act>, Vec<Act>) {
             vec![Act::Partition(Box::new(cut.clone()))],
             vec![Act::Heal(cut.fault)],
         ),
+        (Struck::Table(change), _) => {
+            let order = Order::Change(Box::new(change.clone()));
+            (vec![Act::Order(fault.object.clone(), order)], Vec::new())
+        }
         (Struck::Link(ways), FaultVerb::Degrade(degrade)) => {
             let worse = |way: &LinkId| Act::Degrade(*way, Box::new(degrade.clone()));
             let restored = ways.iter().copied().map(Act::Restore);

@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Targets(Vec<TargetWeight>),
     /// Whether targets are in their listeners.
     Bound(Vec<TargetWeight>, bool),
+    /// Any other change of the table.
+    Change(Box<Change>),
 }
 
 /// The weight of one target of one listener.
@@ -151,6 +153,7 @@ impl Steward {
                 let TargetWeight { clb, listener, .. } = target;
                 self.author.set_bound(clb, listener, target.target, *bound)
             }),
+            Order::Change(change) => self.author.want(Change::clone(change)),
         }
     }
 

@@ -55,6 +55,7 @@ pub fn cases<H: Host>() -> Vec<Case<H>> {
             vips_are_bound_and_published,
             ports_are_leased_and_routes_turned_on,
             security_groups_come_are_bound_and_go,
+            servers_of_a_group_come_and_go,
             the_ground_is_put_drained_and_removed,
             everything_is_described_and_healthy;
         writes:

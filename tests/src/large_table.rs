@@ -124,6 +124,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
         author.add_host(HostPlan {
             node: node(host.clone(), 100 + number),
             region: region.clone(),
+            zone: String::new(),
             security_groups: Vec::new(),
         });
         author.add_path(path(host.clone(), EndsPlan::Fabric { host }));
@@ -137,6 +138,7 @@ pub fn author_of(size: Size, health: Option<HealthCheck>) -> TableAuthor {
             unbind_drain: None,
             unbind_spread: Duration::ZERO,
             fail_open: true,
+            shared: false,
             security: SecurityPlan::default(),
             snat: SnatPlan::default(),
             listeners: (0..size.listeners)

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyedge_ccn::table::SESSION_S;
-use anyedge_ccn::table::object::IpVersion;
+use anyedge_ccn::table::object::{IpVersion, Profile};
 use anyedge_net::route_table::{HealthCheck, IDLE_TIMEOUT_S, RescheduleOn, SourceTold};
 
 use crate::defaults::one_of;
@@ -49,6 +49,8 @@ pub struct Clb {
     pub eip_bypasses_clb_sg: bool,
     /// Its health checks are not asked about at the backend.
     pub sg_probes_exempt: bool,
+    /// It is a shared instance: 50,000 flows at a time and 5,000 new ones a second over all of its listeners.
+    pub shared: bool,
     /// Listeners by name, one at least.
     pub listeners: BTreeMap<String, Listener>,
 }
@@ -126,7 +128,7 @@ pub struct Listener {
 }
 
 impl Clb {
-    pub(crate) fn read(name: String, mut reader: Reader<'_>) -> Self {
+    pub(crate) fn read(name: String, mut reader: Reader<'_>, profile: Profile) -> Self {
         let book = reader.book;
         let region = reader.need("region", "\"guangzhou\"", |text| {
             book.names.resolve(text, &[Kind::Region])
@@ -145,6 +147,7 @@ impl Clb {
         let sg_pass_by_default = reader.boolean("sg_pass_by_default");
         let eip_bypasses_clb_sg = reader.boolean("eip_bypasses_clb_sg");
         let sg_probes_exempt = reader.boolean("sg_probes_exempt");
+        let shared = shared(&mut reader, profile);
         let listeners = listeners(&mut reader);
         reader.finish();
         Self {
@@ -161,9 +164,24 @@ impl Clb {
             sg_pass_by_default: sg_pass_by_default.unwrap_or(false),
             eip_bypasses_clb_sg: eip_bypasses_clb_sg.unwrap_or(false),
             sg_probes_exempt: sg_probes_exempt.unwrap_or(false),
+            shared,
             listeners,
         }
     }
+}
+
+/// Whether it is a shared instance, which one profile has.
+fn shared(reader: &mut Reader<'_>, profile: Profile) -> bool {
+    let read = reader.parse("instance", "\"shared\"", |text| match text {
+        "unlimited" => Ok(false),
+        "shared" if profile == Profile::Tencent => Ok(true),
+        "shared" => Err(Wrong::new(
+            "shared instances are of profile \"tencent\"",
+            "profile = \"tencent\" at the top of the file, or \"unlimited\"",
+        )),
+        _ => Err(one_of(text, "instance type", &["unlimited", "shared"])),
+    });
+    read.unwrap_or(false)
 }
 
 fn listeners(reader: &mut Reader<'_>) -> BTreeMap<String, Listener> {

@@ -6,23 +6,28 @@
 use std::fmt;
 use std::time::Duration;
 
+use anyedge_ccn::table::change::Change;
+
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
 use crate::reader::Reader;
 use crate::region;
 use crate::units;
 
+mod autoscale;
 mod degrade;
 mod machine;
 mod objects;
 mod partition;
 
+pub use autoscale::Autoscale;
+pub(crate) use autoscale::Which;
 pub use degrade::Degrade;
 pub use machine::{ClockFault, DiskFault};
 pub(crate) use objects::Objects;
 pub use partition::Partition;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 14] = [
     "down",
     "degrade",
     "hang",
@@ -35,6 +40,8 @@ const VERBS: [&str; 12] = [
     "partition",
     "clock",
     "disk",
+    "autoscale",
+    "eni_move",
 ];
 /// Verbs that the format knows and that cannot be run yet.
 const PLANNED: [&str; 4] = ["cut", "lose", "pause", "slow"];
@@ -85,6 +92,13 @@ pub enum FaultVerb {
     Clock(ClockFault),
     /// A machine's disk gets slow or full.
     Disk(DiskFault),
+    /// Servers join an auto-scaling group or leave it, for good.
+    Autoscale(Autoscale),
+    /// An elastic network interface goes to another host, for good.
+    EniMove {
+        /// The host's full name.
+        to: String,
+    },
 }
 
 /// What of an object a fault changes: faults that change different ones may hold together.
@@ -114,7 +128,9 @@ impl FaultVerb {
             | FaultVerb::Add
             | FaultVerb::Weight(_)
             | FaultVerb::Unbind
-            | FaultVerb::Stale => Aspect::Work,
+            | FaultVerb::Stale
+            | FaultVerb::Autoscale(_)
+            | FaultVerb::EniMove { .. } => Aspect::Work,
         }
     }
 }
@@ -137,6 +153,8 @@ impl fmt::Display for Fault {
             FaultVerb::Add => write!(f, "add {object}"),
             FaultVerb::Unbind => write!(f, "unbind {object}"),
             FaultVerb::Stale => write!(f, "stale {object}"),
+            FaultVerb::Autoscale(scale) => write!(f, "autoscale {object} {scale}"),
+            FaultVerb::EniMove { to } => write!(f, "eni_move {object} to {to}"),
         }
     }
 }
@@ -146,6 +164,34 @@ impl Fault {
     #[must_use]
     pub fn end(&self) -> Option<Duration> {
         self.lasts.map(|lasts| self.at + lasts)
+    }
+
+    /// Whether what it does has no end.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        matches!(
+            self.verb,
+            FaultVerb::Add | FaultVerb::Autoscale(_) | FaultVerb::EniMove { .. }
+        )
+    }
+
+    /// What it asks of the table, if that is a change which stays.
+    #[must_use]
+    pub fn change(&self) -> Option<Change> {
+        match &self.verb {
+            FaultVerb::Autoscale(scale) => {
+                let group = self.object.strip_prefix("autoscaling.");
+                Some(scale.change(group.unwrap_or(&self.object)))
+            }
+            FaultVerb::EniMove { to } => {
+                let eni = self.object.strip_prefix("eni.");
+                Some(Change::MoveEni {
+                    eni: eni.unwrap_or(&self.object).to_owned(),
+                    host: to.clone(),
+                })
+            }
+            _ => None,
+        }
     }
 
     /// What its end is called: `up pop.tokyo`.
@@ -165,6 +211,8 @@ impl Fault {
             FaultVerb::Weight(_) => format!("reweight {object}"),
             FaultVerb::Unbind => format!("bind {object}"),
             FaultVerb::Stale => format!("refresh {object}"),
+            FaultVerb::Autoscale(_) => format!("scaled {object}"),
+            FaultVerb::EniMove { .. } => format!("moved {object}"),
         }
     }
 
@@ -183,6 +231,8 @@ impl Fault {
             FaultVerb::Weight(_) => "re-weighted",
             FaultVerb::Unbind => "unbound",
             FaultVerb::Stale => "stale",
+            FaultVerb::Autoscale(_) => "scaled",
+            FaultVerb::EniMove { .. } => "moved",
         }
     }
 
@@ -197,9 +247,23 @@ impl Fault {
         });
         let lasts = reader.parse("for", "\"10s\"", units::duration_above_zero);
         let happens = verb_of(&mut reader).and_then(|verb| read_verb(verb, &mut reader, objects));
-        if let (Some((FaultVerb::Add, _)), Some(field)) = (&happens, reader.field("for")) {
-            let hint = "leave `for` out; `drain` or `down` it later";
-            reader.wrong_at(&field, Wrong::new("a node that is added stays", hint));
+        let stays = match &happens {
+            Some((FaultVerb::Add, _)) => Some((
+                "a node that is added stays",
+                "leave `for` out; `drain` or `down` it later",
+            )),
+            Some((FaultVerb::Autoscale(_), _)) => Some((
+                "servers that joined or left stay so",
+                "leave `for` out; scale the group back by a fault of its own",
+            )),
+            Some((FaultVerb::EniMove { .. }, _)) => Some((
+                "an interface that was moved stays there",
+                "leave `for` out; move it back by a fault of its own",
+            )),
+            _ => None,
+        };
+        if let (Some((reason, hint)), Some(field)) = (stays, reader.field("for")) {
+            reader.wrong_at(&field, Wrong::new(reason, hint));
         }
         let place = reader.object().to_owned();
         reader.finish();
@@ -261,6 +325,8 @@ fn read_verb(
         "partition" => return partition::read(reader, objects),
         "clock" => return machine::read_clock(reader, objects),
         "disk" => return machine::read_disk(reader, objects),
+        "autoscale" => return autoscale::read(reader, objects),
+        "eni_move" => return read_eni_move(reader, objects),
         "hang" => {
             let kinds = [Kind::Host, Kind::Controller];
             let object = reader.need(verb, "\"host.NAME\"", |text| objects.resolve(text, &kinds));
@@ -300,6 +366,16 @@ fn read_down(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, S
     });
     let wipe = machine::read_wipe(reader, object.as_deref().unwrap_or_default());
     Some((FaultVerb::Down { wipe }, object?))
+}
+
+fn read_eni_move(reader: &mut Reader<'_>, objects: &Objects) -> Option<(FaultVerb, String)> {
+    let eni = reader.need("eni_move", "\"eni.NAME\"", |text| {
+        objects.resolve(text, &[Kind::Eni])
+    });
+    let to = reader.need("to", "\"host.NAME\"", |text| {
+        objects.resolve(text, &[Kind::Host])
+    });
+    Some((FaultVerb::EniMove { to: to? }, eni?))
 }
 
 const NODE_EXAMPLE: &str = "\"region.guangzhou.clb-4\"";

@@ -8,16 +8,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::addresses::{AddressPair, Space};
+use crate::autoscaling::AutoScaling;
 use crate::book::Book;
 use crate::clb::ReturnBy;
 use crate::defaults::Defaults;
 use crate::diagnostic::Wrong;
 use crate::line::{self, Line};
-use crate::names::Kind;
+use crate::names::{self, Kind};
 use crate::nearest::did_you_mean;
 use crate::reader::Reader;
 use crate::security_group;
-use crate::targets::Targets;
+use crate::targets::{Server, Targets};
 use crate::units;
 
 /// A backend's host.
@@ -29,6 +30,8 @@ pub struct Host {
     pub region: String,
     /// The addresses that its servers have, in the order of the file.
     pub addresses: Vec<IpAddr>,
+    /// Its availability zone; empty where the file names none.
+    pub zone: String,
     /// Its vSwitch's own addresses. Both families are always there.
     pub underlay: AddressPair,
     /// Its addresses on the management network. Both families are always there.
@@ -47,21 +50,18 @@ pub struct Host {
 pub(crate) fn read(
     book: &Book<'_>,
     targets: &BTreeMap<String, Targets>,
+    groups: &BTreeMap<String, AutoScaling>,
     overrides: Vec<(String, Reader<'_>)>,
     defaults: &Defaults,
 ) -> BTreeMap<String, Host> {
     let mut hosts: BTreeMap<String, Host> = BTreeMap::new();
     let mut owners: BTreeMap<IpAddr, String> = BTreeMap::new();
-    for (set, index, server) in targets.values().flat_map(|set| {
-        set.servers
-            .iter()
-            .enumerate()
-            .map(move |(index, server)| (set, index, server))
-    }) {
+    for (set, index, server) in servers(targets, groups) {
         let host = hosts.entry(server.host.clone()).or_insert_with(|| Host {
             name: server.host.clone(),
             region: String::new(),
             addresses: Vec::new(),
+            zone: String::new(),
             underlay: AddressPair::default(),
             management: AddressPair::default(),
             rtt: defaults.host_rtt,
@@ -75,11 +75,7 @@ pub(crate) fn read(
                 let reason = format!("{ip} is the address of {} too", Kind::Host.object(owner));
                 let hint = format!("another address, or host = \"{owner}\" for the same machine");
                 let path = format!("servers[{index}].ip");
-                book.report(
-                    &Kind::Targets.object(&set.name),
-                    &path,
-                    Wrong::new(reason, hint),
-                );
+                book.report(&set, &path, Wrong::new(reason, hint));
             } else if !host.addresses.contains(&ip) {
                 host.addresses.push(ip);
             }
@@ -101,6 +97,21 @@ pub(crate) fn read(
         apply(&name, reader, &mut hosts);
     }
     hosts
+}
+
+/// Every server with its place, and the full name of what has it.
+fn servers<'a>(
+    targets: &'a BTreeMap<String, Targets>,
+    groups: &'a BTreeMap<String, AutoScaling>,
+) -> impl Iterator<Item = (String, usize, &'a Server)> {
+    let of = |object: String, servers: &'a [Server]| {
+        let each = servers.iter().enumerate();
+        each.map(move |(index, server)| (object.clone(), index, server))
+    };
+    let sets = targets.values();
+    let sets = sets.flat_map(move |set| of(Kind::Targets.object(&set.name), &set.servers));
+    let groups = groups.values();
+    sets.chain(groups.flat_map(move |group| of(group.object(), &group.servers)))
 }
 
 /// Gives hosts the security groups of the targets on them.
@@ -137,6 +148,11 @@ fn apply(name: &str, mut reader: Reader<'_>, hosts: &mut BTreeMap<String, Host>)
         reader.wrong(Wrong::new("no targets have this host", hint));
         return;
     };
+    host.zone = reader
+        .parse("zone", "\"z-1\"", |text| {
+            names::check(text).map(|()| text.to_owned())
+        })
+        .unwrap_or_default();
     host.rtt = reader
         .parse("rtt", "\"0.5ms\"", units::duration)
         .unwrap_or(host.rtt);

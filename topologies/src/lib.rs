@@ -7,6 +7,7 @@
 //! Figures are integers in the units of their names; names are as in the file, without their kind.
 
 mod addresses;
+mod autoscaling;
 mod bgp;
 mod book;
 mod cities;
@@ -16,6 +17,7 @@ mod controller;
 mod convergence;
 mod defaults;
 mod diagnostic;
+mod eni;
 mod fault;
 mod health;
 mod host;
@@ -44,6 +46,7 @@ mod vip;
 
 pub use addresses::AddressPair;
 pub use anyedge_net::link::{GilbertElliott, Loss};
+pub use autoscaling::AutoScaling;
 pub use bgp::{Bfd, Bgp, Router};
 pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 pub use client::{Client, Family};
@@ -51,7 +54,8 @@ pub use controller::{Controller, LEADER};
 pub use convergence::{Convergence, Spread, SpreadPoint};
 pub use defaults::{Defaults, Encap, Routes, Start, Underlay};
 pub use diagnostic::{Diagnostic, Wrong};
-pub use fault::{ClockFault, Degrade, DiskFault, Fault, FaultVerb, Partition};
+pub use eni::Eni;
+pub use fault::{Autoscale, ClockFault, Degrade, DiskFault, Fault, FaultVerb, Partition};
 pub use host::Host;
 pub use line::Line;
 pub use link::{Link, LinkEnds};

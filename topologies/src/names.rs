@@ -35,11 +35,15 @@ pub enum Kind {
     Router,
     /// Rules of who may open flows.
     SecurityGroup,
+    /// Servers that join and leave listeners together.
+    AutoScaling,
+    /// An elastic network interface.
+    Eni,
 }
 
 impl Kind {
     /// Every kind, in the order in which a file usually has them.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Vip,
         Kind::Pop,
         Kind::Region,
@@ -51,6 +55,8 @@ impl Kind {
         Kind::Controller,
         Kind::Router,
         Kind::SecurityGroup,
+        Kind::AutoScaling,
+        Kind::Eni,
     ];
 
     /// The word before the dot.
@@ -68,6 +74,8 @@ impl Kind {
             Kind::Controller => "controller",
             Kind::Router => "router",
             Kind::SecurityGroup => "security_group",
+            Kind::AutoScaling => "autoscaling",
+            Kind::Eni => "eni",
         }
     }
 

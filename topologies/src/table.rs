@@ -25,12 +25,13 @@ use anyedge_net::wire::outer;
 use crate::addresses::AddressPair;
 use crate::clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 use crate::defaults::{Defaults, Encap, Underlay};
+use crate::eni::Eni;
 use crate::host::Host;
 use crate::line::Line;
 use crate::link::{Link, LinkEnds};
 use crate::names::Kind;
 use crate::security_group::SecurityGroup;
-use crate::targets::Server;
+use crate::targets::{Server, Targets};
 use crate::topology::Topology;
 
 /// The author of the route tables of `topology`, whose flows are hashed with `hash_key`.
@@ -43,6 +44,7 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
     author.set_announcing(topology.announcing);
     author.set_slot_settle(topology.slot_settle);
     author.set_profile(topology.profile);
+    author.set_betas_off(topology.betas_off.clone());
     author.set_sg_flush_on_change(topology.defaults.sg_flush_on_change);
     author.add(topology.security_groups.values().map(security_group));
     for pop in topology.pops.values() {
@@ -66,6 +68,7 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
             node: plan,
             region: host.region.clone(),
             security_groups: host.security_groups.clone(),
+            zone: host.zone.clone(),
         });
         author.add_path(fabric_path(host, &topology.defaults));
     }
@@ -75,6 +78,11 @@ pub fn author(topology: &Topology, hash_key: HashKey) -> Result<TableAuthor, Ref
     for clb in topology.clbs.values() {
         author.add_clb(clb_plan(clb, topology)?);
     }
+    author.add(interfaces(topology));
+    let groups = topology.autoscaling.values();
+    author.add(
+        groups.map(|group| Change::Put(group.group(group.size).into_object(), PutMode::Create)),
+    );
     for vip in topology.vips.values() {
         author.add_vip(VipPlan {
             name: vip.name.clone(),
@@ -234,7 +242,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
             reschedule_on: listener.reschedule_on,
             health: listener.health.clone(),
             source: listener.source,
-            targets: targets.servers.iter().flat_map(target_plans).collect(),
+            targets: own_servers(targets).flat_map(target_plans).collect(),
         })
     };
     Ok(ClbPlan {
@@ -245,6 +253,7 @@ fn clb_plan(clb: &Clb, topology: &Topology) -> Result<ClbPlan, Refusal> {
         unbind_drain: clb.unbind_drain,
         unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
+        shared: clb.shared,
         security: SecurityPlan {
             groups: clb.security_groups.clone(),
             pass_by_default: clb.sg_pass_by_default,
@@ -269,6 +278,43 @@ fn security_group(group: &SecurityGroup) -> Change {
         rules: group.rules.iter().map(Into::into).collect(),
     };
     Change::Put(group.into_object(), PutMode::Create)
+}
+
+/// Servers whose addresses are their hosts' own.
+fn own_servers(targets: &Targets) -> impl Iterator<Item = &Server> {
+    targets.servers.iter().filter(|server| server.eni.is_none())
+}
+
+/// Elastic network interfaces, and the targets with their addresses.
+fn interfaces(topology: &Topology) -> Vec<Change> {
+    let zone = |eni: &Eni| topology.hosts.get(&eni.host).map_or("", |host| &host.zone);
+    let mut changes: Vec<Change> = topology
+        .enis
+        .values()
+        .map(|eni| eni.put(zone(eni)))
+        .collect();
+    let clbs = topology.clbs.values();
+    for (clb, listener) in clbs.flat_map(|clb| clb.listeners.values().map(move |own| (clb, own))) {
+        let targets = topology.targets.get(&listener.targets);
+        let servers = targets.into_iter().flat_map(|targets| &targets.servers);
+        let servers = servers.filter(|server| server.eni.is_some());
+        let target = |plan: TargetPlan| object::Target {
+            clb: clb.name.clone(),
+            listener: listener.name.clone(),
+            rule: String::new(),
+            address: plan.address,
+            port: plan.port.into(),
+            weight: plan.weight.into(),
+            host: plan.host,
+            kind: object::TargetKind::Eni,
+            place: 0,
+        };
+        let bound: Vec<_> = servers.flat_map(target_plans).map(target).collect();
+        if !bound.is_empty() {
+            changes.push(Change::RegisterTargets(bound));
+        }
+    }
+    changes
 }
 
 /// One target for each address of `server`.

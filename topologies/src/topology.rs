@@ -3,34 +3,38 @@
 //! Reading has three steps: the TOML text, each table by itself, and what tables say of each other
 //! (`topology/check.rs`). A topology that exists has passed all three, so its references resolve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use anyedge_ccn::table::object::Profile;
+use anyedge_ccn::table::object::{Profile, Target};
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::DeTable;
 
 use crate::addresses::AddressPair;
+use crate::autoscaling::AutoScaling;
 use crate::bgp::Router;
 use crate::book::{self, Book, FILE};
-use crate::clb::Clb;
+use crate::clb::{Clb, Listener};
 use crate::client::Client;
 use crate::controller::Controller;
 use crate::convergence::Convergence;
 use crate::defaults::Defaults;
 use crate::diagnostic::{Diagnostic, Mistakes, Wrong};
-use crate::fault::Fault;
+use crate::eni::Eni;
+use crate::fault::{Fault, FaultVerb};
 use crate::host::Host;
 use crate::link::Link;
 use crate::management::{self, Managed};
+use crate::names::Kind;
 use crate::overrides;
 use crate::pop::Pop;
 use crate::region::Region;
 use crate::security_group::SecurityGroup;
 use crate::slo::Slo;
-use crate::targets::Targets;
+use crate::targets::{Server, Targets};
 use crate::vip::Vip;
 
 mod check;
@@ -80,12 +84,18 @@ pub struct Topology {
     pub clbs: BTreeMap<String, Clb>,
     /// Servers behind listeners.
     pub targets: BTreeMap<String, Targets>,
+    /// Servers that come and go.
+    pub autoscaling: BTreeMap<String, AutoScaling>,
+    /// Elastic network interfaces.
+    pub enis: BTreeMap<String, Eni>,
     /// The servers' hosts.
     pub hosts: BTreeMap<String, Host>,
     /// Rules of who may open flows.
     pub security_groups: BTreeMap<String, SecurityGroup>,
     /// Whose limits hold, and how rules of security groups are ordered.
     pub profile: Profile,
+    /// Features in closed beta that are not approved.
+    pub betas_off: Vec<String>,
     /// Populations of clients.
     pub clients: BTreeMap<String, Client>,
     /// Who keeps the route tables: 1, 3, 5 or 7.
@@ -162,6 +172,74 @@ impl Topology {
     pub fn home_region(&self, vip: &str) -> &Region {
         let vip = self.vips.get(vip).unwrap_or_else(|| panic!("no vip.{vip}"));
         &self.regions[&self.clbs[&vip.clb].region]
+    }
+
+    /// Every server of the file, also those that are targets later or never.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        let targets = self.targets.values().flat_map(|targets| &targets.servers);
+        let groups = self.autoscaling.values();
+        targets.chain(groups.flat_map(|group| &group.servers))
+    }
+
+    /// Where the services of a host listen: those of its servers, and of interfaces that are moved to it.
+    #[must_use]
+    pub fn listening_on(&self, host: &str) -> Vec<SocketAddr> {
+        let servers = self.servers().filter(|server| {
+            let eni = server.eni.as_ref();
+            server.host == host || eni.is_some_and(|eni| self.moves_to(eni, host))
+        });
+        let sockets = servers.flat_map(|server| {
+            let addresses = server.address.iter();
+            addresses.map(|ip| SocketAddr::new(ip, server.port))
+        });
+        let sockets: BTreeSet<SocketAddr> = sockets.collect();
+        sockets.into_iter().collect()
+    }
+
+    /// The addresses of a host, also those of interfaces that are moved to it.
+    #[must_use]
+    pub fn addresses_on(&self, host: &Host) -> Vec<IpAddr> {
+        let mut addresses = host.addresses.clone();
+        let moved = self.enis.values();
+        let moved = moved.filter(|eni| self.moves_to(&eni.name, &host.name));
+        for ip in moved.flat_map(|eni| eni.address.iter()) {
+            if !addresses.contains(&ip) {
+                addresses.push(ip);
+            }
+        }
+        addresses
+    }
+
+    fn moves_to(&self, eni: &str, host: &str) -> bool {
+        let (eni, host) = (Kind::Eni.object(eni), Kind::Host.object(host));
+        let mut faults = self.faults.iter();
+        faults.any(|fault| {
+            fault.object == eni && matches!(&fault.verb, FaultVerb::EniMove { to } if *to == host)
+        })
+    }
+
+    /// Targets that there are only once their servers join an auto-scaling group.
+    pub fn scaled_targets(&self) -> impl Iterator<Item = Target> {
+        let groups = self.autoscaling.values();
+        groups.flat_map(|group| {
+            let (all, first) = (group.group(group.servers.len()), group.group(group.size));
+            let later = all.targets().filter(|target| !first.brings(target));
+            later.collect::<Vec<_>>()
+        })
+    }
+
+    /// Servers that are, or may come to be, behind a listener.
+    pub(crate) fn servers_behind(
+        &self,
+        clb: &str,
+        listener: &Listener,
+    ) -> impl Iterator<Item = &Server> {
+        let targets = self.targets.get(&listener.targets);
+        let targets = targets.into_iter().flat_map(|targets| &targets.servers);
+        let own = (clb.to_owned(), listener.name.clone());
+        let groups = self.autoscaling.values();
+        let groups = groups.filter(move |group| group.listeners.contains(&own));
+        targets.chain(groups.flat_map(|group| &group.servers))
     }
 
     /// Every node of the management network: controllers, POPs, CLB nodes, hosts, each kind by name.

@@ -225,6 +225,7 @@ fn what_is_found_in_the_shipped_topologies_is_known() {
 
 /// What is found in each, in the order of the file.
 const SHIPPED: &[(&str, &[&str])] = &[
+    ("autoscaling", &["L13", "L13"]),
     ("clb-node-added", &["L13"]),
     ("clb-node-down", &["L13"]),
     ("controllers-down", &["L13"]),

@@ -111,6 +111,7 @@ fn build_clb(
         unbind_drain: clb.unbind_drain,
         unbind_spread: clb.unbind_spread,
         fail_open: clb.fail_open,
+        limits: clb.instance_type.limits(),
         security,
         snat: snat(table, clb, ground).into(),
         listeners: in_order.collect(),

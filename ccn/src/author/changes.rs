@@ -9,8 +9,8 @@ use super::plan::{
 use super::{Membership, NODE_WEIGHT};
 use crate::table::change::{Change, PutMode};
 use crate::table::object::{
-    Clb, ClbNode, Ends, Host, HostState, IpVersion, Kinded, Listener, Path, Pop, Region, SnatIp,
-    Target, TargetKind, Underlay, Vip,
+    Clb, ClbNode, Ends, Host, HostState, InstanceType, IpVersion, Kinded, Listener, Path, Pop,
+    Region, SnatIp, Target, TargetKind, Underlay, Vip,
 };
 use crate::table::snat::BLOCKS_PER_ADDRESS;
 
@@ -55,7 +55,7 @@ pub(super) fn of_host(host: HostPlan) -> [Change; 1] {
         underlay: underlay(&host.node),
         name: host.node.name,
         region: host.region,
-        zone: String::new(),
+        zone: host.zone,
         network: String::new(),
         state: HostState::Normal,
         security_groups: host.security_groups,
@@ -90,6 +90,10 @@ pub(super) fn of_clb(clb: ClbPlan, nodes: &[String]) -> Vec<Change> {
         sg_pass_by_default: clb.security.pass_by_default,
         eip_bypasses_clb_sg: clb.security.eip_bypasses,
         sg_probes_exempt: clb.security.probes_exempt,
+        instance_type: match clb.shared {
+            true => InstanceType::Shared,
+            false => InstanceType::Unlimited,
+        },
         ip_version: if clb.snat.nat64 {
             IpVersion::Nat64
         } else {

@@ -40,6 +40,8 @@ pub struct HostPlan {
     pub node: NodePlan,
     /// The region that it is in.
     pub region: String,
+    /// Availability zone; may be empty.
+    pub zone: String,
     /// Its security groups, in order.
     pub security_groups: Vec<String>,
 }
@@ -105,6 +107,8 @@ pub struct ClbPlan {
     pub unbind_spread: Duration,
     /// With all of a listener's targets abnormal, all get new flows; the product's default is true.
     pub fail_open: bool,
+    /// It is a shared instance, with limits over all of its listeners; of profile `tencent`.
+    pub shared: bool,
     /// Who may open flows to it.
     pub security: SecurityPlan,
     /// What its targets see in the place of clients.

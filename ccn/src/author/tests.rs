@@ -120,6 +120,7 @@ fn plans() -> Plans {
         unbind_drain: None,
         unbind_spread: Duration::ZERO,
         fail_open: true,
+        shared: false,
         security: SecurityPlan::default(),
         snat: SnatPlan::default(),
         listeners,
@@ -155,6 +156,7 @@ fn plans() -> Plans {
         hosts: vec![HostPlan {
             node: node("host.web-1", 5),
             region: "guangzhou".to_owned(),
+            zone: String::new(),
             security_groups: Vec::new(),
         }],
         paths: vec![

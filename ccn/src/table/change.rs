@@ -3,9 +3,10 @@
 //! Changes are few: an object is put or removed, and what the product has a verb for has one here. A list of
 //! changes holds together: all of it, or nothing. A stage is such a list that waits.
 
+use anyedge_net::flow::Address;
 use anyedge_net::time::Instant;
 
-use super::object::{Key, Object, Target};
+use super::object::{Key, Object, ScalingServer, Target};
 use crate::table::membership::Membership;
 
 /// A change of the table.
@@ -89,6 +90,15 @@ pub enum Change {
         key: Key,
         /// All of them, in order.
         groups: Vec<String>,
+    },
+    /// Servers of an auto-scaling group come and go, all or none.
+    Scale {
+        /// The group.
+        group: String,
+        /// Who joins it.
+        joins: Vec<ScalingServer>,
+        /// Addresses of those that leave it.
+        leaves: Vec<Address>,
     },
     /// Nothing but the time goes on: slots settle.
     Settle,

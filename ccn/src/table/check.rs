@@ -3,6 +3,7 @@
 //! An object is checked when it has been set or taken away, as it is when its command is done. When nodes or
 //! paths are others, all that stands on them is checked too.
 
+mod autoscaling;
 mod balancer;
 mod ground;
 mod names;
@@ -80,6 +81,7 @@ impl Transaction<'_> {
             }
             (Object::Stage(Stage { name, .. }), _) => check_name(key, name),
             (Object::SecurityGroup(group), _) => self.check_security_group(key, group),
+            (Object::AutoScalingGroup(group), _) => self.check_scaling_group(key, group),
             (Object::SnatBlock(_) | Object::CcnRoute(_), _) => Ok(()),
         }
     }
@@ -111,11 +113,29 @@ impl Transaction<'_> {
                 settings.quotas.targets_per_rule
             )));
         }
+        let mut off = settings.betas_off.iter();
+        if let Some(name) = off.find(|name| !Settings::BETAS.contains(&name.as_str())) {
+            return Err(Reason::Value.because(format_args!(
+                "`{name}` is no feature in closed beta; those are {}",
+                Settings::BETAS.join(", ")
+            )));
+        }
         let Some(probing) = settings.probing else {
             return Ok(());
         };
         if probing.interval.is_zero() || probing.multiplier == 0 {
             return Err(Reason::Range.because("probes need an interval and a multiplier"));
+        }
+        Ok(())
+    }
+
+    /// Whether a feature in closed beta, of which `key` makes use, is approved.
+    fn check_beta(&self, key: &Key, feature: &str) -> Result<(), Refusal> {
+        let off = self.settings.betas_off.iter().any(|name| name == feature);
+        if off && switch::is_on("S-AC13") {
+            return Err(Reason::Unauthorized.because(format_args!(
+                "{key} needs `{feature}`, which is in closed beta and not approved"
+            )));
         }
         Ok(())
     }

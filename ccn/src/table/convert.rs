@@ -3,6 +3,7 @@
 //! Reading refuses what has no shape: an address of 5 bytes, an unknown kind, an object that is not there. Whether
 //! a value is in its range is not asked here but where a command is applied.
 
+mod autoscaling;
 mod balancer;
 mod changes;
 mod ground;

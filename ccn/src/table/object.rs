@@ -4,6 +4,7 @@
 //! than what they may hold, so that a value out of its range can be told and refused where a command is applied,
 //! and nowhere else. What is in a table is in range.
 
+pub mod autoscaling;
 pub mod balancer;
 pub mod ccn;
 pub mod ground;
@@ -12,9 +13,10 @@ pub mod settings;
 
 use core::fmt;
 
+pub use autoscaling::{AutoScalingGroup, ScalingServer};
 pub use balancer::{
-    Clb, ClbType, CrossRegion, IpVersion, Listener, Protocol, Rule, SchedulerKind, SnatBlock,
-    SnatIp, Target, TargetKind, Vip,
+    Clb, ClbType, CrossRegion, InstanceType, IpVersion, Listener, Protocol, Rule, SchedulerKind,
+    SnatBlock, SnatIp, Target, TargetKind, Vip,
 };
 pub use ccn::{Attachment, AttachmentKind, Ccn, CcnRoute, LearnedRoute, Network, Prefix};
 pub use ground::{ClbNode, Ends, Eni, Host, HostState, Path, Pop, Region, Underlay};
@@ -107,6 +109,7 @@ kinds! {
     CcnRoute = 19, "CCN route";
     Stage = 20, "stage";
     SecurityGroup = 21, "security group";
+    AutoScalingGroup = 22, "auto-scaling group";
 }
 
 impl Kind {
@@ -167,6 +170,7 @@ impl Object {
             Object::CcnRoute(it) => it.full_name(),
             Object::Stage(it) => it.name.clone(),
             Object::SecurityGroup(it) => it.name.clone(),
+            Object::AutoScalingGroup(it) => it.name.clone(),
         }
     }
 

@@ -128,7 +128,7 @@ reasons! {
     Revision = "FailedOperation.RevisionChanged", Aborted;
     /// A read that wants more than is known.
     StaleRead = "FailedOperation.StaleRead", Aborted;
-    /// The role may not do this.
+    /// The role may not do this, or it needs an approval.
     Unauthorized = "UnauthorizedOperation", PermissionDenied;
     /// Nobody knows the caller.
     Unauthenticated = "AuthFailure", Unauthenticated;

@@ -15,6 +15,7 @@ use super::refusal::Code;
 use super::*;
 
 mod any_commands;
+mod autoscaling;
 mod ccn;
 mod commands;
 mod refusals;

@@ -145,6 +145,11 @@ impl<'a> Transaction<'a> {
             Change::ApplyStage(name) => self.apply_stage(name),
             Change::DiscardStage(name) => self.discard_stage(name),
             Change::SetSecurityGroups { key, groups } => self.set_security_groups(key, groups),
+            Change::Scale {
+                group,
+                joins,
+                leaves,
+            } => self.scale(group, joins, leaves),
             Change::Settle => Ok(()),
             Change::Restore(objects) => self.restore(objects),
         }
@@ -157,8 +162,16 @@ impl<'a> Transaction<'a> {
                 "lists of changes stand in each other at most {DEPTH_MAX} deep"
             )));
         }
+        self.whole(|this| changes.iter().try_for_each(|change| this.step(change)))
+    }
+
+    /// Has `run` done in a way that no item of a batch may fail.
+    pub(super) fn whole(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         self.depth += 1;
-        let done = changes.iter().try_for_each(|change| self.step(change));
+        let done = run(self);
         self.depth -= 1;
         done
     }

@@ -44,6 +44,7 @@ impl Transaction<'_> {
             }
             Object::Vip(vip) => self.allocate(vip.clone()),
             Object::Attachment(attachment) => self.attach(attachment.clone()),
+            Object::AutoScalingGroup(group) => self.put_scaling_group(group.clone()),
             _ => {
                 self.set_object(object.clone());
                 Ok(())
@@ -72,6 +73,7 @@ impl Transaction<'_> {
             Kind::Rule => self.unset_below(&[Kind::Target], &key.name),
             Kind::SnatIp => self.unset_below(&[Kind::SnatBlock], &key.name),
             Kind::Attachment => self.forget_routes(&key.name),
+            Kind::AutoScalingGroup => self.empty_scaling_group(&key.name)?,
             _ => {}
         }
         self.unset(key);
@@ -113,7 +115,9 @@ impl Transaction<'_> {
                     |vip: &&Vip| vip.clb == name || vip.standby.iter().any(|clb| clb == name);
                 let vip = self.objects.all::<Vip>().find(serves);
                 vip.map(|vip| Key::new(Kind::Vip, &vip.name))
+                    .or_else(|| self.scaled_by(name))
             }
+            Kind::Listener | Kind::Rule => self.scaled_by(name),
             Kind::Prefix => {
                 let vip = self.objects.all::<Vip>().find(|vip| vip.prefix == name);
                 vip.map(|vip| Key::new(Kind::Vip, &vip.name))
@@ -163,6 +167,7 @@ impl Transaction<'_> {
         for key in &gone {
             self.unset(key);
         }
+        self.leave_scaling_groups(host);
         Ok(())
     }
 
@@ -341,8 +346,11 @@ impl Transaction<'_> {
         let eni = self.find::<Eni>(eni)?;
         if !host.is_empty() {
             let host = self.find::<Host>(host)?;
+            // The default network of each region is another one.
+            let attached = self.objects.get::<Host>(&eni.host);
+            let elsewhere = attached.is_some_and(|it| it.region != host.region);
             let (to, from) = ((&host.zone, &host.network), (&eni.zone, &eni.network));
-            if to != from && switch::is_on("S-EN03") {
+            if (to != from || elsewhere) && switch::is_on("S-EN03") {
                 return Err(Reason::Operation.because(format_args!(
                     "elastic network interface `{}` of zone `{}` and network `{}` cannot go to `{}`, which is in zone `{}` and network `{}`",
                     eni.name, eni.zone, eni.network, host.name, host.zone, host.network

@@ -1,7 +1,7 @@
 //! The command line of controllers, of those who speak with them, and of a whole group on this machine.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -190,6 +190,9 @@ pub(crate) enum CtlCommand {
     /// Changes security groups, and who has them
     #[command(subcommand)]
     SecurityGroup(SecurityGroupCommand),
+    /// Changes groups of servers that come and go, and who is in them
+    #[command(subcommand)]
+    Autoscaling(AutoscalingCommand),
     /// Empties a POP, a CLB node or a path, or takes it back
     Drain {
         /// pop.tokyo, region.guangzhou.clb-1, or a path such as tokyo-guangzhou
@@ -299,6 +302,48 @@ pub(crate) enum SecurityGroupCommand {
         object: String,
         /// Their names
         groups: Vec<String>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AutoscalingCommand {
+    /// Makes a group without servers
+    Create {
+        /// Its name
+        group: String,
+        /// CLB/LISTENER, or CLB/LISTENER/RULE, that its servers become targets of
+        #[arg(required = true)]
+        listeners: Vec<String>,
+        /// The port of its servers
+        #[arg(long)]
+        port: u16,
+        /// 0 to 100 [default: 10]
+        #[arg(long, allow_negative_numbers = true)]
+        weight: Option<i32>,
+    },
+    /// Servers join a group, and with that its listeners
+    Out {
+        /// The group
+        group: String,
+        /// Their addresses
+        #[arg(required = true)]
+        servers: Vec<IpAddr>,
+        /// The host that has them, such as host.web-3
+        #[arg(long)]
+        host: String,
+    },
+    /// Servers leave a group, and with that its listeners
+    In {
+        /// The group
+        group: String,
+        /// Their addresses
+        #[arg(required = true)]
+        servers: Vec<IpAddr>,
+    },
+    /// Removes a group; its servers leave its listeners
+    Remove {
+        /// Its name
+        group: String,
     },
 }
 

@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::net::IpAddr;
 
 use anyedge_ccn::table::object::{
-    Attachment, Clb, Ends, Host, Listener, Object, Path, Rule, SecurityGroup, Settings, Target,
-    Underlay, Vip,
+    Attachment, AutoScalingGroup, Clb, Ends, Host, Listener, Object, Path, Rule, SecurityGroup,
+    Settings, Target, Underlay, Vip,
 };
 use anyedge_net::flow::Address;
 use anyedge_net::route_table::{HealthCheck, Method, ProbeSource, RescheduleOn};
@@ -58,6 +58,7 @@ pub(crate) fn value(object: &Object) -> Value {
         }),
         Object::Stage(it) => json!({ "name": it.name, "changes": it.changes.len() }),
         Object::SecurityGroup(it) => security_group(it),
+        Object::AutoScalingGroup(it) => scaling_group(it),
     }
 }
 
@@ -168,6 +169,7 @@ fn settings(it: &Settings) -> Value {
         "ipv6_regions": it.ipv6_regions,
         "hybrid_regions": it.hybrid_regions,
         "sg_flush_on_change": it.sg_flush_on_change,
+        "betas_off": it.betas_off,
         "quotas": {
             "listeners_per_clb": quotas.listeners_per_clb,
             "rules_per_listener": quotas.rules_per_listener,
@@ -211,7 +213,7 @@ fn clb(it: &Clb) -> Value {
         "cross_region": word(it.cross_region), "backend_region": it.backend_region,
         "client_affinity": it.client_affinity, "rst_on_unbind": it.rst_on_unbind,
         "unbind_drain_ms": it.unbind_drain.map(ms), "unbind_spread_ms": ms(it.unbind_spread),
-        "fail_open": it.fail_open,
+        "fail_open": it.fail_open, "instance": word(it.instance_type),
         "security_groups": it.security_groups, "sg_pass_by_default": it.sg_pass_by_default,
         "eip_bypasses_clb_sg": it.eip_bypasses_clb_sg, "sg_probes_exempt": it.sg_probes_exempt,
     })
@@ -281,6 +283,17 @@ fn security_group(it: &SecurityGroup) -> Value {
     };
     json!({
         "name": it.name, "ingress": of(Direction::Ingress), "egress": of(Direction::Egress),
+    })
+}
+
+fn scaling_group(it: &AutoScalingGroup) -> Value {
+    let servers = it.servers.iter();
+    let servers: Vec<Value> = servers
+        .map(|server| json!({ "ip": server.address.to_string(), "host": server.host }))
+        .collect();
+    json!({
+        "name": it.name, "listeners": it.listeners, "port": it.port, "weight": it.weight,
+        "servers": servers,
     })
 }
 

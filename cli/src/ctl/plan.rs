@@ -1,19 +1,21 @@
 //! What has to change for the table to be what a topology file says.
 //!
 //! A file says what it has words for. What an operator or the controllers did meanwhile with what it has no words
-//! for stays: drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes. Each change is on the condition that
+//! for stays: where interfaces are, drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes, who is in an auto-scaling group. Each change is on the condition that
 //! its object is still as it was read, so that nobody's work is overwritten unseen.
 
 use std::collections::BTreeMap;
 
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Condition, PutMode};
-use anyedge_ccn::table::object::{Key, Kind, Object};
+use anyedge_ccn::table::object::{AutoScalingGroup, Key, Kind, Kinded as _, Object, TargetKind};
 
 /// What a file says, or lets go of, in the order in which it can go.
-const OF_FILES: [Kind; 10] = [
+const OF_FILES: [Kind; 12] = [
     Kind::Vip,
     Kind::Target,
+    Kind::AutoScalingGroup,
+    Kind::Eni,
     Kind::Listener,
     Kind::Clb,
     Kind::Path,
@@ -59,12 +61,21 @@ impl Plan {
                 _ => (String::new(), 0),
             });
             for object in objects {
-                plan.consider(object, found);
+                if !is_brought(object, wanted.all::<AutoScalingGroup>()) {
+                    plan.consider(object, found);
+                }
             }
         }
+        let kept = found
+            .values()
+            .filter_map(|(_, object)| AutoScalingGroup::of(object));
+        let kept: Vec<&AutoScalingGroup> = kept
+            .filter(|group| wanted.get::<AutoScalingGroup>(&group.name).is_some())
+            .collect();
         for kind in OF_FILES {
             for (key, (revision, object)) in found.iter().filter(|(key, _)| key.kind == kind) {
-                if wanted.entry(key).is_some() {
+                let stays = is_brought(object, kept.iter().copied());
+                if wanted.entry(key).is_some() || stays {
                     continue;
                 }
                 if prune {
@@ -115,6 +126,14 @@ impl Plan {
     }
 }
 
+/// Whether it is a target that one of `groups` brings: those come and go with their servers.
+fn is_brought<'a>(object: &Object, mut groups: impl Iterator<Item = &'a AutoScalingGroup>) -> bool {
+    match object {
+        Object::Target(target) => groups.any(|group| group.brings(target)),
+        _ => false,
+    }
+}
+
 /// `wanted` with all that a file has no words for as it is in `before`.
 fn merged(before: &Object, wanted: &Object) -> Object {
     let mut after = before.clone();
@@ -125,6 +144,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.slot_settle = wanted.slot_settle;
             after.profile = wanted.profile;
             after.sg_flush_on_change = wanted.sg_flush_on_change;
+            after.betas_off.clone_from(&wanted.betas_off);
         }
         (Object::Pop(after), Object::Pop(wanted)) => after.underlay = wanted.underlay,
         (Object::ClbNode(after), Object::ClbNode(wanted)) => {
@@ -135,7 +155,11 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.security_groups.clone_from(&wanted.security_groups);
             after.underlay = wanted.underlay;
             after.region.clone_from(&wanted.region);
+            if !wanted.zone.is_empty() {
+                after.zone.clone_from(&wanted.zone);
+            }
         }
+        (Object::Eni(after), Object::Eni(wanted)) => after.addresses.clone_from(&wanted.addresses),
         (Object::Path(after), Object::Path(wanted)) => {
             let draining = after.draining;
             after.clone_from(wanted);
@@ -151,6 +175,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.sg_pass_by_default = wanted.sg_pass_by_default;
             after.eip_bypasses_clb_sg = wanted.eip_bypasses_clb_sg;
             after.sg_probes_exempt = wanted.sg_probes_exempt;
+            after.instance_type = wanted.instance_type;
         }
         (Object::Listener(after), Object::Listener(wanted)) => {
             after.protocol = wanted.protocol;
@@ -164,12 +189,19 @@ fn merged(before: &Object, wanted: &Object) -> Object {
         }
         (Object::Target(after), Object::Target(wanted)) => {
             after.weight = wanted.weight;
-            after.host.clone_from(&wanted.host);
+            // An interface may have been moved.
+            if after.kind != TargetKind::Eni {
+                after.host.clone_from(&wanted.host);
+            }
         }
         (Object::Vip(after), Object::Vip(wanted)) => {
             let (withdrawn, prefix) = (after.withdrawn, core::mem::take(&mut after.prefix));
             after.clone_from(wanted);
             (after.withdrawn, after.prefix) = (withdrawn, prefix);
+        }
+        (Object::AutoScalingGroup(after), Object::AutoScalingGroup(wanted)) => {
+            after.listeners.clone_from(&wanted.listeners);
+            (after.port, after.weight) = (wanted.port, wanted.weight);
         }
         (after, wanted) => after.clone_from(wanted),
     }
@@ -179,7 +211,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyedge_ccn::table::object::{Clb, Kinded as _, Pop, Region, Target, Vip};
+    use anyedge_ccn::table::object::{Clb, Pop, Region, Target, Vip};
     use anyedge_net::flow::HashKey;
     use anyedge_net::time::Instant;
     use anyedge_topologies::{Topology, author};

@@ -179,7 +179,7 @@ pub(crate) async fn change(
 }
 
 /// The weight of a target that gives none, by the table's profile.
-async fn usual_weight(session: &Session) -> Result<i32, Trouble> {
+pub(crate) async fn usual_weight(session: &Session) -> Result<i32, Trouble> {
     let found = session.list(Kind::Settings, "").await?;
     let settings = found.iter().find_map(|(_, it)| Settings::of(it));
     let profile = settings.map_or_else(Profile::default, |settings| settings.profile);

@@ -40,7 +40,7 @@ pub struct Listener {
     pub targets: Vec<Target>,
 }
 
-/// How many flows a listener may have. Each node has its part, by the slots that it serves.
+/// How many flows a listener, or a load balancer, may have. Each node has its part, by the slots that it serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FlowLimits {
     /// At a time; `None`: as many as tables hold.

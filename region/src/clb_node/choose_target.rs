@@ -102,6 +102,9 @@ impl ClbNode {
         }
         let family = self.target_family(&flow, clb);
         let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
+        let room = self
+            .served
+            .has_room(now, clb, self.connections.loads(), self.part);
         let listener = self
             .served
             .listener(clb, flow.protocol, flow.dst_port)
@@ -112,6 +115,7 @@ impl ClbNode {
         }
         let (number, idle_s) = (listener.number(), listener.idle_s());
         let loads = self.connections.loads();
+        room?;
         listener.has_room(now, loads.active_of(number), self.part)?;
         let hash_key = &self.routes.hash_key;
         if listener.listener().session_expire.is_some() && switch::is_on("P-LB05") {
@@ -143,6 +147,7 @@ impl ClbNode {
         (number, clb): (u16, ClbId),
         (flow, target): (&FlowKey, &Target),
     ) {
+        self.served.count_opened(clb);
         let listener = self.served.listener(clb, flow.protocol, flow.dst_port);
         let Some(listener) = listener else {
             return;

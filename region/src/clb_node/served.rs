@@ -15,7 +15,7 @@ use anyedge_net::flow::{Address, Family, FlowKey};
 use anyedge_net::id::{ClbId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::rng::Rng;
-use anyedge_net::route_table::{Clb, Listener, RouteTable, Target};
+use anyedge_net::route_table::{Clb, FlowLimits, Listener, RouteTable, Target};
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::toa::Toa;
@@ -27,7 +27,7 @@ use super::slot_part::SlotPart;
 use super::vip_tags::{VipTag, VipTags};
 use crate::edits::{Edits, ListenerEdit};
 use crate::health::{Checks, Watched};
-use crate::loads::Servers;
+use crate::loads::{Loads, Servers};
 use crate::scheduler::{Newcomer, OpenTargets, Schedule};
 use crate::telling::Telling;
 
@@ -47,6 +47,8 @@ struct ServedClb {
     /// What the MSS is clamped to fit.
     inner_mtu: u16,
     fail_open: bool,
+    limits: FlowLimits,
+    opened: Opened,
     listeners: Vec<ServedListener>,
 }
 
@@ -61,7 +63,7 @@ pub(super) struct ServedListener {
     opened: Opened,
 }
 
-/// The flows that a listener opened within a second.
+/// The flows that a listener, or a load balancer, opened within a second.
 #[derive(Clone, Copy, Default)]
 struct Opened {
     second: u64,
@@ -75,6 +77,7 @@ struct Before(BTreeMap<String, BeforeClb>);
 #[derive(Default)]
 struct BeforeClb {
     fail_open: Option<bool>,
+    opened: Opened,
     listeners: Vec<Option<ServedListener>>,
 }
 
@@ -83,6 +86,7 @@ impl Before {
         let named = clbs.into_iter().map(|clb| {
             let before = BeforeClb {
                 fail_open: Some(clb.fail_open),
+                opened: clb.opened,
                 listeners: clb.listeners.into_iter().map(Some).collect(),
             };
             (clb.name, before)
@@ -121,6 +125,8 @@ impl ServedClb {
                 u16::MAX
             },
             fail_open: clb.fail_open && table.mechanisms.fail_open && switch::is_on("P-HC03"),
+            limits: clb.limits,
+            opened: Opened::default(),
             listeners: Vec::new(),
         }
     }
@@ -217,29 +223,15 @@ impl ServedListener {
         active: u32,
         part: SlotPart,
     ) -> Result<(), DropReason> {
-        let limits = self.listener.limits;
-        let is_reached = |most: Option<u32>, flows: u32| {
-            most.is_some_and(|most| switch::is_on("P-LB09") && flows >= part.of(most))
-        };
-        if is_reached(limits.connections_max, active) {
-            return Err(DropReason::ConnectionsMax);
-        }
-        if limits.per_second_max.is_none() {
+        if !switch::is_on("P-LB09") {
             return Ok(());
         }
-        let second = now.as_nanos() / 1_000_000_000;
-        if self.opened.second != second {
-            self.opened = Opened { second, flows: 0 };
-        }
-        if is_reached(limits.per_second_max, self.opened.flows) {
-            return Err(DropReason::PerSecondMax);
-        }
-        Ok(())
+        has_room(self.listener.limits, &mut self.opened, now, active, part)
     }
 
     /// A flow was opened.
     pub(super) fn count_opened(&mut self) {
-        self.opened.flows = self.opened.flows.saturating_add(1);
+        self.opened.count();
     }
 
     /// Tells when all targets became abnormal, or no longer are.
@@ -256,7 +248,40 @@ impl ServedListener {
     }
 }
 
+impl Opened {
+    fn count(&mut self) {
+        self.flows = self.flows.saturating_add(1);
+    }
+}
+
 impl Served {
+    /// Whether one flow more is within the limits of the load balancer over all of its listeners, of which this node
+    /// has the part `part`.
+    pub(super) fn has_room(
+        &mut self,
+        now: Instant,
+        clb: ClbId,
+        loads: &Loads,
+        part: SlotPart,
+    ) -> Result<(), DropReason> {
+        let Some(clb) = self.clbs.get_mut(clb.index()) else {
+            return Ok(());
+        };
+        if clb.limits == FlowLimits::default() || !switch::is_on("P-LB10") {
+            return Ok(());
+        }
+        let listeners = clb.listeners.iter();
+        let active = listeners.map(|served| loads.active_of(served.number)).sum();
+        has_room(clb.limits, &mut clb.opened, now, active, part)
+    }
+
+    /// A flow was opened at a listener of the load balancer.
+    pub(super) fn count_opened(&mut self, clb: ClbId) {
+        if let Some(clb) = self.clbs.get_mut(clb.index()) {
+            clb.opened.count();
+        }
+    }
+
     /// What `table` says that `region` serves. Schedules go on, among the targets that `checks` find open; a listener
     /// that is the same, with the same targets open, goes on as if nothing had happened. `stream` gives the
     /// randomness of a listener, named by its load balancer and itself.
@@ -273,6 +298,7 @@ impl Served {
             let mut served = ServedClb::of(clb, table);
             let here = Some(clb.region) == region;
             let mut old_clb = before.take(&clb.name);
+            served.opened = old_clb.opened;
             let same_clb = old_clb.fail_open == Some(served.fail_open);
             for (index, listener) in clb.listeners.iter().enumerate().filter(|_| here) {
                 let old = old_clb.take(index, &listener.name);
@@ -336,6 +362,7 @@ impl Served {
                 let listeners = core::mem::take(&mut served.listeners);
                 *served = ServedClb {
                     listeners,
+                    opened: served.opened,
                     ..ServedClb::of(clb, table)
                 };
             }
@@ -448,6 +475,32 @@ impl Served {
         let headers = ip::header_len(family) + tcp::HEADER_LEN;
         Some(clb.inner_mtu.saturating_sub(headers as u16))
     }
+}
+
+/// Whether one flow more is within this node's part of `limits`, beside those that are `active` and were `opened`.
+fn has_room(
+    limits: FlowLimits,
+    opened: &mut Opened,
+    now: Instant,
+    active: u32,
+    part: SlotPart,
+) -> Result<(), DropReason> {
+    let is_reached =
+        |most: Option<u32>, flows: u32| most.is_some_and(|most| flows >= part.of(most));
+    if is_reached(limits.connections_max, active) {
+        return Err(DropReason::ConnectionsMax);
+    }
+    if limits.per_second_max.is_none() {
+        return Ok(());
+    }
+    let second = now.as_nanos() / 1_000_000_000;
+    if opened.second != second {
+        *opened = Opened { second, flows: 0 };
+    }
+    if is_reached(limits.per_second_max, opened.flows) {
+        return Err(DropReason::PerSecondMax);
+    }
+    Ok(())
 }
 
 /// The place of a server among targets, which is not far from `near`.

@@ -58,6 +58,9 @@ fn struck_by(
             inwards: partition.inwards,
         });
     }
+    if let Some(change) = fault.change() {
+        return Struck::Table(change);
+    }
     if fault.object == leader() {
         return Struck::Leader(number);
     }
@@ -216,7 +219,9 @@ fn about(
             moves_owners: true,
             ..About::default()
         },
-        Struck::Controller(_) | Struck::Leader(_) | Struck::Partition(_) => About::default(),
+        Struck::Controller(_) | Struck::Leader(_) | Struck::Partition(_) | Struck::Table(_) => {
+            About::default()
+        }
         Struck::Link(_) => about_link(&fault.object, topology, table, pops),
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn add_backends(
         let id = add_host(
             &name,
             &name,
-            &host.addresses,
+            &topology.addresses_on(host),
             host.line,
             Attachment::Backend(node),
             ranks,
@@ -131,25 +131,10 @@ pub(super) fn add_backends(
             let addresses = host.addresses.iter().map(|address| (*address).into());
             world.vpc.add(node, path, homeward, addresses);
         }
-        let servers = topology
-            .targets
-            .values()
-            .flat_map(|targets| &targets.servers);
-        let own = servers.filter(|server| server.host == host.name);
-        let mut listen: Vec<SocketAddr> = own
-            .flat_map(|server| {
-                server
-                    .address
-                    .iter()
-                    .map(|address| SocketAddr::new(address, server.port))
-            })
-            .collect();
-        listen.sort();
-        listen.dedup();
         backends.push(BackendHost {
             host: id,
             name,
-            listen,
+            listen: topology.listening_on(&host.name),
         });
     }
     backends

@@ -129,6 +129,7 @@ fn changes_of(order: &Order, first: &Table) -> Vec<Change> {
             let targets = names(targets).iter().filter_map(of).collect();
             vec![Change::RegisterTargets(targets)]
         }
+        Order::Change(change) => vec![Change::clone(change)],
     }
 }
 

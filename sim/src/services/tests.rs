@@ -1,6 +1,7 @@
 //! Tests of runs whose route tables come from controllers.
 
 mod machines;
+mod scaling;
 
 use anyedge_topologies::Topology;
 

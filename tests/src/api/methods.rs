@@ -2,12 +2,14 @@
 
 use anyedge_ccn::api::client::Client;
 use anyedge_ccn::table::object::{
-    Attachment, AttachmentKind, Ccn, Clb, Eni, Kind, LearnedRoute, Listener, Network, Object,
-    Protocol, Region, Rule, SchedulerKind, SecurityGroup, SecurityRule, SnatIp, Target, Vip,
+    Attachment, AttachmentKind, AutoScalingGroup, Ccn, Clb, Eni, Kind, LearnedRoute, Listener,
+    Network, Object, Protocol, Region, Rule, SchedulerKind, SecurityGroup, SecurityRule, SnatIp,
+    Target, Vip,
 };
 use anyedge_net::host::Host;
 use anyedge_net::security_group::{Direction, Rule as SgRule};
 use anyedge_proto::control::v1 as pb;
+use anyedge_proto::control::v1::auto_scaling_client::AutoScalingClient;
 use anyedge_proto::control::v1::ccn_client::CcnClient;
 use anyedge_proto::control::v1::clb_client::ClbClient;
 use anyedge_proto::control::v1::ground_client::GroundClient;
@@ -397,6 +399,50 @@ pub(super) async fn security_groups_come_are_bound_and_go<H: Host>(pair: Pair<H>
     )
 }
 
+pub(super) async fn servers_of_a_group_come_and_go<H: Host>(pair: Pair<H>) -> Finding {
+    let (_member, client) = alone(&pair).await?;
+    let before = all(&client, Kind::Target).await?;
+    let group = AutoScalingGroup {
+        name: "rush".to_owned(),
+        listeners: vec!["main/web".to_owned()],
+        port: 8_080,
+        weight: 20,
+        servers: Vec::new(),
+    };
+    let object = || put(Object::AutoScalingGroup(group.clone()));
+    ask!(client, AutoScalingClient.create, object()).map_err(says)?;
+    let server = table::ScalingServer {
+        address: vec![10, 0, 0, 21],
+        host: "host.web-1".to_owned(),
+    };
+    let out = pb::ScaleRequest {
+        group: "rush".to_owned(),
+        joins: vec![server.clone()],
+        ..Default::default()
+    };
+    let reply = ask!(client, AutoScalingClient.scale, out.clone()).map_err(says)?;
+    same("created", reply.created.len(), 1)?;
+    let twice = ask!(client, AutoScalingClient.scale, out);
+    same(
+        "twice",
+        twice.map_err(|it| it.code()).err(),
+        Some(tonic::Code::AlreadyExists),
+    )?;
+    let targets = all(&client, Kind::Target).await?;
+    same("joined", targets.len(), before.len() + 1)?;
+    let inwards = pb::ScaleRequest {
+        group: "rush".to_owned(),
+        leaves: vec![server.address],
+        ..Default::default()
+    };
+    ask!(client, AutoScalingClient.scale, inwards).map_err(says)?;
+    ask!(client, AutoScalingClient.update, object()).map_err(says)?;
+    let groups = ask!(client, AutoScalingClient.list, pb::ListRequest::default());
+    same("groups", listed(&groups.map_err(says)?), 1)?;
+    ask!(client, AutoScalingClient.delete, remove("rush")).map_err(says)?;
+    same("left", all(&client, Kind::Target).await?, before)
+}
+
 pub(super) async fn everything_is_described_and_healthy<H: Host>(pair: Pair<H>) -> Finding {
     use anyedge_proto::reflection::ServerReflectionRequest;
     use anyedge_proto::reflection::server_reflection_client::ServerReflectionClient;
@@ -433,5 +479,5 @@ pub(super) async fn everything_is_described_and_healthy<H: Host>(pair: Pair<H>) 
     let ours = services
         .iter()
         .filter(|it| it.name.starts_with("anyedge.control.v1."));
-    same("services and files", (ours.count(), files), (14, 2))
+    same("services and files", (ours.count(), files), (15, 2))
 }

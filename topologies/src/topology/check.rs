@@ -17,7 +17,9 @@ use crate::targets::Targets;
 use super::Topology;
 
 mod addresses;
+mod autoscaling;
 mod controllers;
+mod enis;
 mod faults;
 mod load;
 mod nat64;
@@ -29,6 +31,8 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     nat64::check(book, topology);
     clbs(book, topology);
     targets(book, topology);
+    autoscaling::check(book, topology);
+    enis::check(book, topology);
     controllers::check(book, topology);
     addresses::check(book, topology);
     load::check(book, topology);
@@ -133,6 +137,7 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
             }
         }
     }
+    autoscaling::regions(book, topology, &mut region_of);
     for host in topology.hosts.values_mut() {
         if let Some((region, _)) = region_of.remove(&host.name) {
             host.region = region;
@@ -145,8 +150,7 @@ fn targets(book: &Book<'_>, topology: &mut Topology) {
 fn returns(book: &Book<'_>, topology: &mut Topology) {
     let mut by_host: BTreeMap<String, (ReturnBy, String)> = BTreeMap::new();
     for (clb, listener) in listeners(topology) {
-        let targets = topology.targets.get(&listener.targets);
-        for server in targets.into_iter().flat_map(|targets| &targets.servers) {
+        for server in topology.servers_behind(&clb.name, listener) {
             let known = by_host
                 .entry(server.host.clone())
                 .or_insert_with(|| (clb.return_by, clb.name.clone()));

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyedge_ccn::table::object::Profile;
+use anyedge_ccn::table::object::{Profile, Settings};
 use anyedge_net::route_table::{Announcing, Probing};
 use toml::de::{DeTable, DeValue};
 
 use crate::addresses::{AddressPair, Space};
+use crate::autoscaling::AutoScaling;
 use crate::bgp::Router;
 use crate::book::{Book, FILE};
 use crate::clb::Clb;
@@ -20,8 +21,9 @@ use crate::controller::Controller;
 use crate::convergence::Convergence;
 use crate::defaults::{Defaults, one_of};
 use crate::diagnostic::Wrong;
+use crate::eni::Eni;
 use crate::fault::{Fault, Objects};
-use crate::host;
+use crate::host::{self, Host};
 use crate::link::Link;
 use crate::names::{Kind, Names};
 use crate::nearest::did_you_mean;
@@ -134,6 +136,7 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let convergence = Convergence::read(&mut reader).unwrap_or_default();
     let seed = reader.integer("seed", 0..=u64::MAX).unwrap_or(1);
     let profile = profile(&mut reader);
+    let betas_off = betas_off(&mut reader);
     let (defaults, probing) = defaults(&mut reader);
     let mut space = Space::pops();
     let pops = objects(&mut reader, Kind::Pop, |name, table| {
@@ -147,15 +150,11 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let links = objects(&mut reader, Kind::Link, |name, table| {
         Link::read(name, table, &defaults)
     });
-    let clbs = objects(&mut reader, Kind::Clb, Clb::read);
-    let targets = targets(&mut reader, profile);
-    let hosts = host::read(book, &targets, reader.objects(Kind::Host), &defaults);
-    let mut space = Space::clients();
-    let clients = objects(&mut reader, Kind::Client, |name, table| {
-        Client::read(name, table, &defaults, &mut space)
-    });
+    let clbs = clbs(&mut reader, profile);
+    let backends = Backends::read(book, &mut reader, profile, &defaults);
+    let clients = clients(&mut reader, &defaults);
     let security_groups = security_groups(&mut reader, &vips, &clients);
-    let struck = Objects::new(&book.names, &hosts, &regions, added_nodes(root));
+    let struck = Objects::new(&book.names, &backends.hosts, &regions, added_nodes(root));
     let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
@@ -182,10 +181,13 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         regions,
         links,
         clbs,
-        targets,
-        hosts,
+        targets: backends.targets,
+        autoscaling: backends.autoscaling,
+        enis: backends.enis,
+        hosts: backends.hosts,
         security_groups,
         profile,
+        betas_off,
         clients,
         controllers,
         routers,
@@ -208,9 +210,76 @@ fn security_groups(
     })
 }
 
+/// `[client.NAME]`, each with addresses of its own.
+fn clients(reader: &mut Reader<'_>, defaults: &Defaults) -> BTreeMap<String, Client> {
+    let mut space = Space::clients();
+    objects(reader, Kind::Client, |name, table| {
+        Client::read(name, table, defaults, &mut space)
+    })
+}
+
+/// `[clb.NAME]`, of which a profile has kinds of its own.
+fn clbs(reader: &mut Reader<'_>, profile: Profile) -> BTreeMap<String, Clb> {
+    let read = |name, table| Clb::read(name, table, profile);
+    objects(reader, Kind::Clb, read)
+}
+
+/// Features in closed beta that the file does not have approved: by default all are.
+fn betas_off(reader: &mut Reader<'_>) -> Vec<String> {
+    if reader.field("beta").is_none() {
+        return Vec::new();
+    }
+    let fields = reader.list("beta", "[\"anycast\"]").unwrap_or_default();
+    let mut on = Vec::new();
+    for field in fields {
+        let known = |text: &str| match Settings::BETAS.contains(&text) {
+            true => Ok(text.to_owned()),
+            false => Err(one_of(text, "feature in closed beta", &Settings::BETAS)),
+        };
+        on.extend(reader.parse_field(&field, "\"anycast\"", known));
+    }
+    let off = Settings::BETAS.into_iter();
+    let off = off.filter(|name| !on.iter().any(|own| own == name));
+    off.map(str::to_owned).collect()
+}
+
+/// Servers, and the hosts that they are on.
+struct Backends {
+    targets: BTreeMap<String, Targets>,
+    autoscaling: BTreeMap<String, AutoScaling>,
+    enis: BTreeMap<String, Eni>,
+    hosts: BTreeMap<String, Host>,
+}
+
+impl Backends {
+    fn read(
+        book: &Book<'_>,
+        reader: &mut Reader<'_>,
+        profile: Profile,
+        defaults: &Defaults,
+    ) -> Self {
+        let enis = objects(reader, Kind::Eni, Eni::read);
+        let targets = targets(reader, profile, &enis);
+        let read = |name, table| AutoScaling::read(name, table, profile);
+        let autoscaling = objects(reader, Kind::AutoScaling, read);
+        let changed = reader.objects(Kind::Host);
+        let hosts = host::read(book, &targets, &autoscaling, changed, defaults);
+        Self {
+            targets,
+            autoscaling,
+            enis,
+            hosts,
+        }
+    }
+}
+
 /// `[targets.NAME]`, with the weights of a profile.
-fn targets(reader: &mut Reader<'_>, profile: Profile) -> BTreeMap<String, Targets> {
-    let read = |name, table| Targets::read(name, table, profile);
+fn targets(
+    reader: &mut Reader<'_>,
+    profile: Profile,
+    enis: &BTreeMap<String, Eni>,
+) -> BTreeMap<String, Targets> {
+    let read = |name, table| Targets::read(name, table, profile, enis);
     objects(reader, Kind::Targets, read)
 }
 

@@ -5,8 +5,8 @@ use anyedge_net::switch;
 use anyedge_net::wire::{tcp, udp};
 
 use super::super::object::{
-    Clb, ClbType, CrossRegion, IpVersion, Key, Kind, Listener, Protocol, Region, Rule,
-    SchedulerKind, Target,
+    Clb, ClbType, CrossRegion, InstanceType, IpVersion, Key, Kind, Listener, Protocol, Region,
+    Rule, SchedulerKind, Settings, Target,
 };
 use super::super::refusal::{Reason, Refusal};
 use super::super::transaction::Transaction;
@@ -56,6 +56,11 @@ impl Transaction<'_> {
         }
         if clb.ip_version == IpVersion::V6 {
             self.check_v6_clb(&key, clb)?;
+        }
+        if clb.instance_type == InstanceType::Shared && !self.is_tencent() {
+            return Err(Reason::ClbStatus.because(format_args!(
+                "{key} is a shared instance, which profile `tencent` alone has"
+            )));
         }
         self.check_cross_region(&key, clb, before)?;
         self.check_groups(&key, &clb.security_groups)?;
@@ -124,6 +129,7 @@ impl Transaction<'_> {
             )));
         }
         if clb.cross_region == CrossRegion::V2 {
+            self.check_beta(key, Settings::CROSS_REGION_2)?;
             if !clb.backend_region.is_empty() {
                 return Err(Reason::Operation.because(format_args!(
                     "{key} cannot have cross-region binding 1.0 and 2.0 at once"

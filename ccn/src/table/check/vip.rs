@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use anyedge_net::flow::Family;
 use anyedge_net::switch;
 
-use super::super::object::{Clb, ClbType, CrossRegion, IpVersion, Key, Kind, Pop, Target, Vip};
+use super::super::object::{
+    Clb, ClbType, CrossRegion, IpVersion, Key, Kind, Pop, Settings, Target, Vip,
+};
 use super::super::refusal::{Reason, Refusal};
 use super::super::transaction::Transaction;
 use super::super::{BASIC_NETWORK, INNER_MTU_MIN_V6, VIPS_MAX, unknown, unknown_clb};
@@ -53,6 +55,9 @@ impl Transaction<'_> {
         self.check_publishers(vip, false)?;
         let mut regions = BTreeSet::new();
         let bound = (!vip.clb.is_empty()).then_some(&vip.clb);
+        if bound.is_some() {
+            self.check_beta(&key, Settings::ANYCAST)?;
+        }
         for name in bound.into_iter().chain(&vip.standby) {
             let clb = self.objects.get::<Clb>(name);
             let clb = clb.ok_or_else(|| unknown_clb(&key, name))?;

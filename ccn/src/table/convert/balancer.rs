@@ -13,8 +13,8 @@ use anyedge_proto::table::v1 as pb;
 
 use super::super::BASIC_NETWORK;
 use super::super::object::{
-    Clb, ClbType, CrossRegion, IpVersion, Listener, Protocol, Rule, SchedulerKind, SnatBlock,
-    SnatIp, Target, TargetKind, Vip,
+    Clb, ClbType, CrossRegion, InstanceType, IpVersion, Listener, Protocol, Rule, SchedulerKind,
+    SnatBlock, SnatIp, Target, TargetKind, Vip,
 };
 use super::super::refusal::{Reason, Refusal};
 use super::{address_from, address_to, addresses_from, addresses_to, choice, nanos_to};
@@ -42,6 +42,13 @@ macro_rules! pairs {
     };
 }
 
+pairs!(
+    InstanceType,
+    InstanceType,
+    "instance type",
+    Unlimited,
+    Shared
+);
 pairs!(ClbType, ClbType, "type of load balancer", Internal, Public);
 pairs!(IpVersion, IpVersion, "IP version", Dual, V4, V6, Nat64);
 pairs!(
@@ -232,6 +239,7 @@ impl From<&Clb> for pb::Clb {
                 clb.sg_probes_exempt,
                 probes_exempt(clb.clb_type, clb.classic, &clb.network),
             ),
+            instance_type: pb::InstanceType::from(clb.instance_type).into(),
         }
     }
 }
@@ -268,6 +276,7 @@ impl TryFrom<&pb::Clb> for Clb {
             sg_probes_exempt: clb
                 .sg_probes_exempt
                 .unwrap_or_else(|| probes_exempt(clb_type, clb.classic, &clb.network)),
+            instance_type: InstanceType::from_number(clb.instance_type)?,
         })
     }
 }

@@ -3,8 +3,10 @@
 use anyedge_proto::table::v1 as pb;
 
 use super::super::change::{Change, PutMode, Stage};
+use super::super::membership::Membership;
 use super::super::object::{Ccn, Key, Kind, Object, Prefix, Region, Secret, Target};
 use super::super::refusal::{Reason, Refusal};
+use super::autoscaling::{scale_from, scale_to};
 use super::{
     choice, format, key_from, membership_from, membership_to, network_from, network_to, object_from,
 };
@@ -40,6 +42,7 @@ impl From<&Object> for pb::Object {
             Object::CcnRoute(it) => Kind::CcnRoute(it.into()),
             Object::Stage(it) => Kind::Stage(it.into()),
             Object::SecurityGroup(it) => Kind::SecurityGroup(it.into()),
+            Object::AutoScalingGroup(it) => Kind::AutoScalingGroup(it.into()),
         };
         pb::Object {
             object: Some(object),
@@ -86,6 +89,7 @@ impl TryFrom<&pb::Object> for Object {
                 Kind::CcnRoute(it) => Object::CcnRoute(it.try_into()?),
                 Kind::Stage(it) => Object::Stage(it.try_into()?),
                 Kind::SecurityGroup(it) => Object::SecurityGroup(it.try_into()?),
+                Kind::AutoScalingGroup(it) => Object::AutoScalingGroup(it.try_into()?),
             },
         )
     }
@@ -166,11 +170,7 @@ impl From<&Change> for pb::Change {
                 clb_node,
                 membership,
                 weight,
-            } => Kind::Member(wire::Member {
-                clb_node,
-                membership: membership.map(|membership| membership_to(membership).into()),
-                weight,
-            }),
+            } => member_to(clb_node, membership, weight),
             Change::BindVip { vip, clb } => Kind::BindVip(wire::BindVip { vip, clb }),
             Change::SetPublishDomain { vip, publish } => {
                 Kind::PublishDomain(wire::PublishDomain { vip, publish })
@@ -193,6 +193,11 @@ impl From<&Change> for pb::Change {
             Change::ApplyStage(name) => Kind::ApplyStage(wire::StageName { name }),
             Change::DiscardStage(name) => Kind::DiscardStage(wire::StageName { name }),
             Change::SetSecurityGroups { key, groups } => groups_to(&key, groups),
+            Change::Scale {
+                group,
+                joins,
+                leaves,
+            } => scale_to(group, &joins, &leaves),
             Change::Settle => Kind::Settle(wire::Settle {}),
             Change::Restore(objects) => restore_to(&objects),
         };
@@ -211,6 +216,23 @@ fn groups_from(it: pb::change::SecurityGroups) -> Result<Change, Refusal> {
     let key = key_from(it.key.as_ref())?;
     let groups = it.groups;
     Ok(Change::SetSecurityGroups { key, groups })
+}
+
+fn member_to(
+    clb_node: String,
+    membership: Option<Membership>,
+    weight: Option<i32>,
+) -> pb::change::Change {
+    pb::change::Change::Member(pb::change::Member {
+        clb_node,
+        membership: membership.map(|membership| membership_to(membership).into()),
+        weight,
+    })
+}
+
+fn restore_from(it: &pb::change::Restore) -> Result<Change, Refusal> {
+    let objects = it.objects.iter().map(Object::try_from);
+    Ok(Change::Restore(objects.collect::<Result<_, Refusal>>()?))
 }
 
 fn restore_to(objects: &[Object]) -> pb::change::Change {
@@ -300,11 +322,9 @@ impl TryFrom<&pb::Change> for Change {
                 Kind::ApplyStage(it) => Change::ApplyStage(it.name),
                 Kind::DiscardStage(it) => Change::DiscardStage(it.name),
                 Kind::SecurityGroups(it) => groups_from(it)?,
+                Kind::Scale(it) => scale_from(it)?,
                 Kind::Settle(_) => Change::Settle,
-                Kind::Restore(it) => {
-                    let objects = it.objects.iter().map(Object::try_from);
-                    Change::Restore(objects.collect::<Result<_, Refusal>>()?)
-                }
+                Kind::Restore(it) => restore_from(&it)?,
             },
         )
     }

@@ -77,6 +77,7 @@ impl From<&Settings> for pb::Settings {
             ipv6_regions: settings.ipv6_regions.clone(),
             hybrid_regions: settings.hybrid_regions.clone(),
             sg_flush_on_change: settings.sg_flush_on_change,
+            betas_off: settings.betas_off.clone(),
         }
     }
 }
@@ -122,6 +123,7 @@ impl TryFrom<&pb::Settings> for Settings {
             ipv6_regions: settings.ipv6_regions.clone(),
             hybrid_regions: settings.hybrid_regions.clone(),
             sg_flush_on_change: settings.sg_flush_on_change,
+            betas_off: settings.betas_off.clone(),
         })
     }
 }

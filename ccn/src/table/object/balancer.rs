@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use anyedge_net::flow::Address;
-use anyedge_net::route_table::{HealthCheck, RescheduleOn, SourceTold};
+use anyedge_net::route_table::{FlowLimits, HealthCheck, RescheduleOn, SourceTold};
 use anyedge_net::time::Instant;
 
 /// Who may reach a load balancer.
@@ -42,6 +42,32 @@ pub enum CrossRegion {
     V1,
     /// Version 2.0: anywhere on the CCN.
     V2,
+}
+
+/// How much a load balancer may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum InstanceType {
+    /// As much as its nodes hold.
+    #[default]
+    Unlimited,
+    /// 50,000 flows at a time and 5,000 new ones a second, over all of its listeners.
+    Shared,
+}
+
+impl InstanceType {
+    /// What it may have on all nodes together.
+    pub const fn limits(self) -> FlowLimits {
+        match self {
+            InstanceType::Unlimited => FlowLimits {
+                connections_max: None,
+                per_second_max: None,
+            },
+            InstanceType::Shared => FlowLimits {
+                connections_max: Some(50_000),
+                per_second_max: Some(5_000),
+            },
+        }
+    }
 }
 
 /// A regional load balancer.
@@ -85,6 +111,8 @@ pub struct Clb {
     pub eip_bypasses_clb_sg: bool,
     /// Its health checks are not asked about at the backend.
     pub sg_probes_exempt: bool,
+    /// How much it may have.
+    pub instance_type: InstanceType,
 }
 
 impl Clb {
@@ -110,6 +138,7 @@ impl Clb {
             sg_pass_by_default: false,
             eip_bypasses_clb_sg: false,
             sg_probes_exempt: false,
+            instance_type: InstanceType::Unlimited,
         }
     }
 }

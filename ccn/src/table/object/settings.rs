@@ -110,11 +110,19 @@ pub struct Settings {
     pub hybrid_regions: Vec<String>,
     /// Flows that are there end when security groups no longer accept them.
     pub sg_flush_on_change: bool,
+    /// Features in closed beta that are not approved, of [`Settings::BETAS`]; by default all are.
+    pub betas_off: Vec<String>,
 }
 
 impl Settings {
     /// The name of the only one.
     pub const NAME: &'static str = "table";
+    /// VIPs that several POPs announce, in front of a load balancer.
+    pub const ANYCAST: &'static str = "anycast";
+    /// Targets outside a load balancer's network, over the CCN.
+    pub const CROSS_REGION_2: &'static str = "cross-region-2.0";
+    /// Features in closed beta, which need an approval.
+    pub const BETAS: [&'static str; 2] = [Settings::ANYCAST, Settings::CROSS_REGION_2];
 }
 
 impl Default for Settings {
@@ -130,6 +138,7 @@ impl Default for Settings {
             ipv6_regions: Vec::new(),
             hybrid_regions: Vec::new(),
             sg_flush_on_change: false,
+            betas_off: Vec::new(),
         }
     }
 }

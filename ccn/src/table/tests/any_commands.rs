@@ -23,6 +23,25 @@ fn any_targets() -> BoxedStrategy<Vec<Target>> {
     proptest::collection::vec(target, 1..4).boxed()
 }
 
+/// A group that is there or changes, and servers that join and leave it.
+fn any_scaling() -> BoxedStrategy<Change> {
+    let servers = proptest::collection::vec(12_u8..16, 0..3).prop_map(|all| {
+        let server = |last| autoscaling::server(&format!("10.0.0.{last}"));
+        all.into_iter().map(server).collect::<Vec<_>>()
+    });
+    let put = (servers.clone(), any::<bool>()).prop_map(|(servers, both)| {
+        let listeners = ["gz-main/web", "gz-main/l-1"];
+        let group = autoscaling::group(&listeners[..=usize::from(both)]);
+        ensure(AutoScalingGroup { servers, ..group })
+    });
+    let scale = (servers.clone(), servers).prop_map(|(joins, leaves)| Change::Scale {
+        group: "as".to_owned(),
+        joins,
+        leaves: leaves.into_iter().map(|server| server.address).collect(),
+    });
+    prop_oneof![put, scale].boxed()
+}
+
 /// A change of a few objects, so that changes meet; many of them make no sense.
 fn any_change() -> impl Strategy<Value = Change> {
     let weight = -1..102_i32;
@@ -57,8 +76,10 @@ fn any_change() -> impl Strategy<Value = Change> {
         Just(Key::new(Kind::Host, "host.web-1")),
         Just(Key::new(Kind::Path, "tokyo-guangzhou")),
         Just(Key::new(Kind::Vip, "game")),
+        Just(Key::new(Kind::AutoScalingGroup, "as")),
     ];
     prop_oneof![
+        any_scaling(),
         targets.prop_map(Change::RegisterTargets),
         names.clone().prop_map(Change::DeregisterTargets),
         (names.clone(), weight.clone())

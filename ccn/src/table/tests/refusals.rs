@@ -95,6 +95,7 @@ fn with_host(change: impl FnOnce(&mut Host)) -> Change {
     update(host)
 }
 
+const NO_APPROVAL: Sign = (Code::PermissionDenied, "UnauthorizedOperation");
 const PRECONDITION: Sign = (FailedPrecondition, "FailedOperation");
 const CLB_STATUS: Sign = (FailedPrecondition, "FailedOperation.InvalidLBStatus");
 const PROTOCOL: Sign = (FailedPrecondition, "InvalidParameter.ProtocolCheckFailed");

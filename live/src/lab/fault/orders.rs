@@ -1,6 +1,7 @@
-//! What a fault of a file orders of the controllers: drains, weights, targets that are unbound and bound again.
+//! What a fault of a file orders of the controllers: drains, weights, targets that are unbound and bound again, groups
+//! that scale.
 //!
-//! By the API, as an operator would. At its end everything is what the file says.
+//! By the API, as an operator would. At its end everything is what the file says, but for what stays.
 
 use std::net::SocketAddr;
 
@@ -25,6 +26,9 @@ pub(super) fn of_fault(
     fault: &Fault,
     begins: bool,
 ) -> Result<Option<Vec<Change>>> {
+    if let Some(change) = fault.change() {
+        return Ok(Some(vec![change]));
+    }
     let (kind, name) = fault.object.split_once('.').unwrap_or_default();
     let is_clb_node = fault.object.contains(".clb-");
     let draining = |kind: Kind| vec![Change::SetDraining(Key::new(kind, name), begins)];

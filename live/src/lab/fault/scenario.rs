@@ -2,7 +2,7 @@
 //!
 //! A machine that goes down says nothing more: its processes are stopped, and killed and started anew when it comes back.
 //! (A process that is killed at once would have its kernel say goodbye for it.) A link does what its wire can; a drain, a
-//! weight and targets that are unbound are orders to the controllers. What a lab cannot play it refuses before it begins.
+//! weight, targets that are unbound and groups that scale are orders to the controllers. What a lab cannot play it refuses before it begins.
 
 use std::time::{Duration, Instant};
 
@@ -71,12 +71,14 @@ impl<'a> Scenario<'a> {
             FaultVerb::Down { wipe: true } => "disks of a lab are not emptied",
             FaultVerb::Down { .. } | FaultVerb::Hang | FaultVerb::Stale => return Ok(()),
             FaultVerb::Drain | FaultVerb::Weight(_) | FaultVerb::Unbind => return Ok(()),
+            FaultVerb::Autoscale(_) => return Ok(()),
             FaultVerb::Degrade(_) if modelled => return Ok(()),
             FaultVerb::Degrade(_) => "links get worse with `lab up --links file` alone",
             FaultVerb::Partition(partition) if is_one_cut(partition) => return Ok(()),
             FaultVerb::Partition(_) => "one node can be cut off from all others, and no more",
             FaultVerb::Withdraw => "a POP of a lab announces as its table says",
             FaultVerb::Add => "a lab has all of its nodes from the beginning",
+            FaultVerb::EniMove { .. } => "addresses of a lab stay at their hosts",
             FaultVerb::Clock(_) | FaultVerb::Disk(_) => {
                 "processes of a lab share the machine's clock and disk"
             }
@@ -95,11 +97,10 @@ impl<'a> Scenario<'a> {
         for fault in &self.topology.faults {
             if fault.at < until {
                 moments.push((fault.at, fault, true));
-                moments.push((
-                    fault.end().map_or(until, |end| end.min(until)),
-                    fault,
-                    false,
-                ));
+                if !fault.stays() {
+                    let end = fault.end().map_or(until, |end| end.min(until));
+                    moments.push((end, fault, false));
+                }
             }
         }
         moments.sort_by_key(|(due, ..)| *due);
@@ -175,6 +176,7 @@ impl<'a> Scenario<'a> {
                     .try_for_each(|name| self.signal(name, Signal::SIGCONT))
             }
             FaultVerb::Stale | FaultVerb::Partition(_) => self.turn_managed(fault, true),
+            _ if fault.stays() => Ok(()),
             _ => self.order(fault, false),
         }
     }

@@ -15,6 +15,7 @@ pub fn unplayable(topology: &Topology) -> Vec<String> {
         FaultVerb::Down { wipe } => *wipe,
         FaultVerb::Withdraw
         | FaultVerb::Add
+        | FaultVerb::EniMove { .. }
         | FaultVerb::Partition(_)
         | FaultVerb::Clock(_)
         | FaultVerb::Disk(_) => true,
@@ -23,7 +24,8 @@ pub fn unplayable(topology: &Topology) -> Vec<String> {
         | FaultVerb::Drain
         | FaultVerb::Weight(_)
         | FaultVerb::Unbind
-        | FaultVerb::Stale => false,
+        | FaultVerb::Stale
+        | FaultVerb::Autoscale(_) => false,
     });
     refused.map(ToString::to_string).collect()
 }

@@ -101,19 +101,15 @@ impl Setup {
         author.add_host(HostPlan {
             node: node("host.web-1", 50),
             region: "guangzhou".to_owned(),
+            zone: String::new(),
             security_groups: Vec::new(),
         });
         author.add_path(self.ccn("tokyo-guangzhou", "pop.tokyo", 52));
         author.add_path(self.ccn("tokyo-detour", "pop.tokyo", 80));
         author.add_path(self.ccn("frankfurt-guangzhou", "pop.frankfurt", 178));
         author.add_path(self.ccn("seoul-guangzhou", "pop.seoul", 40));
-        author.add_path(self.path(
-            "web-1",
-            EndsPlan::Fabric {
-                host: "host.web-1".to_owned(),
-            },
-            1,
-        ));
+        let host = "host.web-1".to_owned();
+        author.add_path(self.path("web-1", EndsPlan::Fabric { host }, 1));
         let target = TargetPlan {
             address: Address::v4([10, 0, 0, 11]),
             port: 80,
@@ -141,6 +137,7 @@ impl Setup {
             unbind_drain: None,
             unbind_spread: Duration::ZERO,
             fail_open: true,
+            shared: false,
             security: SecurityPlan::default(),
             snat: SnatPlan::default(),
             listeners: vec![listener],

@@ -223,6 +223,44 @@ fn each_node_has_its_part_of_a_limit() {
     assert_eq!(all, 30);
 }
 
+/// How many UDP flows of `count` new ones are taken.
+fn ticks(node: &mut Stage<ClbNode>, numbers: core::ops::Range<u32>) -> usize {
+    let flows = numbers.map(|number| client_flow(Family::V4, udp::PROTOCOL, TICK_PORT, number));
+    let sent = flows.map(|flow| node.client_sends(&flow, &datagram(flow, b"tick")).drops);
+    sent.filter(Vec::is_empty).count()
+}
+
+#[test]
+fn a_shared_instance_has_its_limits_over_all_of_its_listeners() {
+    let shared = |limits: FlowLimits| {
+        let mut table = with_web(3, |_| {});
+        table.clbs[0].limits = limits;
+        let node = ClbNode::new(CLB_NODE_NAMES[0], Limits { flows_max: 64 }, Seed(7));
+        Stage::new(node, table)
+    };
+    let at_a_time = FlowLimits {
+        connections_max: Some(30),
+        per_second_max: None,
+    };
+    let mut node = shared(at_a_time);
+    let web = 40 - refused(&mut node, 0..40).len();
+    assert!((8..=12).contains(&web), "{web} of about a third of 30");
+    assert_eq!(
+        ticks(&mut node, 0..8),
+        0,
+        "another listener of the same one"
+    );
+    let in_a_second = FlowLimits {
+        connections_max: None,
+        per_second_max: Some(30),
+    };
+    let mut node = shared(in_a_second);
+    assert_eq!(40 - refused(&mut node, 0..40).len(), web);
+    assert_eq!(ticks(&mut node, 0..8), 0);
+    node.pass(secs(1));
+    assert_eq!(ticks(&mut node, 8..16), 8, "in the next second");
+}
+
 /// A node with two others in its region, and what it tells them.
 fn node_of_three(place: usize) -> Stage<ClbNode> {
     let mut table = with_web(3, wlc);

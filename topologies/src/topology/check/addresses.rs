@@ -110,6 +110,7 @@ fn nodes(topology: &Topology) -> Vec<Node> {
                 format!("servers[{index}].ip"),
             ))
         });
+        let user = user.or_else(|| of_group(topology, &host.name));
         let (at, path) = user.unwrap_or_default();
         let addresses = host
             .addresses
@@ -120,6 +121,15 @@ fn nodes(topology: &Topology) -> Vec<Node> {
         nodes.push(node(Kind::Host.object(&host.name), at, &path, addresses));
     }
     nodes
+}
+
+/// Where a group has the address of its server on that host.
+fn of_group(topology: &Topology, host: &str) -> Option<(String, String)> {
+    topology.autoscaling.values().find_map(|group| {
+        let mut servers = group.servers.iter();
+        let index = servers.position(|server| server.host == host)?;
+        Some((group.object(), format!("servers[{index}].ip")))
+    })
 }
 
 /// Clients have blocks of addresses, which nobody else may be in.

@@ -14,16 +14,19 @@ use crate::fault::{Degrade, Fault, FaultVerb};
 use crate::names::Kind;
 
 use super::super::Topology;
+use super::{autoscaling, enis};
 
 /// Checks all faults and puts them in the order of their times.
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     topology.faults.sort_by_key(|fault| fault.at);
+    autoscaling::scale(book, topology);
+    enis::moves(book, topology);
     for (index, fault) in topology.faults.iter().enumerate() {
         let (before, after) = (&topology.faults[..index], &topology.faults[index + 1..]);
         let report = |key: &str, wrong| book.report(&fault.place, key, wrong);
         if let Some(other) = before
             .iter()
-            .find(|other| other.verb != FaultVerb::Add && overlap(topology, other, fault))
+            .find(|other| !other.stays() && overlap(topology, other, fault))
         {
             report("at", overlapping(other, fault));
         }
@@ -42,6 +45,9 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
         }
         if let Some(wrong) = emptied(topology, fault) {
             report("drain", wrong);
+        }
+        if let Some((key, wrong)) = without_targets(topology, fault) {
+            report(key, wrong);
         }
     }
 }
@@ -153,6 +159,27 @@ fn emptied(topology: &Topology, fault: &Fault) -> Option<Wrong> {
         let reason = format!("`drain`: {} would have no CLB node left", region.object());
         Wrong::new(reason, "drain one while another serves, or use `down`")
     })
+}
+
+/// What is wrong with an order about the targets of a host that has none but in groups that scale.
+fn without_targets(topology: &Topology, fault: &Fault) -> Option<(&'static str, Wrong)> {
+    let key = match fault.verb {
+        FaultVerb::Drain => "drain",
+        FaultVerb::Weight(_) => "weight",
+        FaultVerb::Unbind => "unbind",
+        _ => return None,
+    };
+    let host = fault.object.strip_prefix("host.")?;
+    let mut groups = topology.autoscaling.values();
+    let group = groups.find(|group| group.servers.iter().any(|server| server.host == host))?;
+    let sets = topology.targets.values();
+    let mut fixed = sets.flat_map(|targets| &targets.servers);
+    if fixed.any(|server| server.host == host) {
+        return None;
+    }
+    let reason = format!("`{key}`: {} is a host of {}", fault.object, group.object());
+    let hint = format!("autoscale = \"{}\", in = \"{host}\"", group.name);
+    Some((key, Wrong::new(reason, hint)))
 }
 
 /// Whether `object` takes nothing new at that time, by a drain or because it is not there yet.

@@ -231,17 +231,17 @@ fn serves(
         return Ok(());
     }
     let family = family_name(servers_v6);
-    let Some(targets) = topology.targets.get(&listener.targets) else {
-        return Ok(());
-    };
-    let mut servers = targets.servers.iter();
+    let mut servers = topology.servers_behind(&vip.clb, listener);
     match servers.find(|server| !has(&server.address, servers_v6)) {
         Some(server) => {
-            let reason = format!(
-                "{} of targets.{} has no {family} address",
-                server.host_object(),
-                targets.name
-            );
+            let host = server.host_object();
+            let by = match topology.targets.get(&listener.targets) {
+                Some(targets) if targets.servers.contains(server) => {
+                    format!("targets.{}", targets.name)
+                }
+                _ => "an auto-scaling group".to_owned(),
+            };
+            let reason = format!("{host} of {by} has no {family} address");
             Err(Wrong::new(
                 reason,
                 format!(

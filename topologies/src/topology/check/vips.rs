@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use anyedge_ccn::table::object::Settings;
+
 use crate::book::Book;
 use crate::clb::Clb;
 use crate::diagnostic::Wrong;
@@ -20,6 +22,20 @@ pub(super) fn check(book: &Book<'_>, topology: &Topology) {
     for vip in topology.vips.values() {
         let object = Kind::Vip.object(&vip.name);
         let report = |key: &str, wrong| book.report(&object, key, wrong);
+        if topology
+            .betas_off
+            .iter()
+            .any(|name| name == Settings::ANYCAST)
+        {
+            let reason = "`clb`: anycast is in closed beta and not approved";
+            report(
+                "clb",
+                Wrong::new(
+                    reason,
+                    "beta = [\"anycast\"] at the top of the file, or no `beta`",
+                ),
+            );
+        }
         let Some(home) = topology.clbs.get(&vip.clb) else {
             continue;
         };

@@ -49,3 +49,34 @@ fn load_balancers_are_of_kinds_that_exist() {
             vec![], create(clb(|it| { it.unbind_drain = Some(Duration::from_secs(86_401)) })) => RANGE;
     }
 }
+
+#[test]
+fn shared_instances_are_of_one_profile() {
+    let shared = || create(clb(|it| it.instance_type = InstanceType::Shared));
+    cases! {
+        "of no profile": vec![], shared() => CLB_STATUS;
+    }
+    after([tencent(), shared()]);
+}
+
+#[test]
+fn features_in_closed_beta_need_an_approval() {
+    let off = |name: &str| {
+        ensure(Settings {
+            betas_off: vec![name.to_owned()],
+            ..Settings::default()
+        })
+    };
+    let joined = || create(clb(|it| it.cross_region = CrossRegion::V2));
+    let bind = |clb: &str| Change::BindVip {
+        vip: "game".to_owned(),
+        clb: clb.to_owned(),
+    };
+    cases! {
+        "cross-region binding 2.0": vec![off("cross-region-2.0")], joined() => NO_APPROVAL;
+        "an anycast address": vec![bind(""), off("anycast")], bind("gz-main") => NO_APPROVAL;
+        "a feature that nobody knows": vec![], off("layer-8") => VALUE;
+    }
+    after([joined(), bind(""), bind("gz-main")]);
+    after([off("anycast"), joined()]);
+}
