@@ -211,15 +211,22 @@ fn merged(before: &Object, wanted: &Object) -> Object {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyedge_ccn::table::object::{Clb, Pop, Region, Target, Vip};
+    use anyedge_ccn::table::change::Command;
+    use anyedge_ccn::table::object::{Clb, Pop, Region, ScalingServer, Target, Vip};
     use anyedge_net::flow::HashKey;
     use anyedge_net::time::Instant;
     use anyedge_topologies::{Topology, author};
     use std::path::Path;
 
     fn table() -> Table {
+        table_with("")
+    }
+
+    /// Of a shipped file with more at its end.
+    fn table_with(more: &str) -> Table {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/two-pops.toml");
-        let topology = Topology::load(&root).expect("a shipped file is sound");
+        let text = std::fs::read_to_string(root).expect("a shipped file is readable") + more;
+        let topology = Topology::parse("two-pops.toml", &text).expect("it is sound");
         let mut author = author(&topology, HashKey::new([1; 16])).expect("it makes a table");
         author.publish(Instant::ZERO).expect("it makes a table");
         author.table().clone()
@@ -284,6 +291,36 @@ mod tests {
             (weight(&step.before), weight(&step.after)),
             (Some(77), Some(20))
         );
+    }
+
+    #[test]
+    fn who_is_in_a_group_is_for_the_controllers_to_say_and_so_are_its_targets() {
+        let wanted = table_with(
+            "[autoscaling.rush]\nlisteners = [\"gz-main/web\"]\nport = 8080\nsize = 1\n\
+             servers = [{ ip = [\"10.0.9.1\", \"fd00:a::91\"] }, { ip = [\"10.0.9.2\", \"fd00:a::92\"] }]\n",
+        );
+        let group = wanted.get::<AutoScalingGroup>("rush").expect("it is there");
+        let other = |address: &str| ScalingServer {
+            address: address.parse().expect("an address"),
+            host: "host.rush-as-2".to_owned(),
+        };
+        let scale = Change::Scale {
+            group: "rush".to_owned(),
+            leaves: group.servers.iter().map(|server| server.address).collect(),
+            joins: ["10.0.9.2", "fd00:a::92"].map(other).to_vec(),
+        };
+        let mut now = wanted.clone();
+        let command = Command::new(now.at(), scale);
+        now.apply(now.revision() + 1, &command).expect("they scale");
+        assert_eq!(Plan::new(&wanted, &found(&now), true), Plan::default());
+        let plan = Plan::new(&table(), &found(&now), true);
+        let gone = |kind| plan.steps.iter().any(|step| step.key.kind == kind);
+        assert!(gone(Kind::Target) && gone(Kind::AutoScalingGroup));
+        now.apply(
+            now.revision() + 1,
+            &Command::new(now.at(), Change::All(plan.changes())),
+        )
+        .expect("in that order they can go");
     }
 
     #[test]
