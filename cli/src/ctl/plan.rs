@@ -1,21 +1,25 @@
 //! What has to change for the table to be what a topology file says.
 //!
 //! A file says what it has words for. What an operator or the controllers did meanwhile with what it has no words
-//! for stays: where interfaces are, drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes, who is in an auto-scaling group. Each change is on the condition that
-//! its object is still as it was read, so that nobody's work is overwritten unseen.
+//! for stays: where interfaces are, drains, who is lost, withdrawn VIPs, quotas, weights of CLB nodes, who is in an
+//! auto-scaling group, who has which SNAT ports. Each change is on the condition that its object is still as it was read,
+//! so that nobody's work is overwritten unseen. The ports of a new SNAT address are leased as the file's own table has them.
 
 use std::collections::BTreeMap;
 
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Condition, PutMode};
-use anyedge_ccn::table::object::{AutoScalingGroup, Key, Kind, Kinded as _, Object, TargetKind};
+use anyedge_ccn::table::object::{
+    AutoScalingGroup, Key, Kind, Kinded as _, Object, SnatBlock, TargetKind,
+};
 
 /// What a file says, or lets go of, in the order in which it can go.
-const OF_FILES: [Kind; 12] = [
+const OF_FILES: [Kind; 13] = [
     Kind::Vip,
     Kind::Target,
     Kind::AutoScalingGroup,
     Kind::Eni,
+    Kind::SnatIp,
     Kind::Listener,
     Kind::Clb,
     Kind::Path,
@@ -42,6 +46,8 @@ pub(crate) struct Step {
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) conditions: Vec<Condition>,
+    /// Ports of new SNAT addresses: blocks by load balancer and CLB node.
+    leases: BTreeMap<(String, String), u32>,
     /// Objects of such kinds that the file does not have, and that stay.
     pub(crate) strays: Vec<Key>,
 }
@@ -50,7 +56,8 @@ impl Plan {
     /// From what was found to what the file's own table holds. `prune`: what the file does not have goes.
     pub(crate) fn new(wanted: &Table, found: &Found, prune: bool) -> Plan {
         let mut plan = Plan::default();
-        for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Secret) {
+        let own = |kind: &&Kind| !matches!(kind, Kind::Secret | Kind::SnatBlock);
+        for kind in Kind::ALL.iter().filter(own) {
             let mut objects: Vec<&Object> = wanted
                 .list(*kind, "", "")
                 .map(|(_, entry)| &*entry.object)
@@ -64,6 +71,13 @@ impl Plan {
                 if !is_brought(object, wanted.all::<AutoScalingGroup>()) {
                     plan.consider(object, found);
                 }
+            }
+        }
+        for block in wanted.all::<SnatBlock>() {
+            let ip = Key::new(Kind::SnatIp, &format!("{}/{}", block.clb, block.address));
+            if !found.contains_key(&ip) {
+                let lease = (block.clb.clone(), block.node.clone());
+                *plan.leases.entry(lease).or_default() += 1;
             }
         }
         let kept = found
@@ -95,7 +109,13 @@ impl Plan {
             (Some(_), Some(after)) => Change::Put(after.clone(), PutMode::Update),
             (_, None) => Change::Remove(step.key.clone()),
         };
-        self.steps.iter().map(change).collect()
+        let lease = |((clb, node), blocks): (&(String, String), &u32)| Change::LeaseSnat {
+            clb: clb.clone(),
+            node: node.clone(),
+            blocks: *blocks,
+        };
+        let steps = self.steps.iter().map(change);
+        steps.chain(self.leases.iter().map(lease)).collect()
     }
 
     fn consider(&mut self, wanted: &Object, found: &Found) {
@@ -176,6 +196,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.eip_bypasses_clb_sg = wanted.eip_bypasses_clb_sg;
             after.sg_probes_exempt = wanted.sg_probes_exempt;
             after.instance_type = wanted.instance_type;
+            after.ip_version = wanted.ip_version;
         }
         (Object::Listener(after), Object::Listener(wanted)) => {
             after.protocol = wanted.protocol;
@@ -186,6 +207,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.idle_timeout = wanted.idle_timeout;
             after.reschedule_on = wanted.reschedule_on;
             after.health = wanted.health.clone();
+            after.source = wanted.source;
         }
         (Object::Target(after), Object::Target(wanted)) => {
             after.weight = wanted.weight;
@@ -291,6 +313,39 @@ mod tests {
             (weight(&step.before), weight(&step.after)),
             (Some(77), Some(20))
         );
+    }
+
+    #[test]
+    fn the_ports_of_new_snat_addresses_are_leased_and_then_the_tables_own() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies/nat64.toml");
+        let text = std::fs::read_to_string(root).expect("a shipped file is readable");
+        let of = |text: &str| {
+            let topology = Topology::parse("nat64.toml", text).expect("it is sound");
+            let mut author = author(&topology, HashKey::new([1; 16])).expect("it makes a table");
+            author.publish(Instant::ZERO).expect("it makes a table");
+            author.table().clone()
+        };
+        let wanted = of(&text.replace("[\"10.0.9.1\"]", "[\"10.0.9.1\", \"10.0.9.2\"]"));
+        let mut now = of(&text);
+        let apply = |now: &mut Table, change: Change| {
+            let command = Command::new(now.at(), change);
+            now.apply(now.revision() + 1, &command).expect("it can be");
+        };
+        let plan = Plan::new(&wanted, &found(&now), true);
+        assert_eq!(plan.steps.len(), 1, "{:?}", plan.steps);
+        apply(&mut now, Change::All(plan.changes()));
+        let blocks = |table: &Table| table.all::<SnatBlock>().count();
+        assert_eq!((blocks(&now), blocks(&wanted)), (440, 440));
+        let lost = Change::SetMember {
+            clb_node: "region.guangzhou.clb-1".to_owned(),
+            membership: Some(anyedge_ccn::author::Membership::Lost),
+            weight: None,
+        };
+        apply(&mut now, lost);
+        assert_eq!(Plan::new(&wanted, &found(&now), true), Plan::default());
+        let back = Plan::new(&of(&text), &found(&now), true);
+        apply(&mut now, Change::All(back.changes()));
+        assert_eq!(blocks(&now), 220);
     }
 
     #[test]
