@@ -50,9 +50,11 @@ struct Row {
 fn rows() -> BTreeMap<String, Option<Row>> {
     let page = binary::root().join("docs/features.md");
     let text = fs::read_to_string(page).expect("docs/features.md can be read");
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("| S-") || line.starts_with("| P-"));
+    let lines = text.lines().filter(|line| {
+        ["| S-", "| P-", "| A"]
+            .iter()
+            .any(|kind| line.starts_with(kind))
+    });
     let mut rows = BTreeMap::new();
     for line in lines {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();

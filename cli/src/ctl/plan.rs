@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use anyedge_ccn::table::Table;
 use anyedge_ccn::table::change::{Change, Condition, PutMode};
 use anyedge_ccn::table::object::{
-    AutoScalingGroup, Key, Kind, Kinded as _, Object, SnatBlock, TargetKind,
+    AutoScalingGroup, Key, Kind, Kinded as _, Listener, Object, SnatBlock, TargetKind,
 };
 
 /// What a file says, or lets go of, in the order in which it can go.
@@ -74,7 +74,7 @@ impl Plan {
             }
         }
         for block in wanted.all::<SnatBlock>() {
-            let ip = Key::new(Kind::SnatIp, &format!("{}/{}", block.clb, block.address));
+            let ip = Key::new(Kind::SnatIp, format!("{}/{}", block.clb, block.address));
             if !found.contains_key(&ip) {
                 let lease = (block.clb.clone(), block.node.clone());
                 *plan.leases.entry(lease).or_default() += 1;
@@ -198,17 +198,7 @@ fn merged(before: &Object, wanted: &Object) -> Object {
             after.instance_type = wanted.instance_type;
             after.ip_version = wanted.ip_version;
         }
-        (Object::Listener(after), Object::Listener(wanted)) => {
-            after.protocol = wanted.protocol;
-            after.port = wanted.port;
-            after.scheduler = wanted.scheduler;
-            after.session_expire = wanted.session_expire;
-            (after.max_conn, after.max_cps) = (wanted.max_conn, wanted.max_cps);
-            after.idle_timeout = wanted.idle_timeout;
-            after.reschedule_on = wanted.reschedule_on;
-            after.health = wanted.health.clone();
-            after.source = wanted.source;
-        }
+        (Object::Listener(after), Object::Listener(wanted)) => merge_listener(after, wanted),
         (Object::Target(after), Object::Target(wanted)) => {
             after.weight = wanted.weight;
             // An interface may have been moved.
@@ -228,6 +218,18 @@ fn merged(before: &Object, wanted: &Object) -> Object {
         (after, wanted) => after.clone_from(wanted),
     }
     after
+}
+
+fn merge_listener(after: &mut Listener, wanted: &Listener) {
+    after.protocol = wanted.protocol;
+    after.port = wanted.port;
+    after.scheduler = wanted.scheduler;
+    after.session_expire = wanted.session_expire;
+    (after.max_conn, after.max_cps) = (wanted.max_conn, wanted.max_cps);
+    after.idle_timeout = wanted.idle_timeout;
+    after.reschedule_on = wanted.reschedule_on;
+    after.health = wanted.health.clone();
+    after.source = wanted.source;
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
+//! Packets and errors that change family: there and back, by hand, and whatever bytes come.
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::packet::{Meta, Offload, Pool};
 use crate::port::PortId;
+use crate::wire;
 use crate::wire::sample::{self, address, sound};
-use crate::wire::{self};
 
 const PUBLIC: Meta = Meta::plain(PortId::PUBLIC);
 

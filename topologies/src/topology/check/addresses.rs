@@ -100,16 +100,7 @@ fn nodes(topology: &Topology) -> Vec<Node> {
         }
     }
     for host in topology.hosts.values() {
-        let user = topology.targets.values().find_map(|targets| {
-            let index = targets
-                .servers
-                .iter()
-                .position(|server| server.host == host.name)?;
-            Some((
-                Kind::Targets.object(&targets.name),
-                format!("servers[{index}].ip"),
-            ))
-        });
+        let user = of_targets(topology, &host.name);
         let user = user.or_else(|| of_group(topology, &host.name));
         let (at, path) = user.unwrap_or_default();
         let addresses = host
@@ -121,6 +112,16 @@ fn nodes(topology: &Topology) -> Vec<Node> {
         nodes.push(node(Kind::Host.object(&host.name), at, &path, addresses));
     }
     nodes
+}
+
+/// Where a set of targets has the address of its server on that host.
+fn of_targets(topology: &Topology, host: &str) -> Option<(String, String)> {
+    topology.targets.values().find_map(|targets| {
+        let mut servers = targets.servers.iter();
+        let index = servers.position(|server| server.host == host)?;
+        let path = format!("servers[{index}].ip");
+        Some((Kind::Targets.object(&targets.name), path))
+    })
 }
 
 /// Where a group has the address of its server on that host.
