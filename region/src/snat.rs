@@ -123,7 +123,8 @@ impl SnatPorts {
         if self.0.is_empty() && !any(new) {
             return;
         }
-        let was = core::mem::take(&mut self.0);
+        let mut was = core::mem::take(&mut self.0);
+        let same_nodes = old.nodes.is(&new.nodes);
         let before = |name: &str| {
             let mut clbs = (0..).map(ClbId).zip(&old.clbs);
             clbs.find(|(_, clb)| clb.name == name)
@@ -133,12 +134,18 @@ impl SnatPorts {
                 continue;
             }
             let before = before(&clb.name);
-            let ports = before.and_then(|(id, _)| was.get(&id));
+            let ports = before.and_then(|(id, _)| was.remove(&id));
+            // Most versions change something else, and packets wait meanwhile.
+            let same = same_nodes && before.is_some_and(|(_, old)| old.snat == clb.snat);
+            if same {
+                self.0.extend(ports.map(|ports| (id, ports)));
+                continue;
+            }
             let other = before.map(|(_, clb)| (&**clb, old));
             let block = |block: &SnatBlock| Block {
                 address: block.address.octets(),
                 first_port: block.first_port,
-                usable_at: usable_at(now, block, ports, (other, new)),
+                usable_at: usable_at(now, block, ports.as_ref(), (other, new)),
             };
             let own = clb.snat.blocks.iter().filter(|block| block.node == own);
             let blocks: Vec<Block> = own.map(block).collect();

@@ -2,8 +2,8 @@
 //!
 //! All that a node keeps of a flow is the client's and the VIP's, so that only the last step towards a target and the
 //! first from it know of the other family: ingress and reply translate in the place of a rewrite, ICMP errors are
-//! written anew. An address that is taken from the load balancer ends the flows
-//! that came from it, by a walk over the table as for unbound targets (docs/nat64.md).
+//! written anew. An address that is taken from the load balancer ends the flows that came from it, by a walk over the
+//! table as for unbound targets (docs/nat64.md).
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::FlowEnd;
