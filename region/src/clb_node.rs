@@ -62,6 +62,7 @@ use crate::peer;
 use crate::persistence::Persistence;
 use crate::scheduler::counts_loads;
 use crate::snat::SnatPorts;
+use crate::tcp_state::Side;
 use crate::unbinding::Unbinding;
 use fragments::Waiting;
 use gossip::Gossip;
@@ -257,7 +258,6 @@ impl ClbNode {
             Way::ToClient(_) => self.connections.find_reply(staged.hash, tuple),
             Way::Onward(..) => None,
         }?;
-        // An entry has two cache lines: comparing tuples brought the first one, this brings the other.
         let host = self.connections.flow(id).host;
         Some(Found { id, host })
     }
@@ -273,6 +273,12 @@ impl Forwarder for ClbNode {
                 Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
+        self.connections
+            .fetch(staged.iter().filter_map(|stage| match stage.way {
+                Way::ToTarget(_) => Some((Side::Client, stage.hash)),
+                Way::ToClient(_) => Some((Side::Target, stage.hash)),
+                Way::Onward(..) => None,
+            }));
         for stage in &mut staged {
             stage.found = self.look_up(stage);
         }

@@ -13,6 +13,8 @@
 
 mod replica;
 
+use core::mem::offset_of;
+
 use anyedge_net::event::FlowEnd;
 use anyedge_net::flow::{Address, FlowKey, HashKey};
 use anyedge_net::id::{ClbId, NodeId};
@@ -74,6 +76,12 @@ pub(crate) struct Flow {
 
 // Two cache lines: a packet of a flow that is out of the caches waits for no third.
 const _: () = assert!(size_of::<Flow>() == 128);
+const _: () = assert!(line_of(offset_of!(Flow, hash)) != line_of(offset_of!(Flow, host)));
+
+/// The cache line that a place in an entry is in.
+const fn line_of(offset: usize) -> usize {
+    offset / 64
+}
 
 /// Whose a flow is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +97,11 @@ pub(crate) enum Role {
 impl Entry for Flow {
     fn life(&self) -> &FlowLife {
         &self.life
+    }
+
+    #[inline]
+    fn of_each_line(&self) -> u32 {
+        self.hash as u32 ^ u32::from(self.host.0)
     }
 }
 
@@ -263,6 +276,19 @@ impl ConnectionTable {
     /// Numbers found stay good while this stays the same.
     pub(crate) const fn generation(&self) -> u64 {
         self.flows.generation()
+    }
+
+    /// Brings what [`ConnectionTable::find`] (of `Side::Client`) and [`ConnectionTable::find_reply`] will look at
+    /// into the caches, for a whole batch.
+    #[inline]
+    pub(crate) fn fetch(&self, packets: impl Iterator<Item = (Side, u64)> + Clone) {
+        for (side, index) in [(Side::Client, &self.by_key), (Side::Target, &self.by_reply)] {
+            let from_side = packets.clone().filter(|(from, _)| *from == side);
+            let hashes = from_side.map(|(_, hash)| hash as u32);
+            index.fetch(hashes.clone());
+            self.flows
+                .fetch(hashes.filter_map(|hash| index.guess(hash)));
+        }
     }
 
     /// The flow of a client's packet, whether it is alive or only not yet collected. `hash` is that of `key`.

@@ -8,6 +8,8 @@
 //! Invariant: between an entry's home cell and the cell it is in, no cell is empty.
 //! Reference: D. Knuth, "The Art of Computer Programming", vol. 3, §6.4, algorithms L and R.
 
+use std::hint::black_box;
+
 /// An empty cell. Entry numbers are stored plus one, so no cell in use is 0.
 const EMPTY: u64 = 0;
 
@@ -42,6 +44,21 @@ impl FlowIndex {
             }
             at = (at + 1) & self.mask;
         }
+    }
+
+    /// Fetches the home cells of `hashes`: loads that do not wait for each other, so that a batch waits for memory
+    /// once and not once a packet.
+    #[inline]
+    pub(crate) fn fetch(&self, hashes: impl Iterator<Item = u32>) {
+        let cells = hashes.map(|hash| self.cells[hash as usize & self.mask]);
+        black_box(cells.fold(0, |all, cell| all ^ cell));
+    }
+
+    /// The entry in the home cell of this hash, which is the one that is looked for as a rule.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u32) -> Option<u32> {
+        let cell = self.cells[hash as usize & self.mask];
+        (cell != EMPTY && hash_in(cell) == hash).then(|| entry_in(cell))
     }
 
     /// Adds an entry. The caller keeps to the number of entries that the index was made for.

@@ -6,6 +6,8 @@
 //!
 //! Invariant: the flows in use never exceed `flows_max`, and none leaves to make room for another.
 
+use std::hint::black_box;
+
 use anyedge_net::time::Instant;
 
 use crate::expiry::{Expiry, is_due};
@@ -18,6 +20,9 @@ pub const EXPIRED_PER_CALL_MAX: usize = 256;
 pub(crate) trait Entry: Copy {
     /// Where the flow stands.
     fn life(&self) -> &FlowLife;
+
+    /// Something of each of its cache lines.
+    fn of_each_line(&self) -> u32;
 }
 
 /// A bounded store of `E`.
@@ -67,6 +72,13 @@ impl<E: Entry> FlowTable<E> {
     #[inline]
     pub(crate) fn entry_mut(&mut self, id: u32) -> &mut E {
         &mut self.entries[id as usize]
+    }
+
+    /// Fetches these entries: loads that do not wait for each other.
+    #[inline]
+    pub(crate) fn fetch(&self, ids: impl Iterator<Item = u32>) {
+        let lines = ids.map(|id| self.entry(id).of_each_line());
+        black_box(lines.fold(0, |all, some| all ^ some));
     }
 
     /// Whether the deadline of an entry is still to come.

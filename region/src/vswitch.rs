@@ -163,6 +163,7 @@ impl Forwarder for VSwitch {
                 Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
+        self.tuples.fetch(staged.iter().map(|stage| stage.hash));
         for stage in &mut staged {
             stage.found = self.look_up(stage);
         }

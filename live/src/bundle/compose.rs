@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::Part;
+use super::{Part, unit};
 use crate::yaml;
 
 /// The file's text.
@@ -32,6 +32,7 @@ pub(super) fn text(name: &str, part: &Part, arguments: &[String]) -> String {
     });
     if *part == Part::Node {
         service["cap_add"] = json!(["NET_ADMIN", "NET_RAW"]);
+        service["environment"] = json!([unit::BIG_PAGES]);
         service["devices"] = json!(["/dev/net/tun:/dev/net/tun"]);
     }
     let all = json!({

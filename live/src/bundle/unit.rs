@@ -5,6 +5,11 @@
 
 use super::Part;
 
+/// What the C library is told in a node's environment: to ask for huge pages. The flows of a busy node are all over its
+/// memory, and with ordinary pages each look-up walks the page tables as well.
+/// Reference: glibc manual, "Memory-related tunables", `glibc.malloc.hugetlb`; other C libraries pay no heed.
+pub(super) const BIG_PAGES: &str = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
+
 /// The unit's text.
 pub(super) fn text(name: &str, part: &Part, arguments: &[String]) -> String {
     let (capabilities, devices, kind, kernel) = match part {
@@ -21,6 +26,10 @@ pub(super) fn text(name: &str, part: &Part, arguments: &[String]) -> String {
         Part::Node => "ExecReload=/bin/kill -HUP $MAINPID\n",
         Part::Controller(..) => "",
     };
+    let environment = match part {
+        Part::Node => format!("Environment={BIG_PAGES}\n"),
+        Part::Controller(..) => String::new(),
+    };
     let arguments = arguments.join(" ");
     format!(
         "[Unit]\n\
@@ -32,7 +41,7 @@ pub(super) fn text(name: &str, part: &Part, arguments: &[String]) -> String {
          Type={kind}\n\
          WorkingDirectory=/etc/anyedge\n\
          ExecStart=/usr/local/bin/anyedge {arguments}\n\
-         {reload}\
+         {environment}{reload}\
          Restart=always\n\
          RestartSec=1\n\
          TimeoutStopSec=5\n\
@@ -82,12 +91,15 @@ mod tests {
         let own = "\nCapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n";
         assert!(node.contains(own), "{node}");
         assert!(node.contains("\nExecStart=/usr/local/bin/anyedge node --name pop.tokyo\n"));
+        let pages = "\nEnvironment=GLIBC_TUNABLES=glibc.malloc.hugetlb=1\n";
+        assert!(node.contains(pages), "{node}");
         let address = "10.0.0.1:7300".parse().expect("an address");
         let controller = text("controller.a", &Part::Controller(1, address), &words);
         assert!(
             controller.contains("\nCapabilityBoundingSet=\n"),
             "{controller}"
         );
+        assert!(!controller.contains("Environment"), "{controller}");
         for unit in [node, controller] {
             for wanted in ["NoNewPrivileges=yes", "ProtectSystem=strict", "UMask=0077"] {
                 assert!(unit.contains(wanted), "{wanted}");

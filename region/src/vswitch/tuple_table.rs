@@ -30,6 +30,11 @@ impl Entry for Tuple {
     fn life(&self) -> &FlowLife {
         &self.life
     }
+
+    #[inline]
+    fn of_each_line(&self) -> u32 {
+        self.hash
+    }
 }
 
 /// The tuples of one host.
@@ -55,6 +60,15 @@ impl TupleTable {
     /// Numbers found stay good while this stays the same.
     pub(super) const fn generation(&self) -> u64 {
         self.tuples.generation()
+    }
+
+    /// Brings what [`TupleTable::find`] will look at into the caches, for a whole batch.
+    #[inline]
+    pub(super) fn fetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        let hashes = hashes.map(|hash| hash as u32);
+        self.by_reply.fetch(hashes.clone());
+        let guesses = hashes.filter_map(|hash| self.by_reply.guess(hash));
+        self.tuples.fetch(guesses);
     }
 
     /// The entry of a tuple from target to client, whether it is alive or only not yet collected.
