@@ -11,6 +11,8 @@ mod clients;
 mod guarded;
 #[path = "lab/moved.rs"]
 mod moved;
+#[path = "lab/nat64.rs"]
+mod nat64;
 #[path = "lab/routed.rs"]
 mod routed;
 

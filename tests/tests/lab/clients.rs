@@ -49,7 +49,7 @@ pub(super) fn inside<T: Send>(
 }
 
 /// A connection to the demo backend that is kept, and what befell the lab last.
-pub(super) struct Kept(BufReader<TcpStream>, &'static str);
+pub(super) struct Kept(BufReader<TcpStream>, pub(super) &'static str);
 
 impl Kept {
     pub(super) fn open(lab: &Lab, to: SocketAddr) -> Kept {

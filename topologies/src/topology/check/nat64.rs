@@ -7,6 +7,7 @@ use crate::book::Book;
 use crate::clb::Clb;
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
+use crate::targets::Server;
 
 use super::super::Topology;
 
@@ -15,6 +16,7 @@ pub(super) fn check(book: &Book<'_>, topology: &Topology) {
     for clb in topology.clbs.values().filter(of_nat64) {
         vips(book, topology, clb);
         servers(book, topology, clb);
+        scaling_servers(book, topology, clb);
     }
 }
 
@@ -45,14 +47,29 @@ fn servers(book: &Book<'_>, topology: &Topology, clb: &Clb) {
         .into_iter()
         .filter_map(|name| topology.targets.get(name))
     {
-        for (index, server) in targets.servers.iter().enumerate() {
-            if let AddressPair { v6: Some(v6), .. } = server.address {
-                let reason = format!("{v6} gets no flow from clb.{}, which is of NAT64", clb.name);
-                let hint = "the server's IPv4 address alone";
-                let object = Kind::Targets.object(&targets.name);
-                let path = format!("servers[{index}].ip");
-                book.report(&object, &path, Wrong::new(reason, hint));
-            }
+        let object = Kind::Targets.object(&targets.name);
+        v4_alone(book, clb, &object, &targets.servers);
+    }
+}
+
+fn scaling_servers(book: &Book<'_>, topology: &Topology, clb: &Clb) {
+    for group in topology.autoscaling.values() {
+        if group.listeners.iter().any(|(of, _)| *of == clb.name) {
+            v4_alone(book, clb, &group.object(), &group.servers);
+        }
+    }
+}
+
+fn v4_alone(book: &Book<'_>, clb: &Clb, object: &str, servers: &[Server]) {
+    for (index, server) in servers.iter().enumerate() {
+        if let AddressPair { v6: Some(v6), .. } = server.address {
+            let reason = format!("{v6} gets no flow from clb.{}, which is of NAT64", clb.name);
+            let hint = "the server's IPv4 address alone";
+            let path = match &server.eni {
+                Some(_) => format!("servers[{index}].eni"),
+                None => format!("servers[{index}].ip"),
+            };
+            book.report(object, &path, Wrong::new(reason, hint));
         }
     }
 }
