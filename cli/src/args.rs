@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Runs one node of a topology: a POP, a CLB node or a vSwitch, on this machine's network
     Node(NodeArgs),
+    /// Writes a script by which a shell completes this command
+    Completions(CompletionsArgs),
 }
 
 /// `anyedge sim`
@@ -86,6 +88,7 @@ Examples:
   anyedge sim topologies/global-14.toml --seed 7 --duration 120s
   anyedge sim topologies/two-pops.toml --json report.json
   anyedge sim topologies/two-pops.toml --json - | jq .digest
+  anyedge sim topologies/pop-down.toml --junit slos.xml --csv figures.csv --hgrm latencies
   anyedge sim topologies/pop-down.toml --set fault.0.at=5s --set defaults.ccn.encap=gre
 
 The same topology, seed and version give the same digest, in every process.")]
@@ -103,6 +106,8 @@ pub(crate) struct SimArgs {
     /// Also writes the report as JSON, to a file or with `-` to stdout (and then no tables)
     #[arg(long, value_name = "PATH|-")]
     pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) results: ResultArgs,
     /// What the trace digest covers of each packet
     #[arg(long, value_enum, default_value_t = DigestCover::Headers)]
     pub(crate) digest: DigestCover,
@@ -112,6 +117,33 @@ pub(crate) struct SimArgs {
     /// No progress on stderr
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// What a run is written down as, beside its JSON.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ResultArgs {
+    /// Also writes every figure as CSV in long format, a row each with version, seed and hash of the topology
+    #[arg(long, value_name = "PATH")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Also writes the service levels as JUnit XML
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Also writes the latencies of each load as .hgrm files, into a folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// `anyedge completions`
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anyedge completions bash > /etc/bash_completion.d/anyedge
+  anyedge completions zsh > ~/.zfunc/_anyedge
+  anyedge completions fish > ~/.config/fish/completions/anyedge.fish")]
+pub(crate) struct CompletionsArgs {
+    /// Of which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// Keys of a topology file that are set otherwise.

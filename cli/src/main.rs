@@ -6,6 +6,7 @@
 mod args;
 mod check;
 mod compare;
+mod completions;
 mod controller;
 mod ctl;
 mod dev;
@@ -16,6 +17,7 @@ mod load;
 mod machines;
 mod mistakes;
 mod node;
+mod results;
 mod simulate;
 mod tables;
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Serve(args) => load::serve(&args),
+        Command::Completions(args) => completions::run(&args),
     });
     // The panic's own message has been printed by the hook.
     outcome.unwrap_or(Exit::Internal).into()

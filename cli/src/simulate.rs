@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{DigestCover, SimArgs};
 use crate::exit::Exit;
-use crate::{mistakes, tables};
+use crate::{mistakes, results, tables};
 
 /// Steps of the progress bar: tenths of a per cent.
 const BAR_LEN: u64 = 1_000;
@@ -51,7 +51,8 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
             return Exit::BadInput;
         }
     };
-    match publish(args, &report) {
+    let written = results::write(&args.results, &report);
+    match publish(args, &report).and(written) {
         Ok(()) if report.kept() => Exit::Kept,
         Ok(()) => Exit::Broken,
         Err(error) => {

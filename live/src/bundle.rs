@@ -106,6 +106,7 @@ fn write_all(plan: &BundlePlan<'_>) -> Result<Bundle> {
             part,
             members: &members,
             overrides: &plan.topology.overrides,
+            matrix: plan.topology.matrix.as_deref(),
         };
         folder.fill(plan.file)?;
     }

@@ -44,6 +44,7 @@ pub(crate) fn report(
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         topology: topology.name.clone(),
+        topology_hash: format!("{:016x}", topology.hash),
         overrides: topology.overrides.clone(),
         seed: seed.0,
         digest: format!("{digest:016x}"),

@@ -24,6 +24,8 @@ pub struct Report {
     pub version: &'static str,
     /// The topology's name.
     pub topology: String,
+    /// Of its text, of what was set otherwise and of the round trips that it names: 16 hexadecimal digits.
+    pub topology_hash: String,
     /// Keys of the file that were set otherwise, as given.
     pub overrides: Vec<String>,
     /// The root of all randomness.

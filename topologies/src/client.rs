@@ -1,7 +1,7 @@
 //! `[client.NAME]`: a population of clients in one city, its ways into the network, and its load.
 //!
 //! `public` gives the round trip over the public Internet to each POP and, for the direct path, to the home
-//! region. A bare name that is both a POP and a region serves for both. The same load may also run straight
+//! region; without it the file's matrix or the great circle does. A bare name that is both a POP and a region serves for both. The same load may also run straight
 //! over the public path, so that a report shows what anycast gains.
 
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub struct Client {
     pub family: Family,
     /// Round trip to each POP, by the POP's name.
     pub pop_rtts: BTreeMap<String, Duration>,
+    /// The most extra delay each way, by the POP's name, where it is another than the line's.
+    pub pop_jitters: BTreeMap<String, Duration>,
     /// Networks that a POP's announcement passes on its way here, by the POP's name, where it is not one.
     pub as_paths: BTreeMap<String, u8>,
     /// Round trip to regions for the direct path, by the region's name.
@@ -99,6 +101,18 @@ impl Client {
         Some((networks, *rtt))
     }
 
+    /// The round trip to a POP, and the public path there.
+    #[must_use]
+    pub fn way_to(&self, pop: &str) -> Option<(Duration, Line)> {
+        let rtt = self.pop_rtts.get(pop)?;
+        let jitter = self.pop_jitters.get(pop).copied();
+        let line = Line {
+            jitter: jitter.unwrap_or(self.line.jitter),
+            ..self.line
+        };
+        Some((*rtt, line))
+    }
+
     /// Whether host `index` (from 0) speaks IPv6.
     #[must_use]
     pub fn uses_v6(&self, index: u32) -> bool {
@@ -150,6 +164,7 @@ impl Client {
             count,
             family: family.unwrap_or(Family::V4),
             pop_rtts,
+            pop_jitters: BTreeMap::new(),
             as_paths,
             region_rtts,
             line,
@@ -164,7 +179,6 @@ impl Client {
 
 type Rtts = BTreeMap<String, Duration>;
 
-/// Reads `public`: round trips to POPs and to regions.
 /// Reads `as_path`: how many networks are between, at most 64 (paths of more are hardly seen).
 fn as_paths(reader: &mut Reader<'_>, rtts: &Rtts) -> BTreeMap<String, u8> {
     let mut paths = BTreeMap::new();
@@ -199,11 +213,9 @@ fn as_paths(reader: &mut Reader<'_>, rtts: &Rtts) -> BTreeMap<String, u8> {
     paths
 }
 
+/// Reads `public`: round trips to POPs and to regions. Without it they come from elsewhere (`topology/ways.rs`).
 fn public(reader: &mut Reader<'_>) -> (Rtts, Rtts) {
     let (mut pops, mut regions) = (Rtts::new(), Rtts::new());
-    if reader.field("public").is_none() {
-        reader.missing("public", PUBLIC_EXAMPLE);
-    }
     let names = &reader.book.names;
     for (key, key_span, field) in reader.entries("public", &format!("public = {PUBLIC_EXAMPLE}")) {
         let (as_pop, as_region) = (names.has(Kind::Pop, key), names.has(Kind::Region, key));

@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use xxhash_rust::xxh3;
+
 /// One mistake in a topology file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -99,6 +101,14 @@ pub(crate) struct Mistakes<'t> {
 }
 
 impl<'t> Mistakes<'t> {
+    /// XXH3 of the file's text and of what overrides it, with a seed.
+    pub(crate) fn hash(&self, seed: u64) -> u64 {
+        let texts = std::iter::once(self.text).chain(self.overrides.iter().map(String::as_str));
+        texts.fold(seed, |hash, text| {
+            xxh3::xxh3_64_with_seed(text.as_bytes(), hash)
+        })
+    }
+
     pub(crate) fn new(file: &'t str, text: &'t str, overrides: &'t [String]) -> Self {
         Self {
             file,

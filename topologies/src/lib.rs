@@ -27,6 +27,7 @@ pub mod lint;
 mod load;
 mod loss;
 mod management;
+mod matrix;
 mod names;
 mod nearest;
 mod overrides;

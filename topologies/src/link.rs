@@ -92,9 +92,8 @@ impl LinkEnds {
 impl Link {
     pub(crate) fn read(name: String, mut reader: Reader<'_>, defaults: &Defaults) -> Self {
         let ends = ends(&mut reader).unwrap_or(LinkEnds::UNREAD);
-        let rtt = reader
-            .need("rtt", "\"52ms\"", units::duration_above_zero)
-            .unwrap_or_default();
+        // Without it the file's matrix or the great circle says how long it is (`topology/ways.rs`).
+        let rtt = reader.parse("rtt", "\"52ms\"", units::duration_above_zero);
         let line = Line::read(&mut reader, defaults.ccn, line::OWN);
         let encap = Encap::read(&mut reader).unwrap_or(defaults.encap);
         let underlay = Underlay::read(&mut reader).unwrap_or(defaults.underlay);
@@ -110,7 +109,7 @@ impl Link {
         Self {
             name,
             ends,
-            rtt,
+            rtt: rtt.unwrap_or_default(),
             line,
             encap,
             underlay,

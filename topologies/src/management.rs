@@ -19,11 +19,6 @@ use crate::names::Kind;
 use crate::place::Coordinates;
 use crate::topology::Topology;
 
-/// How much longer a fibre's round trip is than light's over the great circle there and back.
-const DETOUR: f64 = 2.05;
-/// Kilometres that light in a fibre covers in a millisecond.
-const FIBRE_KM_PER_MS: f64 = 204.0;
-
 /// The operator's machine: no object of the file, and so nobody else's name.
 pub const OPERATOR: &str = "operator";
 
@@ -226,7 +221,7 @@ impl Ways {
             return over_links;
         }
         let [one, other] = [from, to].map(|at| self.coordinates.get(at).copied().flatten());
-        Some(great_circle(one?, other?).max(self.within))
+        Some(one?.round_trip(other?).max(self.within))
     }
 
     /// The least sum of round trips over links that are not in `cut` (Dijkstra 1959).
@@ -251,13 +246,6 @@ impl Ways {
         }
         None
     }
-}
-
-/// The round trip between two points where no other is known, in whole microseconds.
-fn great_circle(one: Coordinates, other: Coordinates) -> Duration {
-    let micros = one.distance_km(other) * DETOUR / FIBRE_KM_PER_MS * 1_000.0;
-    // At most half of the Earth's girth: some 200,000 microseconds.
-    Duration::from_micros(libm::round(micros) as u64)
 }
 
 #[cfg(test)]

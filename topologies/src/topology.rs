@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyedge_ccn::table::object::{Profile, Target};
@@ -39,6 +39,7 @@ use crate::vip::Vip;
 
 mod check;
 mod read;
+mod ways;
 
 /// The version of the format that this crate reads.
 pub const SCHEMA: u64 = 1;
@@ -110,6 +111,10 @@ pub struct Topology {
     pub slos: Vec<Slo>,
     /// Keys of the file that were set otherwise, as given: `defaults.ccn.encap=grpc`. They are already applied above.
     pub overrides: Vec<String>,
+    /// XXH3 of the text, of the overrides and of the measured round trips: equal where all of them are.
+    pub hash: u64,
+    /// The file of measured round trips that it names.
+    pub matrix: Option<PathBuf>,
 }
 
 impl Topology {
@@ -324,6 +329,7 @@ pub(crate) fn of_tables<'t>(
     }
     let mut topology = read::read(&book, root, file);
     topology.overrides = overrides.to_vec();
+    topology.hash = book.mistakes.hash(topology.hash);
     check::check(&book, &mut topology);
     if book.mistakes.is_empty() {
         Ok((topology, book))

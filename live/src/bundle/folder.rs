@@ -23,6 +23,8 @@ pub(super) struct Folder<'a> {
     pub(super) part: &'a Part,
     pub(super) members: &'a BTreeMap<String, SocketAddr>,
     pub(super) overrides: &'a [String],
+    /// The round trips that the topology names.
+    pub(super) matrix: Option<&'a Path>,
 }
 
 impl Folder<'_> {
@@ -30,6 +32,10 @@ impl Folder<'_> {
     pub(super) fn fill(&self, file: &Path) -> Result<()> {
         if *self.part == Part::Node {
             copy(file, &self.path.join(TOPOLOGY))?;
+            if let Some(matrix) = self.matrix {
+                let beside = beside(file, matrix)?;
+                copy(matrix, &self.path.join(beside))?;
+            }
         }
         let arguments = self.arguments();
         let service = unit::text(self.name, self.part, &arguments);
@@ -109,6 +115,20 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
     opened
         .and_then(|mut open| open.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The name of a file that stands in the folder of a topology, which alone goes with it to other machines.
+fn beside<'a>(topology: &Path, matrix: &'a Path) -> Result<&'a Path> {
+    let folder = topology.parent().unwrap_or(Path::new(""));
+    let name = matrix.strip_prefix(folder).ok();
+    let name = name.filter(|name| name.file_name() == Some(name.as_os_str()));
+    name.with_context(|| {
+        format!(
+            "{} is not in the folder of {}, and a bundle takes no other: copy it there",
+            matrix.display(),
+            topology.display()
+        )
+    })
 }
 
 /// Copies a file with its mode.

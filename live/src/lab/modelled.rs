@@ -326,8 +326,8 @@ fn link_of(wire: &WirePlan, topology: &Topology) -> Option<([String; 2], Line, D
     }
     let (client, pop) = public_ends(wire)?;
     let known = topology.clients.get(client)?;
-    let rtt = *known.pop_rtts.get(pop)?;
-    Some((nodes.map(|node| object_of(node, pop)), known.line, rtt))
+    let (rtt, line) = known.way_to(pop)?;
+    Some((nodes.map(|node| object_of(node, pop)), line, rtt))
 }
 
 /// What the simulator calls an end of a public wire.

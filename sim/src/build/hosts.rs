@@ -151,16 +151,16 @@ pub(super) fn add_clients(
     for client in topology.clients.values() {
         let own = Kind::Client.object(&client.name);
         let mut paths = BTreeMap::new();
-        for (pop, rtt) in &client.pop_rtts {
+        for pop in client.pop_rtts.keys() {
+            let way = client.way_to(pop).expect("a POP of its own");
             let pop_object = Kind::Pop.object(pop);
             let node = table
                 .node_named(&pop_object)
                 .expect("the table has every POP");
             let [towards, back] = links::both_ways(&own, &pop_object);
             let (to_site, to_clients) = links::add_public(
-                client,
+                way,
                 [&towards, &back],
-                *rtt,
                 LinkEnd::PopPublic(node),
                 ranks,
                 world,
@@ -204,7 +204,7 @@ fn add_twin(
     let [towards, back] = links::both_ways(&name, &Kind::Region.object(region));
     let end = LinkEnd::RegionPublic(anyedge_net::id::RegionId(id));
     let (to_site, to_clients) =
-        links::add_public(client, [&towards, &back], rtt, end, ranks, world);
+        links::add_public((rtt, client.line), [&towards, &back], end, ranks, world);
     let site: SiteId = sites.regions[region];
     let paths = BTreeMap::from([(
         site,

@@ -6,7 +6,7 @@ use anyedge_net::id::{NodeId, PathId, RegionId};
 use anyedge_net::link::Loss;
 use anyedge_net::route_table::{Path, PathEnds, RouteTable};
 use anyedge_net::switch;
-use anyedge_topologies::{Client, Fault, FaultVerb, Kind, Line, Topology};
+use anyedge_topologies::{Fault, FaultVerb, Kind, Line, Topology};
 
 use super::ranks::Ranks;
 use crate::link::Link;
@@ -158,14 +158,12 @@ pub(super) fn add(
 
 /// Adds both directions of a population's public path: towards the site, back to the clients.
 pub(super) fn add_public(
-    client: &Client,
+    (rtt, mut line): (Duration, Line),
     [towards, back]: [&str; 2],
-    rtt: Duration,
     site_end: LinkEnd,
     ranks: &Ranks,
     world: &mut World,
 ) -> (LinkId, LinkId) {
-    let mut line = client.line;
     if !switch::is_on("S-V611") {
         line.loss = Loss::Share(0);
     }

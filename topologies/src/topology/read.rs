@@ -25,6 +25,7 @@ use crate::eni::Eni;
 use crate::fault::{Fault, Objects};
 use crate::host::{self, Host};
 use crate::link::Link;
+use crate::matrix::Matrix;
 use crate::names::{Kind, Names};
 use crate::nearest::did_you_mean;
 use crate::pop::Pop;
@@ -36,7 +37,7 @@ use crate::targets::Targets;
 use crate::units;
 use crate::vip::Vip;
 
-use super::{SCHEMA, Topology};
+use super::{SCHEMA, Topology, ways};
 
 /// Every name that the file defines, also of tables that have mistakes.
 pub(super) fn names_of(root: &DeTable<'_>) -> Names {
@@ -161,8 +162,9 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let slos = numbered(&mut reader, "slo", Slo::read);
     let controllers = controllers(&mut reader);
     let routers = routers(&mut reader, &defaults, &pops);
+    let matrix = Matrix::read(&mut reader, file);
     reader.finish();
-    Topology {
+    let mut topology = Topology {
         name,
         description,
         duration: times.duration,
@@ -195,7 +197,13 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         faults,
         slos,
         overrides: Vec::new(),
+        hash: matrix.as_ref().map_or(0, |matrix| matrix.hash),
+        matrix: matrix.as_ref().map(|matrix| matrix.path.clone()),
+    };
+    if matrix.is_some() || !book.places.contains_key("rtt") {
+        ways::fill(book, &mut topology, matrix.as_ref());
     }
+    topology
 }
 
 /// `[security_group.NAME]`, whose rules may name VIPs and populations.
