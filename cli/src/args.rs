@@ -29,6 +29,7 @@ Examples:
   anyedge sim topologies/two-pops.toml --json -      the same as JSON on stdout
   anyedge sim topologies/two-pops.toml --set link.tokyo-guangzhou.loss=1%
                                                      the same with a key of the file set otherwise
+  anyedge diff topologies/two-pops.toml planned.toml what a change would change for clients
   anyedge check topologies/*.toml                    every mistake at once, with its place
   anyedge lint topologies/*.toml                     what is no mistake and would surprise all the same
   anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Looks through topology files without a mistake for what would surprise all the same
     Lint(LintArgs),
+    /// Runs two topologies with one seed and says what changes: catchments, latencies, shares, broken flows
+    Diff(DiffArgs),
     /// Starts three controllers on this machine with a topology applied
     Dev(DevArgs),
     /// Speaks with controllers: shows and changes the table that they keep
@@ -131,6 +134,37 @@ pub(crate) struct ResultArgs {
     /// Also writes the latencies of each load as .hgrm files, into a folder
     #[arg(long, value_name = "DIR")]
     pub(crate) hgrm: Option<PathBuf>,
+}
+
+/// `anyedge diff`
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  anyedge diff topologies/two-pops.toml planned.toml
+  anyedge diff topologies/two-pops.toml --set client.osaka.public.tokyo=300ms
+  anyedge diff topologies/pop-down.toml --set 'fault=[]' --json
+
+Both are run with one seed, and what the change does not touch happens alike in both.
+Exit codes: 0 no service level is broken by the change, 1 one is, 2 bad input, 3 internal error.")]
+pub(crate) struct DiffArgs {
+    /// The topology as it is
+    pub(crate) before: PathBuf,
+    /// The topology as it may be [default: the same file, with what --set says]
+    pub(crate) after: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    /// Root of all randomness of both [default: the first file's, else 1]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Simulated time in which clients of both send, such as 60s [default: the first file's]
+    #[arg(long, value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress on stderr
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
 }
 
 /// `anyedge completions`

@@ -10,6 +10,7 @@ mod completions;
 mod controller;
 mod ctl;
 mod dev;
+mod diff;
 mod exit;
 mod lab;
 mod lint;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Controller(args) => controller::run(args),

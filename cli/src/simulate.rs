@@ -82,7 +82,7 @@ fn publish(args: &SimArgs, report: &Report) -> Result<(), String> {
     }
 }
 
-fn progress_bar(quiet: bool) -> ProgressBar {
+pub(crate) fn progress_bar(quiet: bool) -> ProgressBar {
     let target = if quiet {
         ProgressDrawTarget::hidden()
     } else {
@@ -95,7 +95,7 @@ fn progress_bar(quiet: bool) -> ProgressBar {
     bar
 }
 
-fn show(bar: &ProgressBar, progress: Progress) {
+pub(crate) fn show(bar: &ProgressBar, progress: Progress) {
     let share = progress.at.as_secs_f64() / progress.end.max(Duration::from_nanos(1)).as_secs_f64();
     bar.set_position((share.min(1.0) * BAR_LEN as f64) as u64);
     bar.set_message(format!(

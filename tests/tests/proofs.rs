@@ -4,3 +4,5 @@
 
 #[path = "proofs/reality.rs"]
 mod reality;
+#[path = "proofs/theory.rs"]
+mod theory;
