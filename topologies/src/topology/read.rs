@@ -127,9 +127,24 @@ fn name_of(reader: &mut Reader<'_>, file: &str) -> String {
         .unwrap_or_else(|| file.to_owned())
 }
 
-/// Reads every table.
+/// Reads every table, and gives ways their length where the file does not.
 pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology {
     let mut reader = Reader::new(book, FILE, 0..0, root);
+    let matrix = Matrix::read(&mut reader, file);
+    let mut topology = tables(book, root, file, reader);
+    if let Some(matrix) = &matrix {
+        topology.hash = matrix.hash;
+        topology.matrix = Some(matrix.path.clone());
+    }
+    // A matrix that could not be read has been reported: what it would have said is not missed as well.
+    if matrix.is_some() || !book.places.contains_key("rtt") {
+        ways::fill(book, &mut topology, matrix.as_ref());
+    }
+    topology
+}
+
+/// What each table says by itself.
+fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_>) -> Topology {
     reader.field("schema");
     let name = name_of(&mut reader, file);
     let description = reader.text("description");
@@ -162,9 +177,8 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
     let slos = numbered(&mut reader, "slo", Slo::read);
     let controllers = controllers(&mut reader);
     let routers = routers(&mut reader, &defaults, &pops);
-    let matrix = Matrix::read(&mut reader, file);
     reader.finish();
-    let mut topology = Topology {
+    Topology {
         name,
         description,
         duration: times.duration,
@@ -197,13 +211,9 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
         faults,
         slos,
         overrides: Vec::new(),
-        hash: matrix.as_ref().map_or(0, |matrix| matrix.hash),
-        matrix: matrix.as_ref().map(|matrix| matrix.path.clone()),
-    };
-    if matrix.is_some() || !book.places.contains_key("rtt") {
-        ways::fill(book, &mut topology, matrix.as_ref());
+        hash: 0,
+        matrix: None,
     }
-    topology
 }
 
 /// `[security_group.NAME]`, whose rules may name VIPs and populations.
