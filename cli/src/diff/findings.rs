@@ -233,8 +233,9 @@ mod tests {
 
     #[test]
     fn a_run_differs_from_itself_in_nothing_and_from_another_by_its_change_alone() {
-        let plain = played(&[]);
-        let same = Findings::of(&plain, &played(&[]));
+        let wanted = "slo.0.expect=[\"p50 < 500ms\"]";
+        let plain = played(&[wanted]);
+        let same = Findings::of(&plain, &played(&[wanted]));
         for client in &same.clients {
             assert_eq!(client.pop[0], client.pop[1]);
             for load in &client.loads {
@@ -244,7 +245,8 @@ mod tests {
         assert!(!same.newly_broken());
 
         // Osaka's way to Tokyo is long: it enters by Frankfurt, and nothing changes for Berlin.
-        let moved = Findings::of(&plain, &played(&["client.osaka.public.tokyo=300ms"]));
+        let far = "client.osaka.public.tokyo=300ms";
+        let moved = Findings::of(&plain, &played(&[wanted, far]));
         let client = |name: &str| {
             let mut clients = moved.clients.iter();
             clients.find(|client| client.name == name).expect("of both")
