@@ -48,7 +48,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         "live",
         &["net", "ccn", "pop", "region", "topologies", "traffic"],
     ),
-    ("cli", &["net", "proto", "ccn", "sim", "live", "topologies"]),
+    (
+        "cli",
+        &[
+            "net",
+            "proto",
+            "ccn",
+            "sim",
+            "live",
+            "traffic",
+            "topologies",
+        ],
+    ),
     (
         "tests",
         &[

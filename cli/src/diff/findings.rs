@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_run_differs_from_itself_in_nothing_and_from_another_by_its_change_alone() {
-        let wanted = "slo.0.expect=[\"p50 < 500ms\"]";
+        let wanted = "slo.0.expect=[\"p50 < 300ms\"]";
         let plain = played(&[wanted]);
         let same = Findings::of(&plain, &played(&[wanted]));
         for client in &same.clients {

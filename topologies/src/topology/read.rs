@@ -130,6 +130,7 @@ fn name_of(reader: &mut Reader<'_>, file: &str) -> String {
 /// Reads every table, and gives ways their length where the file does not.
 pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology {
     let mut reader = Reader::new(book, FILE, 0..0, root);
+    reader.field("schema");
     let matrix = Matrix::read(&mut reader, file);
     let mut topology = tables(book, root, file, reader);
     if let Some(matrix) = &matrix {
@@ -145,7 +146,6 @@ pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology 
 
 /// What each table says by itself.
 fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_>) -> Topology {
-    reader.field("schema");
     let name = name_of(&mut reader, file);
     let description = reader.text("description");
     let times = Times::read(&mut reader);
