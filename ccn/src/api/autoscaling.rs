@@ -75,7 +75,6 @@ mod tests {
         };
         let object = pb::Object {
             object: Some(pb::object::Object::AutoScalingGroup(group)),
-            ..pb::Object::default()
         };
         let mut asked = PutRequest {
             object: Some(object),
