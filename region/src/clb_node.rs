@@ -2,9 +2,9 @@
 //!
 //! Packets of clients come from POPs by tunnel, or straight from the Internet; they leave for the target's host
 //! with the destination translated and the client's source kept. Answers come from hosts by tunnel and leave
-//! for the POP that the flow entered by last. A batch goes through in three passes: read and hash all packets
-//! (`staging`), look all flows up, then decide one after the other, so that the cache misses of the second
-//! pass overlap: with 100,000 flows that nearly halves the time per packet.
+//! for the POP that the flow entered by last. A batch goes through in four passes: read and hash all packets
+//! (`staging`), fetch what their look-ups will touch, look all flows up, then decide one after the other. The loads of
+//! the second pass wait for nothing, so that a batch waits for memory about once: docs/benchmarks.md has what it saves.
 //!
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
 //! `reset`, `unbind`, `icmp`, `snat`, `syn_gate`, `security`, `tell_source`, `served` (what the routes say), `renumber` (when ids

@@ -5,7 +5,8 @@
 //! sent: when a node dies, its flows go on through the slot's new owner.
 //!
 //! The two ways: `deliver` (tunnel to backend) and `answer` (backend to tunnel), `icmp` both for errors,
-//! `fragments` for answers in pieces, `security` says who may open a flow; `tuple_table` is the memory between them. Batches go through in three passes, as in [`crate::clb_node`].
+//! `fragments` for answers in pieces, `security` says who may open a flow; `tuple_table` is the memory between
+//! them. Batches go through in four passes, as in [`crate::clb_node`].
 
 mod answer;
 mod deliver;
