@@ -4,6 +4,8 @@
 mod lint;
 #[path = "command/loads.rs"]
 mod loads;
+#[path = "command/results.rs"]
+mod results;
 
 use std::fs;
 use std::path::PathBuf;
