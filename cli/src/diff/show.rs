@@ -56,7 +56,7 @@ fn catchments(text: &mut String, findings: &Findings) {
     }
     let _ = writeln!(
         text,
-        "{rows}\n{} populations enter where they did.\n",
+        "{rows}\nPopulations that enter where they did: {}.\n",
         stay.len()
     );
 }
