@@ -26,6 +26,9 @@ struct Tuple {
     life: FlowLife,
 }
 
+// One cache line, which any field fetches.
+const _: () = assert!(size_of::<Tuple>() == 64);
+
 impl Entry for Tuple {
     fn life(&self) -> &FlowLife {
         &self.life
