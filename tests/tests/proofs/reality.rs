@@ -84,7 +84,7 @@ fn cities(data: &Path) -> Vec<City> {
     cities
 }
 
-/// Kilometres from a city to a place, by the data.
+/// Kilometres between two cities, both ways round: the data has some pairs in one direction alone, and a few in none.
 fn distances(data: &Path) -> BTreeMap<(String, String), f64> {
     let file = data.join("rtt/wondernetwork_2018_long.csv");
     let text = fs::read_to_string(file).expect("the data has round trips");
@@ -92,7 +92,9 @@ fn distances(data: &Path) -> BTreeMap<(String, String), f64> {
     for line in text.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         if let Ok(km) = fields[6].parse() {
-            all.insert((fields[0].to_owned(), fields[1].to_owned()), km);
+            let [from, to] = [fields[0], fields[1]].map(str::to_owned);
+            all.insert((to.clone(), from.clone()), km);
+            all.insert((from, to), km);
         }
     }
     all
@@ -176,9 +178,11 @@ fn cities_enter_by_the_pops_and_in_the_times_that_were_measured() {
     let kilometres = distances(&data);
     let is_elsewhere = |client: &&anyedge_sim::report::ClientReport| {
         let number: usize = client.name[1..].parse().expect("c and a number");
-        let far = |place: &str| kilometres[&(cities[number].name.clone(), place.to_owned())];
-        let nearest = POPS.iter().min_by(|a, b| far(a.1).total_cmp(&far(b.1)));
-        client.pop.as_deref() != nearest.map(|(pop, _)| *pop)
+        let city = &cities[number].name;
+        let far = |place: &str| kilometres.get(&(city.clone(), place.to_owned()));
+        let known = POPS.iter().filter_map(|(pop, place)| Some((far(place)?, pop)));
+        let nearest = known.min_by(|a, b| f64::total_cmp(a.0, b.0));
+        client.pop.as_deref() != nearest.map(|(_, pop)| *pop)
     };
     let elsewhere = report.clients.iter().filter(is_elsewhere).count();
     let share = 100.0 * elsewhere as f64 / CITIES as f64;
