@@ -15,6 +15,8 @@ use std::str::FromStr;
 
 use siphasher::sip::SipHasher13;
 
+use crate::siphash::SipHash13;
+
 /// The version of the Internet Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -244,38 +246,37 @@ impl FlowKey {
     /// SipHash-1-3 of the canonical 5-tuple: the same on every node that has the key.
     #[inline]
     pub fn hash(&self, key: &HashKey) -> u64 {
-        let mut hasher = key.hasher();
-        self.write_addresses(&mut hasher);
-        hasher.write_u16(self.src_port.to_be());
-        hasher.write_u16(self.dst_port.to_be());
-        hasher.write_u8(self.protocol);
-        hasher.finish()
+        // Little-endian words whose bytes are the ports in network order.
+        let [src, dst] = [self.src_port, self.dst_port].map(|port| u64::from(port.swap_bytes()));
+        let tail = src | dst << 16 | u64::from(self.protocol) << 32;
+        let (hash, len) = self.hash_of_addresses(key);
+        hash.finish(tail, len + 5)
     }
 
     /// SipHash-1-3 of source and destination alone (8 or 32 bytes), for client affinity.
     #[inline]
     pub fn hash_two_tuple(&self, key: &HashKey) -> u64 {
-        let mut hasher = key.hasher();
-        self.write_addresses(&mut hasher);
-        hasher.finish()
+        let (hash, len) = self.hash_of_addresses(key);
+        hash.finish(0, len)
     }
 
-    /// Writes both addresses in network order. Whole words, since a buffer put together from fields and read
-    /// back in words stalls on store forwarding, and SipHash is the same over any cut of its input.
+    /// Both addresses in network order, and how many bytes they are.
     #[inline]
-    fn write_addresses(&self, hasher: &mut SipHasher13) {
+    fn hash_of_addresses(&self, key: &HashKey) -> (SipHash13, u8) {
+        let hash = SipHash13::new(key.0, key.1);
         match self.family() {
             Family::V4 => {
-                hasher.write_u32(u32::from_ne_bytes(self.src.compact()));
-                hasher.write_u32(u32::from_ne_bytes(self.dst.compact()));
+                let [src, dst] = [&self.src, &self.dst]
+                    .map(|address| u64::from(u32::from_le_bytes(address.compact())));
+                (hash.word(src | dst << 32), 8)
             }
             Family::V6 => {
-                for octets in [&self.src.octets, &self.dst.octets] {
-                    let (words, _) = octets.as_chunks::<8>();
-                    for word in words {
-                        hasher.write_u64(u64::from_ne_bytes(*word));
-                    }
-                }
+                let halves = [&self.src, &self.dst].map(|address| {
+                    let both = u128::from_le_bytes(address.octets);
+                    [both as u64, (both >> 64) as u64]
+                });
+                let words = halves.as_flattened().iter();
+                (words.fold(hash, |hash, word| hash.word(*word)), 32)
             }
         }
     }

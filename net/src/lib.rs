@@ -25,6 +25,7 @@ pub mod port;
 pub mod rng;
 pub mod route_table;
 pub mod security_group;
+mod siphash;
 pub mod slot;
 pub mod switch;
 pub mod time;

@@ -180,7 +180,9 @@ fn cities_enter_by_the_pops_and_in_the_times_that_were_measured() {
         let number: usize = client.name[1..].parse().expect("c and a number");
         let city = &cities[number].name;
         let far = |place: &str| kilometres.get(&(city.clone(), place.to_owned()));
-        let known = POPS.iter().filter_map(|(pop, place)| Some((far(place)?, pop)));
+        let known = POPS
+            .iter()
+            .filter_map(|(pop, place)| Some((far(place)?, pop)));
         let nearest = known.min_by(|a, b| f64::total_cmp(a.0, b.0));
         client.pop.as_deref() != nearest.map(|(_, pop)| *pop)
     };
