@@ -33,7 +33,7 @@ pub struct Inner {
 /// [`DropReason::BadGre`]: no GRE header, one without a key, or a type that is not the inner packet's
 /// version. [`DropReason::Malformed`]: the inner packet does not parse. [`DropReason::EcnConflict`]:
 /// congestion was marked on a packet whose sender cannot hear it. The packet is then to be dropped.
-#[inline]
+#[inline(always)]
 pub fn decapsulate(packet: &mut Packet) -> Result<Inner, DropReason> {
     let header = gre::parse(packet.bytes()).map_err(|_| DropReason::BadGre)?;
     let key = header.key.ok_or(DropReason::BadGre)?;

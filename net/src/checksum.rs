@@ -71,20 +71,36 @@ pub fn update16(check: u16, old: u16, new: u16) -> u16 {
     finish(u32::from(!check) + u32::from(!old) + u32::from(new))
 }
 
-/// `check` after two covered words, read as one big-endian 32-bit value at an even offset, changed.
-#[inline]
-pub fn update32(check: u16, old: u32, new: u32) -> u16 {
-    let removed = halves(!old);
-    let added = halves(new);
-    finish(u32::from(!check) + removed + added)
-}
+/// What words that changed do to each checksum that covers them: reckoned once, applied to several.
+///
+/// Holds for fewer than 16,384 words.
+#[derive(Clone, Copy)]
+pub struct Change(u32);
 
-/// `check` after eight covered words, read as one big-endian 128-bit value at an even offset, changed.
-#[inline]
-pub fn update128(check: u16, old: u128, new: u128) -> u16 {
-    let removed = eighths(!old);
-    let added = eighths(new);
-    finish(u32::from(!check) + removed + added)
+impl Change {
+    /// Of two words, read as one big-endian 32-bit value at an even offset.
+    #[inline]
+    pub fn of32(old: u32, new: u32) -> Change {
+        Change(halves(!old) + halves(new))
+    }
+
+    /// Of eight words, read as one big-endian 128-bit value at an even offset.
+    #[inline]
+    pub fn of128(old: u128, new: u128) -> Change {
+        Change(eighths(!old) + eighths(new))
+    }
+
+    /// And of one word more.
+    #[inline]
+    pub fn and16(self, old: u16, new: u16) -> Change {
+        Change(self.0 + u32::from(!old) + u32::from(new))
+    }
+
+    /// `check` after the change.
+    #[inline]
+    pub fn applied_to(self, check: u16) -> u16 {
+        finish(u32::from(!check) + self.0)
+    }
 }
 
 /// Sum of `data` in 32-bit words of this machine's byte order. An odd last byte is padded with zeros.
@@ -209,13 +225,18 @@ mod tests {
             let before = internet(&data);
             let old = u32::from_be_bytes([data[4], data[5], data[6], data[7]]);
             data[4..8].copy_from_slice(&v4.to_be_bytes());
-            let between = update32(before, old, v4);
+            let between = Change::of32(old, v4).applied_to(before);
             prop_assert_eq!(between, internet(&data));
 
             let mut wide = [0; 16];
             wide.copy_from_slice(&data[20..36]);
             data[20..36].copy_from_slice(&v6.to_be_bytes());
-            prop_assert_eq!(update128(between, u128::from_be_bytes(wide), v6), internet(&data));
+            let change = Change::of128(u128::from_be_bytes(wide), v6);
+            prop_assert_eq!(change.applied_to(between), internet(&data));
+            let (port, word) = (data[18], u16::from_be_bytes([data[18], data[19]]));
+            data[18] = !port;
+            let both = change.and16(word, word ^ 0xff00);
+            prop_assert_eq!(both.applied_to(between), internet(&data));
         }
     }
 }

@@ -244,7 +244,7 @@ impl FlowKey {
     }
 
     /// SipHash-1-3 of the canonical 5-tuple: the same on every node that has the key.
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &HashKey) -> u64 {
         // Little-endian words whose bytes are the ports in network order.
         let [src, dst] = [self.src_port, self.dst_port].map(|port| u64::from(port.swap_bytes()));
@@ -261,7 +261,7 @@ impl FlowKey {
     }
 
     /// Both addresses in network order, and how many bytes they are.
-    #[inline]
+    #[inline(always)]
     fn hash_of_addresses(&self, key: &HashKey) -> (SipHash13, u8) {
         let hash = SipHash13::new(key.0, key.1);
         match self.family() {

@@ -116,7 +116,7 @@ impl Parsed {
 }
 
 /// Reads an IPv4 or IPv6 packet. Bytes beyond its length are ignored as padding.
-#[inline]
+#[inline(always)]
 pub fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     match bytes.first() {
         None => Err(ParseError::Truncated),
@@ -168,7 +168,7 @@ impl Transport {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse_tcp(l4: &[u8]) -> Result<Self, ParseError> {
         let Some(header) = l4.first_chunk::<{ tcp::HEADER_LEN }>() else {
             return Err(ParseError::Truncated);
@@ -187,7 +187,7 @@ impl Transport {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn parse_udp(l4: &[u8], whole: bool) -> Result<Self, ParseError> {
         let Some(header) = l4.first_chunk::<{ udp::HEADER_LEN }>() else {
             return Err(ParseError::Truncated);

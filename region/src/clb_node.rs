@@ -44,7 +44,7 @@ use anyedge_ccn::exits::Exits;
 use anyedge_ccn::probe::Prober;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::event::Event;
-use anyedge_net::forwarder::{BATCH_MAX, Forwarder, LocalEvent};
+use anyedge_net::forwarder::{Forwarder, LocalEvent};
 use anyedge_net::id::{ClbId, NodeId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
@@ -71,7 +71,7 @@ use relocate::Relocation;
 use served::Served;
 use slot_part::SlotPart;
 use snat::SnatWalk;
-use staging::{Found, Staged, Way};
+use staging::{Found, Stage, Stages, Way};
 use syn_gate::SynGates;
 use sync::Sync;
 
@@ -114,7 +114,7 @@ pub struct ClbNode {
     errors: TokenBucket,
     gates: SynGates,
     fragments: FragmentTable<Waiting>,
-    staged: Vec<Staged>,
+    staged: Stages,
 }
 
 impl ClbNode {
@@ -144,7 +144,7 @@ impl ClbNode {
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             gates: SynGates::new(own_name, seed),
             fragments: FragmentTable::new(),
-            staged: Vec::with_capacity(BATCH_MAX),
+            staged: Stages::default(),
             routes: Arc::new(routes),
         }
     }
@@ -251,11 +251,11 @@ impl ClbNode {
 
     /// The flow of a staged packet.
     #[inline]
-    fn look_up(&self, staged: &Staged) -> Option<Found> {
-        let tuple = &staged.parsed.flow;
-        let id = match staged.way {
-            Way::ToTarget(_) => self.connections.find(staged.hash, tuple),
-            Way::ToClient(_) => self.connections.find_reply(staged.hash, tuple),
+    fn look_up(&self, stage: &Stage) -> Option<Found> {
+        let tuple = &stage.parsed.flow;
+        let id = match stage.way {
+            Way::ToTarget(_) => self.connections.find(stage.hash, tuple),
+            Way::ToClient(_) => self.connections.find_reply(stage.hash, tuple),
             Way::Onward(..) => None,
         }?;
         let host = self.connections.flow(id).host;
@@ -266,34 +266,40 @@ impl ClbNode {
 impl Forwarder for ClbNode {
     fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
         let mut staged = core::mem::take(&mut self.staged);
+        let Stages { packets, stages } = &mut staged;
         for mut packet in batch.drain(..) {
             match self.stage(&mut packet) {
-                Ok(stage) => staged.push(stage.with(packet)),
+                Ok(stage) => {
+                    stages.push(stage);
+                    packets.push(packet);
+                }
                 Err(DropReason::Entries) => self.take_entries(now, packet, out),
                 Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
         self.connections
-            .fetch(staged.iter().filter_map(|stage| match stage.way {
+            .fetch(stages.iter().filter_map(|stage| match stage.way {
                 Way::ToTarget(_) => Some((Side::Client, stage.hash)),
                 Way::ToClient(_) => Some((Side::Target, stage.hash)),
                 Way::Onward(..) => None,
             }));
-        for stage in &mut staged {
+        for stage in &mut *stages {
             stage.found = self.look_up(stage);
         }
         let generation = self.connections.generation();
-        for mut stage in staged.drain(..) {
+        for (packet, stage) in packets.drain(..).zip(&mut *stages) {
             if self.connections.generation() != generation {
-                stage.found = self.look_up(&stage);
+                stage.found = self.look_up(stage);
             }
-            match stage.way {
-                Way::Onward(key, exit) => self.pass_on(stage, (key, exit), out),
-                _ if stage.parsed.fragment.is_some() => self.on_fragment(now, stage, out),
-                Way::ToTarget(entrance) => self.pass_to_target(now, stage, entrance, out),
-                Way::ToClient(key) => self.pass_to_client(now, stage, key, out),
+            let staged = stage.with(packet);
+            match staged.way {
+                Way::Onward(key, exit) => self.pass_on(staged, (key, exit), out),
+                _ if staged.parsed.fragment.is_some() => self.on_fragment(now, staged, out),
+                Way::ToTarget(entrance) => self.pass_to_target(now, staged, entrance, out),
+                Way::ToClient(key) => self.pass_to_client(now, staged, key, out),
             }
         }
+        stages.clear();
         self.staged = staged;
         self.sync.send(&self.exits, out);
     }

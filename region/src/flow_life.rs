@@ -80,7 +80,7 @@ impl FlowLife {
     }
 
     /// Takes a packet of `side` into account.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on_packet(&mut self, now: Instant, side: Side, tcp_flags: u8) -> Step {
         let State::Tcp(before) = self.state else {
             self.last_seen = now;

@@ -53,12 +53,6 @@ impl Telling {
         }
     }
 
-    /// Whether the target is told anything beside the source address.
-    #[inline]
-    pub(crate) const fn is_on(&self) -> bool {
-        self.toa.is_some() || self.proxy.is_some()
-    }
-
     /// Where the header is.
     pub(crate) const fn header(&self) -> Header {
         self.header

@@ -51,18 +51,38 @@ pub struct VSwitch {
     guard: Guard,
     errors: TokenBucket,
     fragments: FragmentTable<()>,
-    staged: Vec<Staged>,
+    packets: Vec<Packet>,
+    stages: Vec<Stage>,
 }
 
 /// A packet and what its own bytes say.
-struct Staged {
+struct Staged<'s> {
     packet: Packet,
+    parsed: &'s Parsed,
+    hash: u64,
+    found: Option<u32>,
+}
+
+/// A staged packet without its packet.
+struct Stage {
     parsed: Parsed,
     /// The keyed hash of the tuple from the target to the client, whichever way the packet goes.
     hash: u64,
     way: Way,
     /// Its tuple, as the batch began.
     found: Option<u32>,
+}
+
+impl Stage {
+    #[inline]
+    const fn with(&self, packet: Packet) -> Staged<'_> {
+        Staged {
+            packet,
+            parsed: &self.parsed,
+            hash: self.hash,
+            found: self.found,
+        }
+    }
 }
 
 /// Which way a packet goes.
@@ -88,7 +108,8 @@ impl VSwitch {
             guard: Guard::default(),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             fragments: FragmentTable::new(),
-            staged: Vec::with_capacity(BATCH_MAX),
+            packets: Vec::with_capacity(BATCH_MAX),
+            stages: Vec::with_capacity(BATCH_MAX),
             routes: Arc::new(routes),
         }
     }
@@ -99,7 +120,7 @@ impl VSwitch {
     }
 
     #[inline]
-    fn stage(&self, packet: &mut Packet) -> Result<(Parsed, u64, Way), DropReason> {
+    fn stage(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
         match packet.meta.port.kind() {
             Some(PortKind::Tunnel) => self.stage_tunnelled(packet),
             Some(PortKind::Backend) => self.stage_answer(packet),
@@ -129,11 +150,11 @@ impl VSwitch {
     }
 
     #[inline]
-    fn look_up(&self, staged: &Staged) -> Option<u32> {
-        let flow = &staged.parsed.flow;
-        match staged.way {
-            Way::ToBackend(_) => self.tuples.find(staged.hash, &flow.reversed()),
-            Way::ToClbNode => self.tuples.find(staged.hash, flow),
+    fn look_up(&self, stage: &Stage) -> Option<u32> {
+        let flow = &stage.parsed.flow;
+        match stage.way {
+            Way::ToBackend(_) => self.tuples.find(stage.hash, &flow.reversed()),
+            Way::ToClbNode => self.tuples.find(stage.hash, flow),
         }
     }
 
@@ -151,37 +172,37 @@ impl VSwitch {
 
 impl Forwarder for VSwitch {
     fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
-        let mut staged = core::mem::take(&mut self.staged);
+        let mut packets = core::mem::take(&mut self.packets);
+        let mut stages = core::mem::take(&mut self.stages);
         for mut packet in batch.drain(..) {
             match self.stage(&mut packet) {
-                Ok((parsed, hash, way)) => staged.push(Staged {
-                    packet,
-                    parsed,
-                    hash,
-                    way,
-                    found: None,
-                }),
+                Ok(stage) => {
+                    stages.push(stage);
+                    packets.push(packet);
+                }
                 Err(reason) => self.refuse(now, packet, reason, out),
             }
         }
-        self.tuples.fetch(staged.iter().map(|stage| stage.hash));
-        for stage in &mut staged {
+        self.tuples.fetch(stages.iter().map(|stage| stage.hash));
+        for stage in &mut stages {
             stage.found = self.look_up(stage);
         }
         let generation = self.tuples.generation();
-        for mut stage in staged.drain(..) {
+        for (packet, stage) in packets.drain(..).zip(&mut stages) {
             if self.tuples.generation() != generation {
-                stage.found = self.look_up(&stage);
+                stage.found = self.look_up(stage);
             }
+            let staged = stage.with(packet);
             match stage.way {
-                Way::ToBackend(key) => self.deliver(now, stage, key, out),
-                Way::ToClbNode if stage.parsed.fragment.is_some() => {
-                    self.answer_fragment(now, stage, out);
+                Way::ToBackend(key) => self.deliver(now, staged, key, out),
+                Way::ToClbNode if staged.parsed.fragment.is_some() => {
+                    self.answer_fragment(now, staged, out);
                 }
-                Way::ToClbNode => self.answer(now, stage, out),
+                Way::ToClbNode => self.answer(now, staged, out),
             }
         }
-        self.staged = staged;
+        stages.clear();
+        (self.packets, self.stages) = (packets, stages);
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {

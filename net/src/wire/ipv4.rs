@@ -18,7 +18,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
-#[inline]
+#[inline(always)]
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ParseError> {
     let Some(head) = bytes.first_chunk::<HEADER_LEN>() else {
         return Err(ParseError::Truncated);

@@ -11,7 +11,7 @@
 use super::icmp::{self, HEADER_LEN as ICMP_LEN};
 use super::ip::{self, Header};
 use super::{Fragment, Parsed, fragment, ipv4, ipv6, tcp, udp};
-use crate::checksum;
+use crate::checksum::{self, Change};
 use crate::flow::{Address, Family, FlowKey};
 use crate::packet::Packet;
 
@@ -284,8 +284,9 @@ fn repair_checksum(
     };
     let word = |at: usize| u16::from_be_bytes([l4[at], l4[at + 1]]);
     let mut check = word(at);
-    check = checksum::update128(check, wide(old_src), wide(ends.src));
-    check = checksum::update128(check, wide(old_dst), wide(ends.dst));
+    for (old, new) in [(old_src, ends.src), (old_dst, ends.dst)] {
+        check = Change::of128(wide(old), wide(new)).applied_to(check);
+    }
     check = checksum::update16(check, word(0), ends.src_port);
     check = checksum::update16(check, word(2), ends.dst_port);
     if protocol == udp::PROTOCOL && check == 0 {

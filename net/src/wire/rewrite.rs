@@ -8,8 +8,8 @@
 //! Protocols other than TCP, UDP, ICMP and ICMPv6 get their addresses changed and nothing else.
 //! References: RFC 1624 (checksums), RFC 3022 §4.1 (NAT), RFC 1812 §5.3.1 (TTL).
 
-use super::{Parsed, icmp, tcp, udp};
-use crate::checksum;
+use super::{Parsed, icmp, ipv4, tcp, udp};
+use crate::checksum::{self, Change};
 use crate::flow::{Address, Family};
 
 const V4_TTL_AT: usize = 8;
@@ -119,9 +119,7 @@ fn set_end(bytes: &mut [u8], parsed: &Parsed, end: End, address: Address, port: 
         parsed.family,
         "an address of the packet's family"
     );
-    let packet = &mut bytes[..parsed.total_len];
-    let l4_at = usize::from(parsed.l4_offset);
-    let (header, l4) = packet.split_at_mut(l4_at);
+    let (header, l4) = bytes[..parsed.total_len].split_at_mut(usize::from(parsed.l4_offset));
     let change = match (address.v4_octets(), address.v6_octets()) {
         (Some(octets), _) => set_v4_address(header, end.v4_at, octets),
         (_, Some(octets)) => set_v6_address(header, end.v6_at, octets),
@@ -132,57 +130,41 @@ fn set_end(bytes: &mut [u8], parsed: &Parsed, end: End, address: Address, port: 
     }
     match (parsed.flow.protocol, parsed.family) {
         (tcp::PROTOCOL, _) => {
-            let check = change.apply(read16(l4, tcp::CHECKSUM_AT));
-            let check = checksum::update16(check, read16(l4, end.port_at), port);
+            let l4 = l4.first_chunk_mut::<{ tcp::HEADER_LEN }>();
+            let l4 = l4.expect("a parsed TCP header has 20 bytes");
+            let change = change.and16(read16(l4, end.port_at), port);
+            let check = change.applied_to(read16(l4, tcp::CHECKSUM_AT));
             write16(l4, tcp::CHECKSUM_AT, check);
             write16(l4, end.port_at, port);
         }
         (udp::PROTOCOL, _) => {
             let stored = read16(l4, udp::CHECKSUM_AT);
             if stored != 0 {
-                let check = change.apply(stored);
-                let check = checksum::update16(check, read16(l4, end.port_at), port);
+                let change = change.and16(read16(l4, end.port_at), port);
+                let check = change.applied_to(stored);
                 let check = if check == 0 { 0xffff } else { check };
                 write16(l4, udp::CHECKSUM_AT, check);
             }
             write16(l4, end.port_at, port);
         }
         (icmp::PROTOCOL_V6, Family::V6) => {
-            let check = change.apply(read16(l4, icmp::CHECKSUM_AT));
+            let check = change.applied_to(read16(l4, icmp::CHECKSUM_AT));
             write16(l4, icmp::CHECKSUM_AT, check);
         }
         _ => {}
     }
 }
 
-/// What a changed address does to a checksum that covers it in a pseudo-header.
-#[derive(Clone, Copy)]
-enum Change {
-    V4 { old: u32, new: u32 },
-    V6 { old: u128, new: u128 },
-}
-
-impl Change {
-    #[inline]
-    fn apply(self, check: u16) -> u16 {
-        match self {
-            Self::V4 { old, new } => checksum::update32(check, old, new),
-            Self::V6 { old, new } => checksum::update128(check, old, new),
-        }
-    }
-}
-
 #[inline]
 fn set_v4_address(header: &mut [u8], at: usize, octets: [u8; 4]) -> Change {
-    let slot = header[at..]
-        .first_chunk_mut::<4>()
+    let header = header
+        .first_chunk_mut::<{ ipv4::HEADER_LEN }>()
         .expect("a parsed IPv4 header has 20 bytes");
-    let change = Change::V4 {
-        old: u32::from_be_bytes(*slot),
-        new: u32::from_be_bytes(octets),
-    };
+    let slot = header[at..].first_chunk_mut::<4>();
+    let slot = slot.expect("an address of an IPv4 header");
+    let change = Change::of32(u32::from_be_bytes(*slot), u32::from_be_bytes(octets));
     *slot = octets;
-    let check = change.apply(read16(header, V4_CHECKSUM_AT));
+    let check = change.applied_to(read16(header, V4_CHECKSUM_AT));
     write16(header, V4_CHECKSUM_AT, check);
     change
 }
@@ -192,10 +174,7 @@ fn set_v6_address(header: &mut [u8], at: usize, octets: [u8; 16]) -> Change {
     let slot = header[at..]
         .first_chunk_mut::<16>()
         .expect("a parsed IPv6 header has 40 bytes");
-    let change = Change::V6 {
-        old: u128::from_be_bytes(*slot),
-        new: u128::from_be_bytes(octets),
-    };
+    let change = Change::of128(u128::from_be_bytes(*slot), u128::from_be_bytes(octets));
     *slot = octets;
     change
 }

@@ -254,11 +254,13 @@ pub fn numbers(bytes: &[u8], parsed: &Parsed) -> Option<Numbers> {
         return None;
     }
     let l4 = parsed.l4(bytes);
-    let sequence = read32(l4, 4);
+    let [_, _, _, _, s0, s1, s2, s3, a0, a1, a2, a3, ..] = *l4.first_chunk::<HEADER_LEN>()?;
+    let sequence = u32::from_be_bytes([s0, s1, s2, s3]);
+    let acknowledged = u32::from_be_bytes([a0, a1, a2, a3]);
     Some(Numbers {
         sequence,
         end: sequence.wrapping_add(segment_len(l4, parsed)),
-        acknowledged: (parsed.tcp_flags & ACK != 0).then(|| read32(l4, 8)),
+        acknowledged: (parsed.tcp_flags & ACK != 0).then_some(acknowledged),
     })
 }
 

@@ -97,7 +97,7 @@ impl ClbNode {
     pub(super) fn take_answer(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         out: &mut Outbox,
     ) -> Option<DropReason> {
         let Staged { packet, parsed, .. } = staged;

@@ -28,7 +28,7 @@ impl ClbNode {
     pub(super) fn open(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) -> Result<FlowAndExit, DropReason> {
@@ -59,7 +59,7 @@ impl ClbNode {
             idle_s,
             telling,
         };
-        let first = (parsed, packet.bytes());
+        let first = (&**parsed, packet.bytes());
         let hashed = (*hash, &self.routes.hash_key);
         let id = match self
             .connections
@@ -90,7 +90,7 @@ impl ClbNode {
     fn target_for(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         clb: ClbId,
     ) -> Result<(u16, u16, Target), DropReason> {
         let flow = staged.parsed.flow;

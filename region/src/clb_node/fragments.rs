@@ -16,7 +16,7 @@ use anyedge_net::wire::gre::GreKey;
 use anyedge_net::wire::{self, fragment};
 
 use super::ClbNode;
-use super::staging::{Entrance, Staged, Way};
+use super::staging::{Entrance, Stage, Staged, Way};
 use crate::fragment_table::Piece;
 
 /// What is remembered of a fragment that waits.
@@ -35,7 +35,7 @@ enum Owner {
 impl ClbNode {
     /// Takes a fragment of a client or of a target.
     #[cold]
-    pub(super) fn on_fragment(&mut self, now: Instant, staged: Staged, out: &mut Outbox) {
+    pub(super) fn on_fragment(&mut self, now: Instant, staged: Staged<'_>, out: &mut Outbox) {
         let Staged {
             packet,
             parsed,
@@ -45,7 +45,7 @@ impl ClbNode {
         } = staged;
         let piece = Piece {
             packet,
-            parsed,
+            parsed: *parsed,
             context: Waiting { way, hop },
         };
         let mut next = self.fragments.take(now, &self.routes.hash_key, piece, out);
@@ -62,8 +62,7 @@ impl ClbNode {
             parsed,
             context: Waiting { way, hop },
         } = piece;
-        let mut staged = Staged {
-            packet,
+        let mut stage = Stage {
             parsed,
             hash: parsed.flow.hash(&self.routes.hash_key),
             way,
@@ -74,28 +73,28 @@ impl ClbNode {
         };
         let entrance = match way {
             Way::ToClient(key) => {
-                staged.found = self.look_up(&staged);
-                return self.pass_to_client(now, staged, key, out);
+                stage.found = self.look_up(&stage);
+                return self.pass_to_client(now, stage.with(packet), key, out);
             }
-            Way::Onward(key, exit) => return self.pass_on(staged, (key, exit), out),
+            Way::Onward(key, exit) => return self.pass_on(stage.with(packet), (key, exit), out),
             Way::ToTarget(entrance) => Entrance {
-                slot: slot::of_hash(self.spread_hash(entrance.clb, &parsed, staged.hash)),
+                slot: slot::of_hash(self.spread_hash(entrance.clb, &parsed, stage.hash)),
                 ..entrance
             },
         };
-        staged.way = Way::ToTarget(entrance);
+        stage.way = Way::ToTarget(entrance);
         match self.owner_of(entrance, hop) {
             Ok(Owner::This) => {
-                staged.found = self.look_up(&staged);
-                self.pass_to_target(now, staged, entrance, out);
+                stage.found = self.look_up(&stage);
+                self.pass_to_target(now, stage.with(packet), entrance, out);
             }
-            Ok(Owner::Other(exit)) if staged.packet.wire_len() <= usize::from(exit.inner_mtu) => {
+            Ok(Owner::Other(exit)) if packet.wire_len() <= usize::from(exit.inner_mtu) => {
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
-                let entropy = (staged.hash >> 48) as u16;
-                self.hop(staged.packet, &staged.parsed, (key, entropy), exit, out);
+                let entropy = (stage.hash >> 48) as u16;
+                self.hop(packet, &parsed, (key, entropy), exit, out);
             }
-            Ok(Owner::Other(_)) => out.drop_packet(staged.packet, DropReason::TooBig),
-            Err(reason) => out.drop_packet(staged.packet, reason),
+            Ok(Owner::Other(_)) => out.drop_packet(packet, DropReason::TooBig),
+            Err(reason) => out.drop_packet(packet, reason),
         }
     }
 
@@ -123,13 +122,13 @@ impl ClbNode {
     }
 
     /// Whether a packet that is too long may be cut.
-    pub(super) fn may_split(&self, staged: &Staged) -> bool {
-        self.routes.mechanisms.fragments && fragment::may_split(&staged.parsed)
+    pub(super) fn may_split(&self, staged: &Staged<'_>) -> bool {
+        self.routes.mechanisms.fragments && fragment::may_split(staged.parsed)
     }
 
     /// Cuts a packet to `mtu` and sends the pieces the way of the whole.
     #[cold]
-    pub(super) fn split(&mut self, now: Instant, staged: Staged, mtu: u16, out: &mut Outbox) {
+    pub(super) fn split(&mut self, now: Instant, staged: Staged<'_>, mtu: u16, out: &mut Outbox) {
         let Staged {
             packet,
             parsed,
@@ -144,8 +143,10 @@ impl ClbNode {
                 return out.drop_packet(packet, DropReason::Malformed);
             };
             piece.flow = parsed.flow;
-            let mut staged = Staged {
-                packet,
+            if packet.wire_len() > usize::from(mtu) {
+                return out.drop_packet(packet, DropReason::TooBig);
+            }
+            let mut stage = Stage {
                 parsed: piece,
                 hash,
                 way,
@@ -153,11 +154,9 @@ impl ClbNode {
                 asker,
                 found: None,
             };
-            staged.found = self.look_up(&staged);
+            stage.found = self.look_up(&stage);
+            let staged = stage.with(packet);
             match way {
-                _ if staged.packet.wire_len() > usize::from(mtu) => {
-                    out.drop_packet(staged.packet, DropReason::TooBig);
-                }
                 Way::ToTarget(entrance) => self.pass_to_target(now, staged, entrance, out),
                 Way::ToClient(key) => self.pass_to_client(now, staged, key, out),
                 Way::Onward(key, exit) => self.pass_on(staged, (key, exit), out),

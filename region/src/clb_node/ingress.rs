@@ -29,7 +29,7 @@ impl ClbNode {
     pub(super) fn pass_to_target(
         &mut self,
         now: Instant,
-        mut staged: Staged,
+        mut staged: Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) {
@@ -40,11 +40,11 @@ impl ClbNode {
                     return out.drop_packet(staged.packet, reason);
                 }
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
-                if self.connections.flow(id).telling.is_on() {
+                if self.has_to_tell(&staged, id) {
                     self.tell_source(&mut staged, id, (key, exit, entropy), out);
                 }
                 let Staged { packet, parsed, .. } = staged;
-                tunnel::send(packet, &parsed, key, (exit, entropy), out);
+                tunnel::send(packet, parsed, key, (exit, entropy), out);
             }
             Err(reason) => self.end_clients(now, staged, entrance, reason, out),
         }
@@ -55,7 +55,7 @@ impl ClbNode {
     fn end_clients(
         &mut self,
         now: Instant,
-        staged: Staged,
+        staged: Staged<'_>,
         entrance: Entrance,
         mut reason: DropReason,
         out: &mut Outbox,
@@ -66,7 +66,7 @@ impl ClbNode {
             if staged.packet.wire_len() <= usize::from(exit.inner_mtu) {
                 let key = GreKey::new(entrance.clb.0, false, entrance.slot);
                 let entropy = (staged.hash >> 48) as u16;
-                return self.hop(staged.packet, &staged.parsed, (key, entropy), exit, out);
+                return self.hop(staged.packet, staged.parsed, (key, entropy), exit, out);
             }
             reason = DropReason::TooBig;
         }
@@ -80,14 +80,14 @@ impl ClbNode {
             DropReason::NoFlow => self.sync.resets(),
             reason => reason == DropReason::NoTarget,
         };
-        if resets && self.pass_groups(&staged.parsed, entrance.clb).is_ok() {
+        if resets && self.pass_groups(staged.parsed, entrance.clb).is_ok() {
             self.reset_client(now, &staged, entrance, out);
         }
         if reason == DropReason::SynGate {
             self.send_cookie(now, &staged, entrance, out);
         }
         if reason == DropReason::TooBig {
-            let seen = (staged.packet.bytes(), &staged.parsed);
+            let seen = (staged.packet.bytes(), &*staged.parsed);
             let host = staged.found.map(|found| found.host);
             self.complain_of_size_to_client(now, seen, (entrance, host), out);
         }
@@ -95,7 +95,7 @@ impl ClbNode {
     }
 
     /// What fits the way to the target of a packet's flow; without a flow, to whichever is next.
-    fn mtu_to_target(&self, staged: &Staged, entrance: Entrance) -> u16 {
+    fn mtu_to_target(&self, staged: &Staged<'_>, entrance: Entrance) -> u16 {
         let exit = staged.found.and_then(|found| self.exits.to(found.host));
         let clb = self.routes.clbs.get(entrance.clb.index());
         let any = clb.map_or(0, |clb| clb.inner_mtu);
@@ -107,7 +107,7 @@ impl ClbNode {
     fn flow_of(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) -> Result<FlowAndExit, DropReason> {
@@ -143,12 +143,12 @@ impl ClbNode {
         &mut self,
         now: Instant,
         id: u32,
-        staged: &Staged,
+        staged: &Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) {
         let Staged { packet, parsed, .. } = staged;
-        let seen = (parsed, packet.bytes());
+        let seen = (&**parsed, packet.bytes());
         let step = self.connections.on_packet(id, now, Side::Client, seen);
         if step.established {
             let listener = self.connections.flow(id).listener;
@@ -172,7 +172,7 @@ impl ClbNode {
     #[inline]
     fn translate_in(
         &self,
-        staged: &mut Staged,
+        staged: &mut Staged<'_>,
         id: u32,
         entrance: Entrance,
     ) -> Result<(), DropReason> {

@@ -58,7 +58,7 @@ impl ClbNode {
         &mut self,
         now: Instant,
         id: u32,
-        (step, staged): (Step, &Staged),
+        (step, staged): (Step, &Staged<'_>),
         out: &mut Outbox,
     ) {
         if staged.asker != NodeId::UNKNOWN {

@@ -34,7 +34,7 @@ impl ClbNode {
     pub(super) fn pass_to_client(
         &mut self,
         now: Instant,
-        mut staged: Staged,
+        mut staged: Staged<'_>,
         key: GreKey,
         out: &mut Outbox,
     ) {
@@ -64,7 +64,7 @@ impl ClbNode {
                     return self.split(now, staged, mtu, out);
                 }
                 if reason == DropReason::TooBig {
-                    let seen = (staged.packet.bytes(), &staged.parsed);
+                    let seen = (staged.packet.bytes(), &*staged.parsed);
                     self.complain_of_size_to_target(now, seen, id, out);
                 }
                 out.drop_packet(staged.packet, reason);
@@ -77,7 +77,7 @@ impl ClbNode {
     fn translate_out(
         &mut self,
         now: Instant,
-        staged: &mut Staged,
+        staged: &mut Staged<'_>,
         id: u32,
         out: &mut Outbox,
     ) -> Result<Homeward, DropReason> {
@@ -130,8 +130,14 @@ impl ClbNode {
     }
 
     #[inline]
-    fn count_target_packet(&mut self, now: Instant, id: u32, staged: &Staged, out: &mut Outbox) {
-        let seen = (&staged.parsed, staged.packet.bytes());
+    fn count_target_packet(
+        &mut self,
+        now: Instant,
+        id: u32,
+        staged: &Staged<'_>,
+        out: &mut Outbox,
+    ) {
+        let seen = (&*staged.parsed, staged.packet.bytes());
         let step = self.connections.on_packet(id, now, Side::Target, seen);
         if step.changed || staged.hop || self.connections.flow(id).role != Role::Own {
             self.tell_packet(now, id, (step, staged), out);

@@ -27,7 +27,7 @@ impl ClbNode {
     pub(super) fn reset_client(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) {
@@ -49,7 +49,7 @@ impl ClbNode {
     pub(super) fn send_back(
         &self,
         bytes: &[u8],
-        staged: &Staged,
+        staged: &Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) {
@@ -81,7 +81,7 @@ impl ClbNode {
     pub(super) fn reset_target(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         key: GreKey,
         out: &mut Outbox,
     ) {

@@ -24,7 +24,7 @@ use crate::flow_life::opens;
 impl ClbNode {
     /// The way of a packet that missed to the slot's other owner, if it may have one.
     #[cold]
-    pub(super) fn second_chance(&self, staged: &Staged, slot: u16) -> Option<Exit> {
+    pub(super) fn second_chance(&self, staged: &Staged<'_>, slot: u16) -> Option<Exit> {
         if staged.hop {
             return None;
         }
@@ -33,7 +33,7 @@ impl ClbNode {
 
     /// Whether a client's packet that missed may open its flow here.
     #[inline]
-    pub(super) fn may_open(&self, now: Instant, staged: &Staged, slot: u16) -> bool {
+    pub(super) fn may_open(&self, now: Instant, staged: &Staged<'_>, slot: u16) -> bool {
         let has_handshake = staged.parsed.flow.protocol == tcp::PROTOCOL;
         let asks_first =
             || self.sync.has_moved(now, slot) && self.second_chance(staged, slot).is_some();
@@ -63,7 +63,7 @@ impl ClbNode {
     pub(super) fn miss_of_target(
         &mut self,
         now: Instant,
-        staged: Staged,
+        staged: Staged<'_>,
         key: GreKey,
         out: &mut Outbox,
     ) {
@@ -72,7 +72,7 @@ impl ClbNode {
                 return out.drop_packet(staged.packet, DropReason::TooBig);
             }
             let entropy = (staged.hash >> 48) as u16;
-            return self.hop(staged.packet, &staged.parsed, (key, entropy), exit, out);
+            return self.hop(staged.packet, staged.parsed, (key, entropy), exit, out);
         }
         self.reset_target(now, &staged, key, out);
         out.drop_packet(staged.packet, DropReason::NoFlow);

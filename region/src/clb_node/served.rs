@@ -44,6 +44,8 @@ pub(super) struct Served {
 #[derive(Default)]
 struct ServedClb {
     name: String,
+    /// One of its VIPs.
+    vip: Option<Address>,
     /// What the MSS is clamped to fit.
     inner_mtu: u16,
     fail_open: bool,
@@ -119,6 +121,7 @@ impl ServedClb {
     fn of(clb: &Clb, table: &RouteTable) -> ServedClb {
         ServedClb {
             name: clb.name.clone(),
+            vip: None,
             inner_mtu: if table.mechanisms.mss_clamp {
                 clb.inner_mtu
             } else {
@@ -343,6 +346,9 @@ impl Served {
                 let place = (*address, vip.clb);
                 let hasher = |(address, _): &(Address, ClbId)| spread(address);
                 self.vips.insert_unique(spread(address), place, hasher);
+                if let Some(served) = self.clbs.get_mut(vip.clb.index()) {
+                    served.vip.get_or_insert(*address);
+                }
             }
         }
         self.tags = VipTags::of(self.vips.iter().map(|(vip, _)| *vip));
@@ -362,6 +368,7 @@ impl Served {
                 let listeners = core::mem::take(&mut served.listeners);
                 *served = ServedClb {
                     listeners,
+                    vip: served.vip,
                     opened: served.opened,
                     ..ServedClb::of(clb, table)
                 };
@@ -418,6 +425,13 @@ impl Served {
         self.vips
             .find(spread(vip), |(address, _)| address == vip)
             .map(|(_, clb)| *clb)
+    }
+
+    /// Whether `vip` is one of this load balancer's, which as a rule has one.
+    #[inline]
+    pub(super) fn is_vip_of(&self, vip: &Address, clb: ClbId) -> bool {
+        let first = self.clbs.get(clb.index()).and_then(|clb| clb.vip);
+        first == Some(*vip) || self.clb_of(vip) == Some(clb)
     }
 
     /// The VIP of this region that a tag in an entry means.

@@ -128,11 +128,11 @@ pub(super) fn retell_error(
     fits.then_some(parsed).ok_or(DropReason::Untranslatable)
 }
 
-impl Staged {
+impl Staged<'_> {
     /// Makes the packet one of the other family, between these ends.
     pub(super) fn translate(&mut self, ends: &FlowKey) -> Result<(), DropReason> {
-        let now = nat64::translate(&mut self.packet, &self.parsed, ends);
-        self.parsed = now.ok_or(DropReason::Untranslatable)?;
+        let now = nat64::translate(&mut self.packet, self.parsed, ends);
+        *self.parsed = now.ok_or(DropReason::Untranslatable)?;
         Ok(())
     }
 
@@ -142,6 +142,6 @@ impl Staged {
         if family == self.parsed.family {
             return self.packet.wire_len();
         }
-        nat64::len_in(&self.packet, &self.parsed, family)
+        nat64::len_in(&self.packet, self.parsed, family)
     }
 }

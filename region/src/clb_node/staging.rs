@@ -23,9 +23,11 @@ use super::renumber::GONE_NODE;
 use crate::peer;
 
 /// A packet and what is known about it.
-pub(super) struct Staged {
+///
+/// The parsed packet stays where it was written: a move right behind its many small writes would wait for them.
+pub(super) struct Staged<'s> {
     pub(super) packet: Packet,
-    pub(super) parsed: Parsed,
+    pub(super) parsed: &'s mut Parsed,
     /// The keyed hash of the packet's own tuple.
     pub(super) hash: u64,
     pub(super) way: Way,
@@ -72,28 +74,29 @@ pub(super) struct Stage {
     pub(super) way: Way,
     pub(super) hop: bool,
     pub(super) asker: NodeId,
+    pub(super) found: Option<Found>,
 }
 
 impl Stage {
     #[inline]
-    pub(super) fn with(self, packet: Packet) -> Staged {
-        let Stage {
-            parsed,
-            hash,
-            way,
-            hop,
-            asker,
-        } = self;
+    pub(super) const fn with(&mut self, packet: Packet) -> Staged<'_> {
         Staged {
             packet,
-            parsed,
-            hash,
-            way,
-            hop,
-            asker,
-            found: None,
+            parsed: &mut self.parsed,
+            hash: self.hash,
+            way: self.way,
+            hop: self.hop,
+            asker: self.asker,
+            found: self.found,
         }
     }
+}
+
+/// The packets of a batch that are staged, each beside its stage.
+#[derive(Default)]
+pub(super) struct Stages {
+    pub(super) packets: Vec<Packet>,
+    pub(super) stages: Vec<Stage>,
 }
 
 impl ClbNode {
@@ -164,6 +167,7 @@ impl ClbNode {
             way,
             hop: true,
             asker: packet.meta.peer,
+            found: None,
         })
     }
 
@@ -197,6 +201,7 @@ impl ClbNode {
             way,
             hop: false,
             asker: NodeId::UNKNOWN,
+            found: None,
         })
     }
 
@@ -212,6 +217,7 @@ impl ClbNode {
             way: Way::ToClient(GreKey::new(0, false, 0)),
             hop: false,
             asker: NodeId::UNKNOWN,
+            found: None,
         })
     }
 
@@ -231,7 +237,7 @@ impl ClbNode {
         {
             return Err(DropReason::UnknownClb);
         }
-        if self.served.clb_of(&parsed.flow.dst) != Some(clb) {
+        if !self.served.is_vip_of(&parsed.flow.dst, clb) {
             return Err(DropReason::NotVip);
         }
         Ok(Entrance {

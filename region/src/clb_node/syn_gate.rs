@@ -194,7 +194,7 @@ impl ClbNode {
     pub(super) fn send_cookie(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         entrance: Entrance,
         out: &mut Outbox,
     ) {

@@ -30,11 +30,24 @@ pub(super) type Lane = (GreKey, Exit, u16);
 const SEGMENT_MAX: usize = 40 + 60 + proxy::LEN_MAX;
 
 impl ClbNode {
+    /// Whether a client's segment is not to go on as it is: its numbers shift, or it is one of the first.
+    #[inline]
+    pub(super) fn has_to_tell(&self, staged: &Staged<'_>, id: u32) -> bool {
+        let flow = self.connections.flow(id);
+        let Telling { toa, proxy, .. } = flow.telling;
+        let is_among_first = || {
+            let second = flow.life().isn().wrapping_add(1);
+            staged.parsed.tcp_flags & tcp::SYN != 0
+                || tcp::sequence(staged.packet.bytes(), staged.parsed) == second
+        };
+        proxy.is_some() || toa.is_some() && is_among_first()
+    }
+
     /// Puts into a client's segment, translated already, what its target is to be told, and shifts its numbers.
     #[cold]
     pub(super) fn tell_source(
         &mut self,
-        staged: &mut Staged,
+        staged: &mut Staged<'_>,
         id: u32,
         lane: Lane,
         out: &mut Outbox,
@@ -72,7 +85,7 @@ impl ClbNode {
 
     /// Takes a header out of the numbers that a target acknowledges to its client.
     #[inline]
-    pub(super) fn untell(&mut self, now: Instant, staged: &mut Staged) {
+    pub(super) fn untell(&mut self, now: Instant, staged: &mut Staged<'_>) {
         let Some(Found { id, .. }) = staged.found else {
             return;
         };
@@ -82,7 +95,7 @@ impl ClbNode {
     }
 
     #[cold]
-    fn take_header(&mut self, staged: &mut Staged, id: u32) {
+    fn take_header(&mut self, staged: &mut Staged<'_>, id: u32) {
         let Staged { packet, parsed, .. } = staged;
         if parsed.tcp_flags & tcp::ACK == 0 || parsed.is_later_fragment() {
             return;

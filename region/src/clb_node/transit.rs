@@ -84,12 +84,12 @@ impl ClbNode {
     #[cold]
     pub(super) fn pass_on(
         &self,
-        mut staged: Staged,
+        mut staged: Staged<'_>,
         (key, exit): (GreKey, Exit),
         out: &mut Outbox,
     ) {
         let entropy = (staged.hash >> 48) as u16;
-        match tunnel::encapsulate(&mut staged.packet, &staged.parsed, key) {
+        match tunnel::encapsulate(&mut staged.packet, staged.parsed, key) {
             Ok(tos) => out.transmit_tunnel(staged.packet, exit.port, exit.peer, entropy, tos),
             Err(reason) => out.drop_packet(staged.packet, reason),
         }
@@ -104,6 +104,7 @@ impl ClbNode {
             way,
             hop: inner.key.hop(),
             asker: NodeId::UNKNOWN,
+            found: None,
         }
     }
 

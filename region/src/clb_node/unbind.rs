@@ -52,7 +52,7 @@ impl ClbNode {
     pub(super) fn bound(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         side: Side,
         out: &mut Outbox,
     ) -> Result<Option<Found>, DropReason> {
@@ -66,7 +66,7 @@ impl ClbNode {
     fn meet_unbound(
         &mut self,
         now: Instant,
-        staged: &Staged,
+        staged: &Staged<'_>,
         side: Side,
         out: &mut Outbox,
     ) -> Result<Option<Found>, DropReason> {

@@ -9,27 +9,28 @@ use anyedge_net::drop_reason::DropReason;
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::Packet;
 use anyedge_net::time::Instant;
-use anyedge_net::wire::{self, Parsed};
+use anyedge_net::wire;
 
-use super::{Staged, VSwitch, Way};
+use super::{Stage, Staged, VSwitch, Way};
 use crate::tcp_state::Side;
 
 impl VSwitch {
     /// Understands what the backend sent.
     #[inline]
-    pub(super) fn stage_answer(
-        &self,
-        packet: &mut Packet,
-    ) -> Result<(Parsed, u64, Way), DropReason> {
+    pub(super) fn stage_answer(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
         let mut parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
         self.check_has_tuple(packet, &mut parsed, false)?;
-        let hash = parsed.flow.hash(&self.routes.hash_key);
-        Ok((parsed, hash, Way::ToClbNode))
+        Ok(Stage {
+            hash: parsed.flow.hash(&self.routes.hash_key),
+            parsed,
+            way: Way::ToClbNode,
+            found: None,
+        })
     }
 
     /// Sends a backend's packet to the CLB node of its flow, or ends it.
-    pub(super) fn answer(&mut self, now: Instant, mut staged: Staged, out: &mut Outbox) {
+    pub(super) fn answer(&mut self, now: Instant, mut staged: Staged<'_>, out: &mut Outbox) {
         let entropy = (staged.hash >> 48) as u16;
         match self.wrap(now, &mut staged) {
             Ok((exit, tos)) => {
@@ -49,7 +50,7 @@ impl VSwitch {
 
     /// Wraps an answer; gives the way to the CLB node and the outer TOS.
     #[inline]
-    fn wrap(&mut self, now: Instant, staged: &mut Staged) -> Result<(Exit, u8), DropReason> {
+    fn wrap(&mut self, now: Instant, staged: &mut Staged<'_>) -> Result<(Exit, u8), DropReason> {
         let id = self.living(now, staged.found).ok_or(DropReason::NoFlow)?;
         let Staged { packet, parsed, .. } = staged;
         let key = self.tuples.key(id);

@@ -13,9 +13,9 @@ use anyedge_net::route_table::NodeKind;
 use anyedge_net::switch;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::gre::GreKey;
-use anyedge_net::wire::{Parsed, tcp};
+use anyedge_net::wire::tcp;
 
-use super::{Staged, VSwitch, Way};
+use super::{Stage, Staged, VSwitch, Way};
 use crate::flow_life::opens;
 use crate::peer;
 use crate::tcp_state::Side;
@@ -23,10 +23,7 @@ use crate::tcp_state::Side;
 impl VSwitch {
     /// Takes a packet out of its tunnel.
     #[inline]
-    pub(super) fn stage_tunnelled(
-        &self,
-        packet: &mut Packet,
-    ) -> Result<(Parsed, u64, Way), DropReason> {
+    pub(super) fn stage_tunnelled(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
         match peer::kind_of(&self.routes, packet.meta.peer) {
             Some(NodeKind::ClbNode(region)) if Some(region) == self.region => {}
             Some(NodeKind::Pop | NodeKind::ClbNode(_) | NodeKind::Host(_)) | None => {
@@ -36,15 +33,22 @@ impl VSwitch {
         let mut inner = tunnel::decapsulate(packet)?;
         self.check_has_tuple(packet, &mut inner.parsed, true)?;
         let hash = inner.parsed.flow.reversed().hash(&self.routes.hash_key);
-        Ok((
-            inner.parsed,
+        Ok(Stage {
+            parsed: inner.parsed,
             hash,
-            Way::ToBackend(inner.key.with_hop(false)),
-        ))
+            way: Way::ToBackend(inner.key.with_hop(false)),
+            found: None,
+        })
     }
 
     /// Hands a client's packet to the backend, or ends it.
-    pub(super) fn deliver(&mut self, now: Instant, staged: Staged, key: GreKey, out: &mut Outbox) {
+    pub(super) fn deliver(
+        &mut self,
+        now: Instant,
+        staged: Staged<'_>,
+        key: GreKey,
+        out: &mut Outbox,
+    ) {
         if staged.parsed.is_later_fragment() {
             // It has no tuple, and nothing of it changes: the backend puts the packet together in any order.
             return out.transmit(staged.packet, PortId::BACKEND);
@@ -56,14 +60,19 @@ impl VSwitch {
     }
 
     #[inline]
-    fn remember(&mut self, now: Instant, staged: &Staged, key: GreKey) -> Result<(), DropReason> {
+    fn remember(
+        &mut self,
+        now: Instant,
+        staged: &Staged<'_>,
+        key: GreKey,
+    ) -> Result<(), DropReason> {
         let Staged {
             packet,
             parsed,
             hash,
             ..
         } = staged;
-        let first = (parsed, packet.bytes());
+        let first = (*parsed, packet.bytes());
         if let Some(id) = self.living(now, staged.found) {
             let contested = self.tuples.key(id) != key;
             let opens_tcp = parsed.flow.protocol == tcp::PROTOCOL && opens(parsed);

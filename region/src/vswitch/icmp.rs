@@ -105,8 +105,8 @@ impl VSwitch {
     /// Tells the backend that its packet does not fit the tunnel to its flow's CLB node. The word comes from a VIP
     /// of the flow's load balancer, as that of the CLB node would.
     #[cold]
-    pub(super) fn complain_of_size(&mut self, now: Instant, staged: &Staged, out: &mut Outbox) {
-        let parsed = &staged.parsed;
+    pub(super) fn complain_of_size(&mut self, now: Instant, staged: &Staged<'_>, out: &mut Outbox) {
+        let parsed = staged.parsed;
         let Some(key) = staged.found.map(|id| self.tuples.key(id)) else {
             return;
         };

@@ -5,7 +5,7 @@
 //! References: RFC 9293 §3.1 (header), RFC 2018 §3 (SACK).
 
 use super::{CHECKSUM_AT, HEADER_LEN, OPTION_END, OPTION_NOP, PROTOCOL, read32};
-use crate::checksum;
+use crate::checksum::{self, Change};
 use crate::flow::Family;
 use crate::packet::Packet;
 use crate::wire::{Parsed, ipv6, rewrite};
@@ -200,7 +200,7 @@ fn replace(l4: &mut [u8], at: usize, value: u32) {
         let swapped = |value: u32| value.swap_bytes().rotate_left(16);
         (swapped(old), swapped(value))
     };
-    repair(l4, |check| checksum::update32(check, old, new));
+    repair(l4, |check| Change::of32(old, new).applied_to(check));
 }
 
 fn repair(l4: &mut [u8], update: impl FnOnce(u16) -> u16) {
