@@ -2,7 +2,17 @@
 //!
 //! What needs the measured data is skipped loudly without it (`ANYEDGE_DATA`).
 
+#[path = "proofs/goodput.rs"]
+mod goodput;
+#[path = "proofs/losses.rs"]
+mod losses;
+#[path = "proofs/queues.rs"]
+mod queues;
 #[path = "proofs/reality.rs"]
 mod reality;
+#[path = "proofs/stalls.rs"]
+mod stalls;
 #[path = "proofs/theory.rs"]
 mod theory;
+#[path = "proofs/wires.rs"]
+mod wires;

@@ -1,73 +1,115 @@
-//! Queueing as the textbooks have it: one wire, packets of one size at random times, and how long they wait.
+//! What the simulator does beside what theory says of it, as one table: `tests/goldens/theory.txt`.
 //!
-//! A tick meets a queue once, at the client's wire to the POP: every later wire is faster, and what comes back keeps the
-//! distance that this one gave it. So the mean of all round trips less that of an empty wire is the mean waiting time.
-//! Reference: Pollaczek 1930, Khinchine 1932: an M/D/1 queue waits rho x S / (2 (1 - rho)) in the mean.
+//! A row is a quantity that a formula gives, the formula's figure, the simulator's, and how far these may be from each
+//! other: not at all, a share of the figure, or three standard deviations of a count that is drawn. Runs are
+//! deterministic, so the table is compared word for word; `ANYEDGE_UPDATE_GOLDENS=1` renews it, and a row that is off
+//! fails all the same.
 
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::fs;
 
-use anyedge_sim::run::Options;
-use anyedge_tests::story;
+use anyedge_tests::binary::root;
 
-/// Bytes of a tick, and what IPv4 and UDP add.
-const PACKET_BYTES: f64 = 972.0 + 28.0;
-/// Of the client's wire.
-const BITS_PER_SECOND: f64 = 1e6;
-/// Of a waiting time.
-const TOLERANCE: f64 = 0.03;
+use super::{losses, queues, stalls, wires};
 
-/// The mean round trip in ms of ticks at that rate, sent for so long.
-fn mean_ms(arrivals: &str, rate: u32, lasting: Duration) -> f64 {
-    let text = format!(
-        "schema = 1
-drain = \"60s\"
-[defaults]
-routes = \"static\"
-probe = false
-bgp = false
-[vip.game]
-address = \"203.0.113.10\"
-clb = \"main\"
-[pop.tokyo]
-[region.guangzhou]
-[link.tokyo-guangzhou]
-between = [\"pop.tokyo\", \"region.guangzhou\"]
-rtt = \"1ms\"
-[clb.main]
-region = \"guangzhou\"
-listener.tick = {{ port = \"udp/7000\", targets = \"tick\" }}
-[targets.tick]
-port = 7000
-servers = [{{ ip = \"10.0.0.11\" }}]
-[client.osaka]
-public = {{ tokyo = \"1ms\" }}
-public_rate = \"1Mbps\"
-public_queue = \"1GiB\"
-load = {{ kind = \"tick\", rate = \"{rate}/s\", arrivals = \"{arrivals}\", size = \"972B\", timeout = \"60s\", in_flight_max = 100000, to = \"game:tick\" }}
-"
-    );
-    let options = Options {
-        duration: Some(lasting),
-        ..Options::default()
-    };
-    let report = story::play(&text, &options);
-    let load = &report.clients[0].loads[0];
-    assert_eq!(load.service.requests.ok, load.service.requests.sent);
-    load.stats.intended().mean() / 1e6
+/// How far a figure may be from theory's.
+#[derive(Clone, Copy)]
+pub(super) enum Within {
+    /// Not at all.
+    Exactly,
+    /// So large a part of theory's figure.
+    Share(f64),
+    /// Three of these, which is the standard deviation of what is drawn.
+    ThreeSigma(f64),
+    /// At least theory's figure.
+    OrAbove,
+    /// At most theory's figure.
+    OrBelow,
+}
+
+/// A quantity, by theory and in the simulator.
+pub(super) struct Row {
+    pub(super) what: String,
+    pub(super) theory: f64,
+    pub(super) found: f64,
+    pub(super) within: Within,
+}
+
+impl Row {
+    fn holds(&self) -> bool {
+        let off = (self.found - self.theory).abs();
+        match self.within {
+            Within::Exactly => off == 0.0,
+            Within::Share(share) => off <= share * self.theory.abs(),
+            Within::ThreeSigma(sigma) => off <= 3.0 * sigma,
+            Within::OrAbove => self.found >= self.theory,
+            Within::OrBelow => self.found <= self.theory,
+        }
+    }
+
+    fn line(&self) -> String {
+        let off = self.found - self.theory;
+        let (off, within) = match self.within {
+            Within::Exactly => (format!("{off}"), "exact".to_owned()),
+            Within::Share(share) => (
+                format!("{:+.2} %", 100.0 * off / self.theory),
+                format!("{} %", 100.0 * share),
+            ),
+            Within::ThreeSigma(sigma) => {
+                (format!("{:+.2} sigma", off / sigma), "3 sigma".to_owned())
+            }
+            Within::OrAbove => (String::new(), "at least".to_owned()),
+            Within::OrBelow => (String::new(), "at most".to_owned()),
+        };
+        let (theory, found) = (figure(self.theory), figure(self.found));
+        let line = format!(
+            "{:<66} {theory:>12} {found:>12} {off:>12}  {within}",
+            self.what
+        );
+        line.trim_end().to_owned()
+    }
+}
+
+/// Whole numbers as they are, others with six digits.
+fn figure(value: f64) -> String {
+    if value.fract() == 0.0 {
+        return format!("{value}");
+    }
+    let whole_digits = value.abs().log10().floor().max(0.0) as usize + 1;
+    format!("{value:.*}", 6_usize.saturating_sub(whole_digits))
 }
 
 #[test]
-fn ticks_at_random_times_wait_as_in_an_m_d_1_queue() {
-    let service_ms = PACKET_BYTES * 8.0 / BITS_PER_SECOND * 1e3;
-    let empty = mean_ms("fixed", 1, Duration::from_secs(20));
-    for (rate, lasting) in [(50, 2_000), (75, 3_000), (100, 6_000)] {
-        let load = f64::from(rate) * service_ms / 1e3;
-        let wanted = load * service_ms / (2.0 * (1.0 - load));
-        let found = mean_ms("poisson", rate, Duration::from_secs(lasting)) - empty;
-        let off = found / wanted - 1.0;
-        assert!(
-            off.abs() < TOLERANCE,
-            "rho {load}: {found:.3} ms, {wanted:.3} wanted"
-        );
+fn the_simulator_does_what_theory_says() {
+    let parts = [
+        ("A wire, in ns", wires::rows()),
+        ("A queue, in ms unless it says else", queues::rows()),
+        ("Loss in bursts", losses::rows()),
+        (
+            "An open loop before a server that stalls for 1 s",
+            stalls::rows(),
+        ),
+    ];
+    let mut table = format!(
+        "{:<66} {:>12} {:>12} {:>12}  within\n",
+        "", "theory", "simulator", "off"
+    );
+    let mut off = Vec::new();
+    for (title, rows) in &parts {
+        writeln!(table, "\n{title}").expect("writing to a string works");
+        for row in rows {
+            let line = row.line();
+            writeln!(table, "  {line}").expect("writing to a string works");
+            if !row.holds() {
+                off.push(line);
+            }
+        }
     }
+    assert!(off.is_empty(), "off:\n{}\n\nof\n{table}", off.join("\n"));
+    let golden = root().join("tests/goldens/theory.txt");
+    if std::env::var_os("ANYEDGE_UPDATE_GOLDENS").is_some() {
+        fs::write(&golden, &table).expect("the golden can be written");
+    }
+    let committed = fs::read_to_string(golden).expect("the golden is committed");
+    assert_eq!(table, committed, "ANYEDGE_UPDATE_GOLDENS=1 writes it anew");
 }

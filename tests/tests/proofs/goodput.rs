@@ -1,0 +1,140 @@
+//! The goodput of one TCP connection beside the formula of Padhye et al., at 6 round trips and 7 shares of loss.
+//!
+//! `tests/goldens/goodput.txt` has every cell's ratio, and the cause of each that is off by more than 30 %;
+//! `ANYEDGE_UPDATE_GOLDENS=1` writes it anew. The formula's figures are of cases/tcp_models.csv (`padhye_b2`, segments of
+//! 1,460 bytes, an acknowledgement for every second one).
+//! Reference: J. Padhye, V. Firoiu, D. Towsley, J. Kurose, "Modeling TCP Throughput", SIGCOMM 1998, eq. 30; RFC 5348 §3.1.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyedge_sim::run::Options;
+use anyedge_tests::binary::root;
+use anyedge_tests::{dataset, story};
+
+/// Of the formula's figure; a cell beyond names its cause.
+const NEAR: f64 = 0.30;
+/// Bytes of data of a segment.
+const SEGMENT: f64 = 1_460.0;
+/// What a connection of the simulator has room for, each way, in bytes. (Its least timeout is 1 s, RFC 6298 §2.4, and its
+/// fast recovery ends with the first new acknowledgement, as RFC 5681 has it and RFC 6582 does not.)
+const WINDOW: f64 = 65_536.0;
+/// Losses that a transfer is to meet, if it need not be too long for that.
+const LOSSES: f64 = 200.0;
+const SEGMENTS_MAX: f64 = 20_000.0;
+/// A cell of the table.
+struct Cell {
+    rtt_ms: u32,
+    loss_ppm: u32,
+    padhye_bps: f64,
+}
+
+fn cells(text: &str) -> Vec<Cell> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().expect("a header").clone();
+    let column = |name: &str| {
+        let found = header.iter().position(|column| column == name);
+        found.unwrap_or_else(|| panic!("a column {name}"))
+    };
+    let (rtt, loss, padhye) = (column("rtt_s"), column("loss"), column("padhye_b2_bps"));
+    let cell = |record: csv::StringRecord| {
+        let figure = |at: usize| record[at].parse::<f64>().expect("a number");
+        Cell {
+            rtt_ms: (figure(rtt) * 1e3).round() as u32,
+            loss_ppm: (figure(loss) * 1e6).round() as u32,
+            padhye_bps: figure(padhye),
+        }
+    };
+    let records = reader.records();
+    records.map(|record| cell(record.expect("a row"))).collect()
+}
+
+/// The goodput in bit/s of one answer that is as long as the cell needs.
+fn goodput(cell: &Cell) -> f64 {
+    let share = f64::from(cell.loss_ppm) / 1e6;
+    let segments = (LOSSES / share).min(SEGMENTS_MAX);
+    let bytes = (segments * SEGMENT) as u64;
+    let text = format!(
+        "schema = 1
+duration = \"1s\"
+drain = \"24h\"
+[defaults]
+routes = \"static\"
+probe = false
+bgp = false
+ccn = {{ rate = \"unlimited\", mtu = 9000 }}
+host = {{ rtt = \"1us\", mtu = 9000 }}
+[vip.game]
+address = \"203.0.113.10\"
+clb = \"main\"
+[pop.tokyo]
+[region.guangzhou]
+[link.tokyo-guangzhou]
+between = [\"pop.tokyo\", \"region.guangzhou\"]
+rtt = \"1us\"
+[clb.main]
+region = \"guangzhou\"
+listener.web = {{ port = \"tcp/80\", targets = \"web\" }}
+[targets.web]
+port = 8080
+servers = [{{ ip = \"10.0.0.11\" }}]
+[client.osaka]
+public = {{ tokyo = \"{}ms\" }}
+public_loss = \"{}%\"
+load = {{ kind = \"request\", rate = \"1/s\", arrivals = \"fixed\", size = \"{bytes}B\", timeout = \"24h\", to = \"game:web\" }}
+",
+        cell.rtt_ms,
+        f64::from(cell.loss_ppm) / 1e4,
+    );
+    let report = story::play(&text, &Options::default());
+    let load = &report.clients[0].loads[0];
+    assert_eq!(load.service.requests.ok, 1, "it arrives");
+    bytes as f64 * 8.0 / (load.stats.intended().max() as f64 / 1e9)
+}
+
+/// The line of a cell.
+fn line(cell: &Cell, found: f64) -> String {
+    let ratio = found / cell.padhye_bps;
+    let window_bps = WINDOW * 8.0 / f64::from(cell.rtt_ms) * 1e3;
+    let cause = if (ratio - 1.0).abs() <= NEAR {
+        ""
+    } else if cell.padhye_bps > window_bps {
+        "the window of 64 KiB; the formula's has no end"
+    } else if 4 * cell.rtt_ms < 1_000 {
+        "without SACK two losses in a window end in a timeout, of 1 s at least; the formula's last 4 RTT"
+    } else {
+        "without SACK two losses in a window end in a timeout"
+    };
+    assert!(
+        ratio < 1.0 + NEAR,
+        "no cause is known: {ratio:.2} of {found:.0} bit/s"
+    );
+    let line = format!(
+        "{:>6} ms {:>8} % {:>14.0} {found:>14.0} {ratio:>8.2}  {cause}",
+        cell.rtt_ms,
+        f64::from(cell.loss_ppm) / 1e4,
+        cell.padhye_bps,
+    );
+    line.trim_end().to_owned()
+}
+
+#[test]
+fn a_connection_gets_what_the_formula_says_or_it_is_known_why_not() {
+    let Some(folder) = dataset::folder() else {
+        return;
+    };
+    let models = fs::read_to_string(folder.join("cases/tcp_models.csv")).expect("it is there");
+    let mut table = format!(
+        "{:>9} {:>10} {:>14} {:>14} {:>8}\n",
+        "RTT", "loss", "Padhye, bit/s", "found, bit/s", "ratio"
+    );
+    for cell in cells(&models) {
+        writeln!(table, "{}", line(&cell, goodput(&cell))).expect("writing to a string works");
+    }
+    let golden = root().join("tests/goldens/goodput.txt");
+    if std::env::var_os("ANYEDGE_UPDATE_GOLDENS").is_some() {
+        fs::write(&golden, &table).expect("the golden can be written");
+    }
+    let committed = fs::read_to_string(golden).expect("the golden is committed");
+    assert_eq!(table, committed, "ANYEDGE_UPDATE_GOLDENS=1 writes it anew");
+}
