@@ -94,7 +94,10 @@ mod tests {
     fn a_share_that_is_not_all_is_not_told_as_all() {
         assert_eq!(percent(999_999, 1_000_000), "> 99.99 %");
         assert_eq!(percent(1, 1_000_000), "< 0.01 %");
-        assert_eq!((percent(7, 7), percent(0, 7)), ("100 %".into(), "0 %".into()));
+        assert_eq!(
+            (percent(7, 7), percent(0, 7)),
+            ("100 %".into(), "0 %".into())
+        );
         assert_eq!(percent(1, 0), "-");
     }
 }

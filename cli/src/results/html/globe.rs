@@ -30,7 +30,8 @@ pub(super) fn flat(lat: f64, lon: f64) -> Flat {
     let four = two * two;
     let x = 0.8707 - 0.131_979 * two
         + four * (-0.013_791 + four * (0.003_971 * two - 0.001_529 * four));
-    let y = 1.007_226 + two * (0.015_085 + four * (-0.044_475 + 0.028_874 * two - 0.005_916 * four));
+    let y =
+        1.007_226 + two * (0.015_085 + four * (-0.044_475 + 0.028_874 * two - 0.005_916 * four));
     Flat {
         x: lambda * x,
         y: -phi * y,
@@ -48,7 +49,11 @@ pub(super) fn land() -> Vec<Vec<Flat>> {
     let rings = LAND.lines().filter(|line| !line.starts_with('#'));
     let point = |pair: &str| {
         let (lon, lat) = pair.split_once(',')?;
-        let tenths = |text: &str| text.parse::<i32>().ok().map(|tenths| f64::from(tenths) / 10.0);
+        let tenths = |text: &str| {
+            text.parse::<i32>()
+                .ok()
+                .map(|tenths| f64::from(tenths) / 10.0)
+        };
         Some(flat(tenths(lat)?, tenths(lon)?))
     };
     rings
@@ -62,8 +67,16 @@ pub(super) fn graticule() -> Vec<Vec<Flat>> {
         let lats = (-6..=6).map(|step| f64::from(step) * 15.0);
         lats.map(|lat| flat(lat, f64::from(lon) * 30.0)).collect()
     };
-    let parallel = |lat: i32| vec![flat(f64::from(lat) * 30.0, -180.0), flat(f64::from(lat) * 30.0, 180.0)];
-    (-6..=6).map(meridian).chain((-2..=2).map(parallel)).collect()
+    let parallel = |lat: i32| {
+        vec![
+            flat(f64::from(lat) * 30.0, -180.0),
+            flat(f64::from(lat) * 30.0, 180.0),
+        ]
+    };
+    (-6..=6)
+        .map(meridian)
+        .chain((-2..=2).map(parallel))
+        .collect()
 }
 
 /// The shortest way between two places; two pieces where it leaves the map on one side and comes back on the other.

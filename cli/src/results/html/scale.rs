@@ -39,6 +39,11 @@ impl Scale {
         self.places.0 + share * (self.places.1 - self.places.0)
     }
 
+    /// The last of its values.
+    pub(super) fn to(&self) -> f64 {
+        self.values.1
+    }
+
     /// The round values of its range.
     pub(super) fn ticks(&self, about: usize) -> Vec<f64> {
         let (low, high) = self.values;
@@ -49,11 +54,17 @@ impl Scale {
         let mut found = Vec::new();
         while decade <= high {
             let inside = [1.0, 2.0, 5.0].map(|step| step * decade);
-            found.extend(inside.into_iter().filter(|tick| (low..=high).contains(tick)));
+            found.extend(
+                inside
+                    .into_iter()
+                    .filter(|tick| (low..=high).contains(tick)),
+            );
             decade *= 10.0;
         }
         if found.len() > about {
-            let is_power = |tick: &f64| libm::fabs(libm::log10(*tick) - libm::round(libm::log10(*tick))) < 1e-9;
+            let is_power = |tick: &f64| {
+                libm::fabs(libm::log10(*tick) - libm::round(libm::log10(*tick))) < 1e-9
+            };
             let powers: Vec<f64> = found.iter().copied().filter(is_power).collect();
             if powers.len() > 2 {
                 return powers;
@@ -106,7 +117,10 @@ mod tests {
         assert_eq!(even, [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
         let log = Scale::log((7.0, 300.0), (0.0, 1.0)).ticks(9);
         assert_eq!(log.len(), 5, "{log:?}");
-        assert!((log[0] - 10.0).abs() < 1e-9 && (log[4] - 200.0).abs() < 1e-9, "{log:?}");
+        assert!(
+            (log[0] - 10.0).abs() < 1e-9 && (log[4] - 200.0).abs() < 1e-9,
+            "{log:?}"
+        );
         assert!((rounded_up(73.0) - 80.0).abs() < 1e-9);
         assert!((rounded_up(100.0) - 100.0).abs() < 1e-9);
     }
