@@ -13,6 +13,7 @@ mod labels;
 mod losses;
 mod map;
 mod palette;
+mod ranges;
 mod scale;
 mod shares;
 mod summary;
@@ -61,7 +62,7 @@ impl Medium {
     /// Width of a drawing, in units that are pixels there.
     const fn width(self) -> f64 {
         match self {
-            Medium::Wide => 1_080.0,
+            Medium::Wide => 1_166.0,
             Medium::Narrow => 344.0,
         }
     }

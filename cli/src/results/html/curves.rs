@@ -8,10 +8,13 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::figures::{at, count, digits};
+use super::ranges::ranges;
 use super::scale::Scale;
 
 /// Cities that are drawn one by one; the others are in the table.
 const CITIES_MAX: usize = 60;
+/// So many cities are drawn at once; more, when one asks for them.
+const OPEN_MAX: usize = 12;
 /// Nanoseconds in a millisecond.
 const NANOS: f64 = 1e6;
 /// Quantiles of the tail's marks, and what stands there.
@@ -59,6 +62,7 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
             }
             @if services.is_empty() { p .note { "No request was answered." } }
             p .note { "From the time at which a request was due to its answer, in milliseconds, logarithmic." }
+            (ranges(page.report))
             (cities(page.report))
         }
     }
@@ -224,13 +228,15 @@ fn cities(report: &Report) -> Markup {
     }
     let x = axis(pairs.iter(), (8.0, 212.0));
     html! {
-        h3 { "By city" }
-        div .cities {
-            @for pair in &pairs {
-                figure .city { (small(pair, &x)) }
+        details open[pairs.len() <= OPEN_MAX] {
+            summary { "Distributions by city" }
+            div .cities {
+                @for pair in &pairs {
+                    figure .city { (small(pair, &x)) }
+                }
             }
+            @if pairs.len() == CITIES_MAX { p .note { "The first " (CITIES_MAX) "; all are in the table." } }
         }
-        @if pairs.len() == CITIES_MAX { p .note { "The first " (CITIES_MAX) "; all are in the table." } }
     }
 }
 

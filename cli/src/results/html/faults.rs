@@ -44,7 +44,8 @@ fn total(fault: &FaultReport) -> Option<f64> {
 
 fn row(fault: &FaultReport, longest: f64) -> Markup {
     let parts = PARTS.into_iter().zip(differences(times(fault)));
-    let parts = parts.filter_map(|(part, added)| Some((part, added?)));
+    let parts =
+        parts.filter_map(|(part, added)| Some((part, added.filter(|added| *added >= 0.000_5)?)));
     let parts: Vec<(&str, f64)> = parts.collect();
     html! {
         div .fault-row {

@@ -26,6 +26,9 @@ pub(super) fn short(value: f64) -> String {
 
 /// Three digits at least, no zeros at the end: `0.034`, `8.3`, `246`.
 pub(super) fn digits(value: f64) -> String {
+    if (1e4..1e15).contains(&value) {
+        return count(libm::round(value) as u64);
+    }
     let decimals = match value.abs() {
         big if big >= 100.0 => 0,
         big if big >= 10.0 => 1,
@@ -85,6 +88,7 @@ mod tests {
         assert_eq!(short(1_250_000.0), "1.25 M");
         assert_eq!(short(9_999.0), "9999");
         assert_eq!(digits(0.0341), "0.034");
+        assert_eq!(digits(12_345.6), "12,346");
         assert_eq!((digits(200.0), digits(8.30)), ("200".into(), "8.3".into()));
         assert_eq!(seconds(0.35), "350 ms");
         assert_eq!(at(-0.04), "0");

@@ -1,7 +1,7 @@
 //! Names on a map, none over another: each beside its mark, on the first side that is free, or not at all.
 
 /// Width of a letter, in heights of the letters.
-const LETTER: f64 = 0.56;
+const LETTER: f64 = 0.6;
 
 /// What wants a name.
 pub(super) struct Wanted<'a> {
@@ -10,6 +10,8 @@ pub(super) struct Wanted<'a> {
     pub(super) y: f64,
     /// Radius of its mark.
     pub(super) radius: f64,
+    /// Height of its letters.
+    pub(super) letters: f64,
 }
 
 /// Where a name stands: the left end of its foot.
@@ -17,6 +19,7 @@ pub(super) struct Label<'a> {
     pub(super) name: &'a str,
     pub(super) x: f64,
     pub(super) y: f64,
+    pub(super) letters: f64,
 }
 
 #[derive(Clone, Copy)]
@@ -40,12 +43,8 @@ impl Area {
     }
 }
 
-/// Places `wanted`, the most important first, on a map of that size, in letters `height` high.
-pub(super) fn place<'a>(
-    wanted: &[Wanted<'a>],
-    (width, height): (f64, f64),
-    letters: f64,
-) -> Vec<Label<'a>> {
+/// Places `wanted`, the most important first, on a map of that size.
+pub(super) fn place<'a>(wanted: &[Wanted<'a>], (width, height): (f64, f64)) -> Vec<Label<'a>> {
     let mark = |it: &Wanted<'_>| Area {
         left: it.x - it.radius,
         top: it.y - it.radius,
@@ -55,6 +54,7 @@ pub(super) fn place<'a>(
     let mut taken: Vec<Area> = wanted.iter().map(mark).collect();
     let mut placed = Vec::new();
     for it in wanted {
+        let letters = it.letters;
         let long = it.name.chars().count() as f64 * letters * LETTER;
         let off = it.radius + letters * 0.25;
         let low = it.y + letters * 0.35;
@@ -86,6 +86,7 @@ pub(super) fn place<'a>(
             name: it.name,
             x: side.0,
             y: side.1,
+            letters,
         });
     }
     placed
@@ -101,20 +102,17 @@ mod tests {
             x,
             y: 50.0,
             radius: 4.0,
+            letters: 10.0,
         }
     }
 
     #[test]
     fn a_name_gives_way_to_the_one_before_it_and_one_without_room_is_left_out() {
-        let placed = place(
-            &[at("tokyo", 50.0), at("osaka", 60.0)],
-            (200.0, 100.0),
-            10.0,
-        );
+        let placed = place(&[at("tokyo", 50.0), at("osaka", 60.0)], (200.0, 100.0));
         assert_eq!(placed.len(), 2);
         assert!(placed[0].x < 50.0, "the right side is the other's mark");
         assert!(placed[1].x > 60.0);
         let long = "a-name-that-is-much-longer-than-the-map-is-wide";
-        assert!(place(&[at(long, 50.0)], (200.0, 100.0), 10.0).is_empty());
+        assert!(place(&[at(long, 50.0)], (200.0, 100.0)).is_empty());
     }
 }

@@ -27,11 +27,11 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
             @if lost.is_empty() {
                 p .note { "None." }
             } @else {
-                (bars(&lost))
+                (bars(&lost, "lost"))
             }
             @if !taken.is_empty() {
                 h3 { "Ended where they were meant to" }
-                (bars(&taken))
+                (bars(&taken, "taken"))
                 p .note { "Probes, health checks and flow entries that nodes took in, and what was on its way when the run ended." }
             }
             (links(report))
@@ -40,7 +40,7 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
     }
 }
 
-fn bars(causes: &[(&&'static str, &u64)]) -> Markup {
+fn bars(causes: &[(&&'static str, &u64)], class: &str) -> Markup {
     let mut causes: Vec<(&str, u64)> = causes
         .iter()
         .map(|(cause, packets)| (**cause, **packets))
@@ -57,7 +57,7 @@ fn bars(causes: &[(&&'static str, &u64)]) -> Markup {
             @for (cause, packets) in causes {
                 div .bar-row {
                     span .bar-name { (cause) }
-                    span .bar { span .fill.lost style=(format!("width:{:.2}%", packets as f64 * 100.0 / most as f64)) {} }
+                    span .bar { span class=(format!("fill {class}")) style=(format!("width:{:.2}%", packets as f64 * 100.0 / most as f64)) {} }
                     span .bar-value { (count(packets)) }
                 }
             }

@@ -28,8 +28,8 @@ struct View {
 }
 
 impl View {
-    /// Shows all of `spots`, `width` wide and in a good shape.
-    fn of(spots: &[Flat], width: f64, shape: f64) -> View {
+    /// Shows all of `spots`, `width` wide and between the least and the most times as wide as high.
+    fn of(spots: &[Flat], width: f64, shape: (f64, f64)) -> View {
         let all = |pick: fn(&Flat) -> f64| {
             let values = spots.iter().map(pick);
             values.fold((f64::MAX, f64::MIN), |(low, high), value| {
@@ -37,9 +37,12 @@ impl View {
             })
         };
         let ((left, right), (top, bottom)) = (all(|at| at.x), all(|at| at.y));
-        let wide = (right - left).max((bottom - top) * shape) * (1.0 + 2.0 * AROUND);
+        let (low, high) = shape;
+        let around = 1.0 + 2.0 * AROUND;
+        let wide = (right - left).max((bottom - top) * low) * around;
         let wide = wide.clamp(2.0 * EDGE.x * PART_MIN, 2.0 * EDGE.x);
-        let high = (wide / shape).min(2.0 * EDGE.y);
+        let tall = (bottom - top) * around;
+        let high = tall.clamp(wide / high, wide / low).min(2.0 * EDGE.y);
         let from = |low: f64, high: f64, size: f64, edge: f64| {
             ((low + high) / 2.0 - size / 2.0).clamp(-edge, (edge - size).max(-edge))
         };
@@ -166,8 +169,8 @@ fn drawing(page: &Page<'_>, places: &Places, medium: Medium) -> Markup {
         .map(|(_, at)| globe::place(*at))
         .collect();
     let (shape, letters) = match medium {
-        Medium::Wide => (2.1, 13.0),
-        Medium::Narrow => (1.35, 11.0),
+        Medium::Wide => ((2.0, 2.5), 13.0),
+        Medium::Narrow => ((1.3, 1.7), 10.5),
     };
     let view = View::of(&spots, medium.width(), shape);
     html! {
@@ -228,7 +231,7 @@ fn backbone(page: &Page<'_>, places: &Places, view: &View) -> Markup {
                 @let all = carried(page.report, link);
                 @let share = libm::sqrt(all.bytes as f64 / most as f64);
                 path class=(if link.assumed { "backbone assumed" } else { "backbone" })
-                    stroke-width=(at(1.0 + 3.5 * share))
+                    stroke-width=(at(0.8 + 2.4 * share))
                     d=(view.lines(&globe::great_circle(from, to))) {
                     title {
                         "link." (link.name) ": " (digits(link.rtt.as_secs_f64() * 1e3)) " ms round trip"
@@ -355,7 +358,18 @@ fn names(page: &Page<'_>, places: &Places, view: &View, letters: f64) -> Markup 
         }
         seen.push(name);
         let (x, y) = view.at(globe::place(place));
-        wanted.push(Wanted { name, x, y, radius });
+        let letters = if kind == Kind::Client {
+            letters * 0.85
+        } else {
+            letters
+        };
+        wanted.push(Wanted {
+            name,
+            x,
+            y,
+            radius,
+            letters,
+        });
         kinds.push((name.as_str(), kind));
     }
     let class = |name: &str| match kinds.iter().find(|(own, _)| *own == name) {
@@ -363,8 +377,8 @@ fn names(page: &Page<'_>, places: &Places, view: &View, letters: f64) -> Markup 
         _ => "name",
     };
     html! {
-        @for label in labels::place(&wanted, (view.width, view.height), letters) {
-            text class=(class(label.name)) x=(at(label.x)) y=(at(label.y)) font-size=(at(letters)) { (label.name) }
+        @for label in labels::place(&wanted, (view.width, view.height)) {
+            text class=(class(label.name)) x=(at(label.x)) y=(at(label.y)) font-size=(at(label.letters)) { (label.name) }
         }
     }
 }
@@ -416,7 +430,7 @@ mod tests {
     #[test]
     fn a_view_holds_every_spot_and_keeps_its_shape() {
         let spots = [globe::flat(35.7, 139.7), globe::flat(50.1, 8.7)];
-        let view = View::of(&spots, 1_000.0, 2.0);
+        let view = View::of(&spots, 1_000.0, (2.0, 2.0));
         assert!((view.height - 500.0).abs() < 1.0, "{}", view.height);
         for spot in spots {
             let (x, y) = view.at(spot);
@@ -429,10 +443,10 @@ mod tests {
 
     #[test]
     fn a_view_of_one_place_is_no_smaller_than_it_may_be_and_one_of_all_no_larger_than_the_world() {
-        let one = View::of(&[globe::flat(0.0, 179.0)], 1_000.0, 2.0);
+        let one = View::of(&[globe::flat(0.0, 179.0)], 1_000.0, (2.0, 2.0));
         assert!((one.scale - 1_000.0 / (2.0 * EDGE.x * PART_MIN)).abs() < 1e-6);
         let world = [globe::flat(80.0, -179.0), globe::flat(-80.0, 179.0)];
-        let all = View::of(&world, 1_000.0, 2.0);
+        let all = View::of(&world, 1_000.0, (2.0, 2.0));
         assert!((all.scale - 1_000.0 / (2.0 * EDGE.x)).abs() < 1e-6);
     }
 }

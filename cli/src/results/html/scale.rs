@@ -61,6 +61,9 @@ impl Scale {
             );
             decade *= 10.0;
         }
+        if found.len() < 3 {
+            return even(low, high, about.min(5));
+        }
         if found.len() > about {
             let is_power = |tick: &f64| {
                 libm::fabs(libm::log10(*tick) - libm::round(libm::log10(*tick))) < 1e-9

@@ -37,7 +37,8 @@ fn shares(listener: &ListenerReport) -> Markup {
         let got = part(it.opened, opened(v6));
         (it, got, part(u64::from(it.weight), weights(v6)), opened(v6))
     });
-    let shares: Vec<_> = shares.collect();
+    // Nobody comes over the other IP version: its targets have no share of nothing.
+    let shares: Vec<_> = shares.filter(|(_, _, _, all)| *all > 0).collect();
     let widest = shares
         .iter()
         .map(|(_, got, due, _)| got.max(*due))

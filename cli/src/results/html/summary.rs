@@ -26,7 +26,7 @@ pub(super) fn head(page: &Page<'_>) -> Markup {
                 div { dt { "TCP" } dd { (report.tcp_stack) } }
                 @for set in &report.overrides { div { dt { "set" } dd { code { (set) } } } }
             }
-            div .tiles { (tiles(report)) }
+            div .tiles { (tiles(page)) }
         }
     }
 }
@@ -44,7 +44,8 @@ fn verdict(report: &Report) -> Markup {
     }
 }
 
-fn tiles(report: &Report) -> Markup {
+fn tiles(page: &Page<'_>) -> Markup {
+    let report = page.report;
     let sent: u64 = report
         .clients
         .iter()
@@ -68,14 +69,14 @@ fn tiles(report: &Report) -> Markup {
         (tile(percent(ok, sent), "requests answered", format!("{} of {}", count(ok), count(sent))))
         @if !gains.is_empty() {
             @let faster = gains.iter().filter(|gain| **gain > 0.0).count();
-            (tile(format!("{:+.1} ms", gains[gains.len() / 2]), "median gain over direct", format!("{faster} of {} cities faster", gains.len())))
+            (tile(format!("{:+.1} ms", gains[gains.len() / 2]), "median gain", format!("faster than direct in {faster} of {}", gains.len())))
         }
         (tile(count(broken), "flows broken", format!("{} established", count(report.flows.established))))
         @if let Some(client) = longest {
             (tile(seconds(client.gap_s), "longest gap", client.name.clone()))
         }
         (tile(short(lost as f64), "packets lost", format!("of {} hops", short(report.packet_hops as f64))))
-        (tile(count(report.faults.len() as u64), "things done to it", format!("{} flows moved", count(report.flows.moved))))
+        (tile(count(page.topology.faults.len() as u64), "faults", format!("{} flows moved", count(report.flows.moved))))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyedge_sim::report::{ClientReport, TimelineReport};
+use anyedge_sim::report::{ClientReport, LoadReport, TimelineReport};
 use anyedge_traffic::stats::Course;
 use maud::{Markup, html};
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::curves::path;
 use super::figures::{at, digits, seconds, short};
 use super::losses::is_loss;
 use super::palette::class;
+use super::ranges::shortened;
 use super::scale::{Scale, rounded_up};
 use super::{Medium, Page, both};
 
@@ -18,6 +19,9 @@ use super::{Medium, Page, both};
 const LANES_MAX: usize = 40;
 /// Causes of losses that are told apart.
 const CAUSES_MAX: usize = 6;
+/// Requests that are due in a cell of a lane, on average, and cells at least.
+const CELL_REQUESTS: u64 = 4;
+const CELLS_MIN: u64 = 20;
 const LANE: f64 = 17.0;
 const TOP: f64 = 8.0;
 
@@ -419,7 +423,7 @@ fn lane(client: &ClientReport, frame: &Frame, y: f64) -> Markup {
         course.merge(load.stats.course());
     }
     let own = course.every().as_secs_f64();
-    let step = (frame.interval() / own).max(1.0) as usize;
+    let step = lane_step(client, &course, frame);
     let parts = course.intervals().chunks(step).map(|several| {
         let due: u64 = several.iter().map(|one| one.due).sum();
         let ok: u64 = several.iter().map(|one| one.ok).sum();
@@ -428,27 +432,42 @@ fn lane(client: &ClientReport, frame: &Frame, y: f64) -> Markup {
     let runs = runs(parts);
     let wide = own * step as f64;
     let letters = ((frame.left - 8.0) / 6.4) as usize;
-    let shown = client.name.chars().count() > letters;
-    let name: String = client
-        .name
-        .chars()
-        .take(if shown { letters - 1 } else { letters })
-        .collect();
+    let gap = gap(client, &course);
     html! {
-        text .tick x=(at(frame.left - 6.0)) y=(at(y + 12.0)) text-anchor="end" { (name) @if shown { "…" } title { (client.name) } }
+        text .tick x=(at(frame.left - 6.0)) y=(at(y + 12.0)) text-anchor="end" { (shortened(&client.name, letters)) title { (client.name) } }
         @for (class, from, to) in runs {
             @let (left, right) = (frame.x.at(from as f64 * wide), frame.x.at(to as f64 * wide));
             rect class=(class) x=(at(left)) y=(at(y + 2.0)) width=(at(right - left)) height="12" {}
         }
-        @if let Some(from) = client.gap_from_s {
+        @if let Some(from) = gap {
             @let (left, right) = (frame.x.at(from), frame.x.at(from + client.gap_s));
-            @if right - left > 3.0 {
-                path .gap d=(format!("M{} {}v3H{}v-3", at(left), at(y + 12.5), at(right))) {
-                    title { (client.name) ": " (seconds(client.gap_s)) " without an answer, from " (digits(from)) " s on" }
-                }
+            path .gap d=(format!("M{} {}v3H{}v-3", at(left), at(y + 12.5), at(right))) {
+                title { (client.name) ": " (seconds(client.gap_s)) " without an answer, from " (digits(from)) " s on" }
             }
         }
     }
+}
+
+/// How many intervals of a course are one cell of its lane: so many that some requests are due in each.
+fn lane_step(client: &ClientReport, course: &Course, frame: &Frame) -> usize {
+    let intervals = course.intervals().len();
+    let drawn = (frame.interval() / course.every().as_secs_f64()).max(1.0) as usize;
+    let cells = (client.service.requests.sent / CELL_REQUESTS).max(CELLS_MIN) as usize;
+    drawn.max(intervals.div_ceil(cells)).max(1)
+}
+
+/// When the longest gap of a city began, if it was one: a request that was due in it came to nothing, or it was within a
+/// long flow. Between requests that are few and far apart there is always one.
+fn gap(client: &ClientReport, course: &Course) -> Option<f64> {
+    let from = client.gap_from_s?;
+    let every = course.every().as_secs_f64();
+    let first = (from / every) as usize;
+    let last = ((from + client.gap_s) / every) as usize;
+    let within = course.intervals().iter().take(last + 1).skip(first);
+    let lost = within.into_iter().any(|one| one.ok < one.due);
+    let is_long =
+        |load: &LoadReport| matches!(load.kind, "download" | "upload" | "idle" | "half-closed");
+    (lost || client.loads.iter().any(is_long)).then_some(from)
 }
 
 /// The class of what part was answered; `None` where nothing was due.
