@@ -119,3 +119,6 @@ pub(super) fn text(topology: &Topology, report: &Report) -> String {
     };
     page.into_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use super::figures::{count, digits, percent, seconds};
 use super::losses::causes;
 use super::map::shares;
 
-/// The columns: what they are called, and whether they are figures.
+/// The columns: what they are called, and whether they are figures. Those of [`DIRECT`] are there where something runs
+/// over the direct path.
 const COLUMNS: [(&str, bool); 15] = [
     ("city", false),
     ("load", false),
@@ -27,27 +28,34 @@ const COLUMNS: [(&str, bool); 15] = [
     ("failed by", false),
 ];
 
+const DIRECT: core::ops::Range<usize> = 9..12;
+
 /// The section.
 pub(super) fn section(page: &Page<'_>) -> Markup {
+    let mut loads = page.report.clients.iter().flat_map(|client| &client.loads);
+    let has_direct = loads.any(|load| load.service.direct_ms.is_some());
+    let columns = COLUMNS.into_iter().enumerate();
+    let columns = columns.filter(|(number, _)| has_direct || !DIRECT.contains(number));
     html! {
         section #cities {
             h2 { "Cities" }
             div .scroll {
                 table .sorts {
                     thead { tr {
-                        @for (name, is_figure) in COLUMNS {
+                        @for (_, (name, is_figure)) in columns {
                             th .figure[is_figure] aria-sort="none" { button type="button" { (name) } }
                         }
                     } }
                     tbody {
                         @for client in &page.report.clients {
-                            @for load in &client.loads { (row(page, client, load)) }
+                            @for load in &client.loads { (row(page, client, load, has_direct)) }
                         }
                     }
                 }
             }
             p .note {
-                "Press a column's name to sort by it. Gain: median of the direct path less median through the edge."
+                "Press a column's name to sort by it."
+                @if has_direct { " Gain: median of the direct path less median through the edge." }
                 @if page.report.clients.iter().any(|client| client.gain_assumed) {
                     " * rests on a backbone link whose figures are assumed."
                 }
@@ -56,7 +64,7 @@ pub(super) fn section(page: &Page<'_>) -> Markup {
     }
 }
 
-fn row(page: &Page<'_>, client: &ClientReport, load: &LoadReport) -> Markup {
+fn row(page: &Page<'_>, client: &ClientReport, load: &LoadReport, has_direct: bool) -> Markup {
     let service = &load.service;
     let requests = &service.requests;
     let ways: Vec<String> = shares(client)
@@ -82,9 +90,11 @@ fn row(page: &Page<'_>, client: &ClientReport, load: &LoadReport) -> Markup {
             (millis(own(|latency| latency.p90)))
             (millis(own(|latency| latency.p99)))
             (millis(own(|latency| latency.p999)))
-            (millis(direct(|latency| latency.p50)))
-            (millis(direct(|latency| latency.p99)))
-            (gain(service.gain_ms, client.gain_assumed))
+            @if has_direct {
+                (millis(direct(|latency| latency.p50)))
+                (millis(direct(|latency| latency.p99)))
+                (gain(service.gain_ms, client.gain_assumed))
+            }
             td .figure.bad[load.broken_flows > 0] data-v=(load.broken_flows) { (count(load.broken_flows)) }
             td .figure data-v=(format!("{:.6}", load.gap_s)) { (seconds(load.gap_s)) }
             td { (causes(&requests.failed)) }

@@ -121,12 +121,12 @@ fn axis<'p>(pairs: impl Iterator<Item = &'p Pair>, places: (f64, f64)) -> Scale 
 
 fn distribution(pair: &Pair) -> Markup {
     let (width, height) = (500.0, 250.0);
-    let x = axis([pair].into_iter(), (46.0, width - 12.0));
+    let x = axis([pair].into_iter(), (46.0, width - 24.0));
     let y = Scale::linear((0.0, 1.0), (height - 28.0, 12.0));
     html! {
         svg .chart viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(format!("Distribution of latency, {}", pair.name)) {
             @for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-                line .grid x1="46" x2=(at(width - 12.0)) y1=(at(y.at(share))) y2=(at(y.at(share))) {}
+                line .grid x1="46" x2=(at(width - 24.0)) y1=(at(y.at(share))) y2=(at(y.at(share))) {}
                 text .tick x="40" y=(at(y.at(share) + 4.0)) text-anchor="end" { (digits(share * 100.0)) " %" }
             }
             @for tick in x.ticks(9) {

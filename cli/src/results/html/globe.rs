@@ -21,7 +21,10 @@ pub(super) struct Flat {
 }
 
 /// Where the edge of the flat map is, at the equator and at the poles.
-pub(super) const EDGE: Flat = Flat { x: 2.735, y: 1.424 };
+pub(super) const EDGE: Flat = Flat {
+    x: 2.735,
+    y: 1.4224,
+};
 
 /// Degrees made flat.
 pub(super) fn flat(lat: f64, lon: f64) -> Flat {

@@ -181,7 +181,7 @@ fn drawing(page: &Page<'_>, places: &Places, medium: Medium) -> Markup {
             path .land d=(view.land()) {}
             (ways_in(page, places, &view))
             (backbone(page, places, &view))
-            (marks(page, places, &view))
+            (marks(page, places, &view, medium))
             (names(page, places, &view, letters))
         }
     }
@@ -274,12 +274,16 @@ fn carried(report: &Report, link: &Link) -> Carried {
     all
 }
 
-fn marks(page: &Page<'_>, places: &Places, view: &View) -> Markup {
+fn marks(page: &Page<'_>, places: &Places, view: &View, medium: Medium) -> Markup {
+    let (region_half, pop_radius, client_radius) = match medium {
+        Medium::Wide => (8.0, 5.5, 3.0),
+        Medium::Narrow => (6.0, 4.0, 2.0),
+    };
     let spot = |kind: Kind, name: &str| places.find(kind, name).map(|at| view.at(globe::place(at)));
     html! {
         @for region in page.topology.regions.keys() {
             @if let Some((x, y)) = spot(Kind::Region, region) {
-                rect .region x=(at(x - 8.0)) y=(at(y - 8.0)) width="16" height="16"
+                rect .region x=(at(x - region_half)) y=(at(y - region_half)) width=(at(2.0 * region_half)) height=(at(2.0 * region_half))
                     transform=(format!("rotate(45 {} {})", at(x), at(y))) {
                     title { "region." (region) }
                 }
@@ -287,7 +291,7 @@ fn marks(page: &Page<'_>, places: &Places, view: &View) -> Markup {
         }
         @for pop in page.topology.pops.keys() {
             @if let Some((x, y)) = spot(Kind::Pop, pop) {
-                circle class=(format!("pop {}", page.palette.pop(Some(pop)))) data-pop=(pop) cx=(at(x)) cy=(at(y)) r="5.5" {
+                circle class=(format!("pop {}", page.palette.pop(Some(pop)))) data-pop=(pop) cx=(at(x)) cy=(at(y)) r=(at(pop_radius)) {
                     title { "pop." (pop) }
                 }
             }
@@ -295,7 +299,7 @@ fn marks(page: &Page<'_>, places: &Places, view: &View) -> Markup {
         @for client in &page.report.clients {
             @if let Some((x, y)) = spot(Kind::Client, &client.name) {
                 circle class=(format!("client {}", page.palette.pop(client.pop.as_deref())))
-                    data-pop=(client.pop.as_deref().unwrap_or_default()) cx=(at(x)) cy=(at(y)) r="3" {
+                    data-pop=(client.pop.as_deref().unwrap_or_default()) cx=(at(x)) cy=(at(y)) r=(at(client_radius)) {
                     title { (told(client)) }
                 }
             }
