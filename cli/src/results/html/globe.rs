@@ -87,7 +87,7 @@ pub(super) fn great_circle(from: Coordinates, to: Coordinates) -> Vec<Vec<Flat>>
     let (a, b) = (vector(from), vector(to));
     let dot = a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     let angle = libm::acos(dot.clamp(-1.0, 1.0));
-    if angle < 1e-6 || angle > PI - 1e-6 {
+    if !(1e-6..=PI - 1e-6).contains(&angle) {
         return vec![vec![place(from), place(to)]];
     }
     let mut pieces = vec![Vec::new()];
