@@ -89,6 +89,7 @@ pub(crate) enum Command {
 Examples:
   anyedge sim topologies/global-14.toml
   anyedge sim topologies/global-14.toml --seed 7 --duration 120s
+  anyedge sim topologies/global-14.toml --report report.html
   anyedge sim topologies/two-pops.toml --json report.json
   anyedge sim topologies/two-pops.toml --json - | jq .digest
   anyedge sim topologies/pop-down.toml --junit slos.xml --csv figures.csv --hgrm latencies
@@ -125,6 +126,9 @@ pub(crate) struct SimArgs {
 /// What a run is written down as, beside its JSON.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ResultArgs {
+    /// Also writes the report as one page of HTML: map, latencies, timeline, failover budget, tables
+    #[arg(long, value_name = "PATH")]
+    pub(crate) report: Option<PathBuf>,
     /// Also writes every figure as CSV in long format, a row each with version, seed and hash of the topology
     #[arg(long, value_name = "PATH")]
     pub(crate) csv: Option<PathBuf>,

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
             return Exit::BadInput;
         }
     };
-    let written = results::write(&args.results, &report);
+    let written = results::write(&args.results, &topology, &report);
     match publish(args, &report).and(written) {
         Ok(()) if report.kept() => Exit::Kept,
         Ok(()) => Exit::Broken,

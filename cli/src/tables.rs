@@ -359,7 +359,7 @@ fn control(text: &mut String, report: &Report) {
 }
 
 /// What each time adds to the last one before it.
-fn differences(times: [Option<f64>; 4]) -> [Option<f64>; 4] {
+pub(crate) fn differences(times: [Option<f64>; 4]) -> [Option<f64>; 4] {
     let mut before = 0.0;
     times.map(|time| {
         let added = time? - before;

@@ -337,7 +337,7 @@ impl Wires {
                     link.cut_off(DropReason::LinkDown);
                     continue;
                 }
-                link.arrived();
+                link.arrived(flight.frame.len());
             }
             if self.ports[flight.to].socket.send(&flight.frame).is_err() {
                 self.lost.full += 1;

@@ -58,6 +58,8 @@ pub struct Link<K> {
     pub kept: K,
     /// Packets that arrived.
     pub delivered: u64,
+    /// Their bytes, outer headers included.
+    pub delivered_bytes: u64,
     /// Packets that were lost, by reason.
     pub dropped: DropCounts,
     /// Outages so far: what was sent before the latest does not arrive.
@@ -87,6 +89,7 @@ impl<K> Link<K> {
             spec,
             kept,
             delivered: 0,
+            delivered_bytes: 0,
             dropped: DropCounts::default(),
             outages: 0,
             doubled: 0,
@@ -178,10 +181,11 @@ impl<K> Link<K> {
             .get_or_insert_with(|| Box::new(wear::Draws::new(name, seed)))
     }
 
-    /// A packet arrived at the far end.
-    pub fn arrived(&mut self) {
+    /// A packet of `bytes` bytes arrived at the far end.
+    pub fn arrived(&mut self, bytes: usize) {
         self.on_wire -= 1;
         self.delivered += 1;
+        self.delivered_bytes += bytes as u64;
     }
 
     /// A packet that was on the wire will not arrive.
@@ -332,7 +336,7 @@ mod tests {
             link.send(at(800), 100).is_ok(),
             "100 bytes have left after 800 ns"
         );
-        link.arrived();
+        link.arrived(100);
         link.cut_off(DropReason::RunEnded);
         link.assert_conserved();
         assert_eq!((link.delivered, link.dropped.total()), (1, 3));
@@ -393,7 +397,7 @@ mod tests {
             Ok(at(20 + 1_000 + 10_000_000)),
             "no queue outlives the outage"
         );
-        link.arrived();
+        link.arrived(100);
         link.assert_conserved();
         assert_eq!(link.dropped.of(DropReason::LinkDown), 2);
     }
@@ -465,7 +469,7 @@ mod tests {
             if link.doubles() {
                 link.cut_off(DropReason::RunEnded);
             }
-            link.arrived();
+            link.arrived(100);
         }
         link.assert_conserved();
         assert!((400..600).contains(&link.doubled), "{}", link.doubled);

@@ -2,6 +2,7 @@
 
 mod faults;
 mod shares;
+mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -63,6 +64,7 @@ pub(crate) fn report(
         listeners: shares::report(world),
         control: control(topology, world),
         drops: causes(&world.drops()),
+        timeline: timeline::report(world, accounts, site_names),
     }
 }
 
@@ -128,6 +130,7 @@ fn client_report(
         service,
         broken_flows: stats.broken_flows(),
         gap_s: stats.longest_gap().as_secs_f64(),
+        gap_from_s: stats.longest_gap_from().map(Instant::as_secs_f64),
         loads: loads(client, accounts),
     }
 }
@@ -153,7 +156,9 @@ fn loads(client: &Client, accounts: &[LoadAccount]) -> Vec<LoadReport> {
                 service: Service::of(&stats, direct.as_deref()),
                 broken_flows: stats.broken_flows(),
                 gap_s: stats.longest_gap().as_secs_f64(),
+                gap_from_s: stats.longest_gap_from().map(Instant::as_secs_f64),
                 stats: stats.clone(),
+                direct_latencies: direct.map(|stats| stats.intended().clone()),
             })
         });
     reports.collect()
@@ -195,6 +200,7 @@ fn links(world: &World) -> Vec<LinkReport> {
         .map(|link| LinkReport {
             name: link.spec.name.clone(),
             delivered: link.delivered,
+            delivered_bytes: link.delivered_bytes,
             dropped: causes(&link.dropped),
         })
         .collect();

@@ -33,6 +33,7 @@ pub mod stack;
 mod steward;
 mod streams;
 mod tally;
+mod timeline;
 mod underlay;
 mod verdict;
 mod world;

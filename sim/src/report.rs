@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anyedge_net::drop_reason::DropCounts;
 use anyedge_traffic::failure::Failure;
 use anyedge_traffic::stats::Stats;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// Version of the JSON's shape; it grows when a field changes its meaning or goes away.
@@ -63,6 +64,8 @@ pub struct Report {
     pub control: Option<ControlReport>,
     /// Packets that were lost, by cause, everywhere.
     pub drops: BTreeMap<&'static str, u64>,
+    /// The run over time.
+    pub timeline: TimelineReport,
 }
 
 impl Report {
@@ -90,6 +93,8 @@ pub struct ClientReport {
     pub broken_flows: u64,
     /// Longest time without an answer; of long flows, without a byte that one of them wanted.
     pub gap_s: f64,
+    /// When that began.
+    pub gap_from_s: Option<f64>,
     /// Each of its loads, in the file's order.
     pub loads: Vec<LoadReport>,
 }
@@ -111,9 +116,14 @@ pub struct LoadReport {
     pub broken_flows: u64,
     /// Longest time without an answer; of long flows, without a byte that one of them wanted.
     pub gap_s: f64,
+    /// When that began.
+    pub gap_from_s: Option<f64>,
     /// The whole account.
     #[serde(skip)]
     pub stats: Stats,
+    /// Intended latency of the same load over the direct path, in ns.
+    #[serde(skip)]
+    pub direct_latencies: Option<Histogram<u64>>,
 }
 
 /// How requests were served: through the edge and, where the file asks for it, over the direct path.
@@ -183,6 +193,8 @@ pub struct LinkReport {
     pub name: String,
     /// Packets delivered.
     pub delivered: u64,
+    /// Their bytes, outer headers included.
+    pub delivered_bytes: u64,
     /// Packets lost, by cause.
     pub dropped: BTreeMap<&'static str, u64>,
 }
@@ -229,6 +241,25 @@ pub struct FaultReport {
     /// Why what it asked for was refused; absent when it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+/// The run over time, in intervals from its beginning on; each list has an entry for each of them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TimelineReport {
+    /// How long each interval is: 0.1 s, or that times a power of two.
+    pub every_s: f64,
+    /// Requests that became due.
+    pub due: Vec<u64>,
+    /// Those of them that were answered, whenever that was.
+    pub ok: Vec<u64>,
+    /// Bytes that came to POPs from clients.
+    pub from_clients_bytes: Vec<u64>,
+    /// Bytes that came to clients from POPs.
+    pub to_clients_bytes: Vec<u64>,
+    /// Packets that entered, by POP.
+    pub pops: BTreeMap<String, Vec<u64>>,
+    /// Packets that were lost, by cause; what ended only because the run did is in none.
+    pub drops: BTreeMap<&'static str, Vec<u64>>,
 }
 
 /// A service level.
@@ -330,7 +361,7 @@ impl Requests {
 
 impl Latency {
     /// The percentiles of a histogram of nanoseconds; `None` when it is empty.
-    pub(crate) fn of(histogram: &hdrhistogram::Histogram<u64>) -> Option<Latency> {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Latency> {
         if histogram.is_empty() {
             return None;
         }

@@ -55,6 +55,7 @@ use crate::stack::{FlowTimer, HostStack, Io};
 use crate::steward::Steward;
 use crate::streams::Streams;
 use crate::tally::EventTally;
+use crate::timeline::Timeline;
 use crate::underlay::{self, Neighbours};
 
 pub(crate) use fate::Power;
@@ -157,6 +158,7 @@ pub(crate) struct World {
     /// Who writes them where there are controllers.
     pub(crate) control: Option<Box<Control>>,
     pub(crate) budget: Budget,
+    pub(crate) timeline: Timeline,
 }
 
 impl World {
@@ -202,6 +204,7 @@ impl World {
             steward: None,
             control: None,
             budget: Budget::default(),
+            timeline: Timeline::default(),
         }
     }
 
@@ -267,6 +270,9 @@ impl World {
             return;
         };
         debug_assert!(at >= self.now, "time never runs back");
+        if self.timeline.is_due(at) {
+            self.sample(at);
+        }
         self.now = at;
         self.steps += 1;
         match happening {
@@ -333,7 +339,7 @@ impl World {
             entry.cut_off(DropReason::LinkDown);
             return self.out.pool_mut().take_back(packet);
         }
-        entry.arrived();
+        entry.arrived(packet.len());
         self.digest
             .delivery(self.now, entry.kept.rank(), packet.bytes());
         match self.ends[link.index()] {

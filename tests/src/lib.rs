@@ -8,6 +8,7 @@ pub mod bgp;
 pub mod binary;
 pub mod busy_node;
 pub mod captures;
+pub mod chromium;
 pub mod conformance;
 pub mod controllers;
 pub mod dataset;

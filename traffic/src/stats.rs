@@ -15,13 +15,16 @@ use anyedge_net::time::{Instant, nanos};
 use hdrhistogram::Histogram;
 
 use crate::failure::Failure;
+use crate::receipt::Silence;
 
 mod answers;
+mod course;
 mod flow_watch;
 mod mark;
 
 pub use answers::ANSWERS_EVERY;
 use answers::Answers;
+pub use course::{COURSE_EVERY, Course, INTERVALS_MAX, Interval};
 pub(crate) use flow_watch::FlowWatch;
 use mark::Marks;
 pub use mark::{MARKS_MAX, Mark};
@@ -45,8 +48,10 @@ pub struct Stats {
     intended: Histogram<u64>,
     actual: Histogram<u64>,
     answers: Answers,
+    course: Course,
     silent_since: Option<Instant>,
     longest_gap: Duration,
+    longest_gap_from: Option<Instant>,
     gaps_within_flows: bool,
     marks: Marks,
     closed: bool,
@@ -66,8 +71,10 @@ impl Default for Stats {
             intended: histogram.clone(),
             actual: histogram,
             answers: Answers::default(),
+            course: Course::default(),
             silent_since: None,
             longest_gap: Duration::ZERO,
+            longest_gap_from: None,
             gaps_within_flows: false,
             marks: Marks::default(),
             closed: false,
@@ -134,6 +141,16 @@ impl Stats {
         self.longest_gap
     }
 
+    /// When the longest gap began; `None` when there was none.
+    pub const fn longest_gap_from(&self) -> Option<Instant> {
+        self.longest_gap_from
+    }
+
+    /// Requests by when they were due, and which of them were answered.
+    pub const fn course(&self) -> &Course {
+        &self.course
+    }
+
     /// What became of the flows that were established at each mark, by time; settled once closed.
     pub fn marks(&self) -> &[Mark] {
         self.marks.all()
@@ -178,7 +195,7 @@ impl Stats {
         }
         self.marks.on_over(now, &watch, cause);
         if self.gaps_within_flows {
-            self.longest_gap = self.longest_gap.max(watch.longest());
+            self.note_gap(watch.longest());
         }
         if cause.is_some_and(Failure::breaks_flow) {
             self.broken_flows += 1;
@@ -189,6 +206,7 @@ impl Stats {
     pub(crate) fn on_sent(&mut self, count: u64, first: Instant) {
         if !self.closed && count > 0 {
             self.sent += count;
+            self.course.on_due(count, first);
             if !self.gaps_within_flows {
                 self.silent_since.get_or_insert(first);
             }
@@ -213,6 +231,7 @@ impl Stats {
         }
         self.ok += 1;
         self.answers.on_answer(now);
+        self.course.on_ok(intended);
         self.intended.saturating_record(nanos(now - intended));
         self.actual.saturating_record(nanos(now - started));
     }
@@ -262,14 +281,28 @@ impl Stats {
             .add(&other.actual)
             .expect("all histograms have the same bounds");
         self.answers.merge(&other.answers);
-        self.longest_gap = self.longest_gap.max(other.longest_gap);
+        self.course.merge(&other.course);
+        if other.longest_gap > self.longest_gap {
+            self.longest_gap = other.longest_gap;
+            self.longest_gap_from = other.longest_gap_from;
+        }
         self.marks.merge(&other.marks);
     }
 
     fn end_gap(&mut self, now: Instant) {
         if let Some(since) = self.silent_since {
-            self.longest_gap = self.longest_gap.max(now - since);
+            self.note_gap(Silence {
+                from: since,
+                until: now,
+            });
             self.silent_since = Some(now.max(since));
+        }
+    }
+
+    fn note_gap(&mut self, gap: Silence) {
+        if gap.length() > self.longest_gap {
+            self.longest_gap = gap.length();
+            self.longest_gap_from = Some(gap.from);
         }
     }
 }
@@ -353,6 +386,7 @@ mod tests {
             stats.on_ok(at(0), at(0), at(answered));
         }
         assert_eq!(stats.longest_gap(), Duration::from_millis(800));
+        assert_eq!(stats.longest_gap_from(), Some(at(5_100)));
         stats.close(at(60_000), at(7_000));
         assert_eq!(stats.longest_gap(), Duration::from_millis(1_000));
     }
@@ -367,6 +401,7 @@ mod tests {
         let mut idle = Stats::default();
         idle.close(at(10_000), at(9_000));
         assert_eq!(idle.longest_gap(), Duration::ZERO);
+        assert_eq!(idle.longest_gap_from(), None);
     }
 
     #[test]

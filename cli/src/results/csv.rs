@@ -7,8 +7,8 @@ use anyedge_sim::report::Report;
 use csv::Writer;
 use serde_json::Value;
 
-/// What stands at the top of the JSON and is no figure of the run.
-const IDENTITY: [&str; 7] = [
+/// What stands at the top of the JSON and is no figure of the run, and what is one for each interval of it.
+const LEFT_OUT: [&str; 8] = [
     "schema",
     "version",
     "topology",
@@ -16,6 +16,7 @@ const IDENTITY: [&str; 7] = [
     "overrides",
     "seed",
     "digest",
+    "timeline",
 ];
 
 /// A row before what all rows have.
@@ -30,7 +31,7 @@ pub(super) fn text(report: &Report) -> Result<String, String> {
     let tree = serde_json::to_value(report).map_err(|error| error.to_string())?;
     let mut rows = Vec::new();
     for (field, value) in tree.as_object().into_iter().flatten() {
-        if !IDENTITY.contains(&field.as_str()) {
+        if !LEFT_OUT.contains(&field.as_str()) {
             walk(&mut rows, "run", field, value);
         }
     }

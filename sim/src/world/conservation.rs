@@ -3,10 +3,15 @@
 //! Links, nodes and hosts each keep their own; here they are added up over the whole world. A packet that
 //! nobody counted, or two did, stops the run with both sums.
 
+use std::collections::BTreeMap;
+
 use anyedge_net::drop_reason::{DropCounts, DropReason};
+use anyedge_net::time::Instant;
 
 use super::{Happening, World};
+use crate::internet::SiteId;
 use crate::link::Link;
+use crate::timeline::{Passed, Standing};
 
 impl World {
     /// Ends the world: what is on the wire or in a host's queue ends here, counted, and every packet ever
@@ -15,6 +20,8 @@ impl World {
     /// # Panics
     /// When one is not: that is a bug of the simulator or of a forwarder.
     pub(crate) fn close(&mut self) {
+        let standing = self.standing();
+        self.timeline.end(self.now, standing);
         let pending: Vec<Happening> = self.queue.drain().collect();
         for happening in pending {
             if let Happening::Delivery(link, outages, packet) = happening {
@@ -50,6 +57,31 @@ impl World {
         self.hosts.iter().for_each(|host| all.merge(&host.dropped));
         all.merge(&self.streams.drops());
         all
+    }
+
+    /// Takes down how everything stands, for the intervals that are over by `at`.
+    pub(super) fn sample(&mut self, at: Instant) {
+        let standing = self.standing();
+        self.timeline.sample(at, &standing);
+    }
+
+    fn standing(&self) -> Standing {
+        let mut sites: BTreeMap<SiteId, Passed> = BTreeMap::new();
+        let anycast = self.internet.populations().iter();
+        for population in anycast.filter(|population| population.pinned.is_none()) {
+            for (site, path) in &population.paths {
+                let passed = sites.entry(*site).or_default();
+                let [up, down] =
+                    [path.to_site, path.to_clients].map(|link| &self.links[link.index()]);
+                passed.packets += up.delivered;
+                passed.from_clients_bytes += up.delivered_bytes;
+                passed.to_clients_bytes += down.delivered_bytes;
+            }
+        }
+        Standing {
+            sites,
+            drops: self.drops(),
+        }
     }
 
     fn assert_conserved(&self) {

@@ -4,7 +4,6 @@
 //! and its rest is no silence. Kept until the flow is over: its longest silence, and the longest one within
 //! the time of each mark that it lived through, so a flow costs some bytes per mark and nothing afterwards.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use anyedge_net::time::Instant;
@@ -17,7 +16,7 @@ pub(crate) struct FlowWatch {
     /// The first mark that came after the flow was established.
     first_mark: usize,
     wants_since: Option<Instant>,
-    longest: Duration,
+    longest: Silence,
     /// The longest silence within the time of mark `first_mark + index`.
     by_mark: Vec<Option<Silence>>,
 }
@@ -29,7 +28,10 @@ impl FlowWatch {
             marks,
             first_mark,
             wants_since: Some(now),
-            longest: Duration::ZERO,
+            longest: Silence {
+                from: now,
+                until: now,
+            },
             by_mark: Vec::new(),
         }
     }
@@ -60,7 +62,9 @@ impl FlowWatch {
 
     /// It was silent so, whoever saw it.
     pub(crate) fn on_silence(&mut self, silence: Silence) {
-        self.longest = self.longest.max(silence.length());
+        if silence.length() > self.longest.length() {
+            self.longest = silence;
+        }
         let marks = &self.marks[self.first_mark..];
         for (index, at) in marks.iter().enumerate() {
             if silence.until <= *at {
@@ -86,7 +90,7 @@ impl FlowWatch {
         self.first_mark
     }
 
-    pub(super) const fn longest(&self) -> Duration {
+    pub(super) const fn longest(&self) -> Silence {
         self.longest
     }
 
@@ -99,6 +103,8 @@ impl FlowWatch {
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use super::*;
 
     fn at(millis: u64) -> Instant {
@@ -128,6 +134,6 @@ mod tests {
             until: at(60_050),
         });
         assert_eq!((watch.at_mark(2), watch.at_mark(3)), (late, None));
-        assert_eq!(watch.longest(), Duration::from_millis(1_200));
+        assert_eq!(watch.longest().length(), Duration::from_millis(1_200));
     }
 }
