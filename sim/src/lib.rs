@@ -35,6 +35,7 @@ mod streams;
 mod tally;
 mod underlay;
 mod verdict;
+pub mod watch;
 mod world;
 
 pub use build::BuildError;

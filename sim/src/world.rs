@@ -18,6 +18,7 @@ mod routers;
 mod steering;
 mod streamed;
 mod vpc;
+mod watched;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -42,7 +43,7 @@ use crate::control::Control;
 use crate::digest::TraceDigest;
 use crate::egress::Egress;
 use crate::executor::{Handle, HostId, TimerId};
-use crate::internet::Internet;
+use crate::internet::{Internet, PopulationId};
 use crate::link::Link;
 use crate::management::Management;
 use crate::node::Node;
@@ -62,6 +63,7 @@ pub(crate) use host_entry::{Attachment, HostEntry};
 pub(crate) use outside::{Recorded, Recorder};
 use steering::matters_to_others;
 pub(crate) use vpc::{Vpc, is_plain};
+use watched::Watch;
 
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
 const PACKETS_MAX: usize = 2_000_000;
@@ -157,6 +159,8 @@ pub(crate) struct World {
     /// Who writes them where there are controllers.
     pub(crate) control: Option<Box<Control>>,
     pub(crate) budget: Budget,
+    /// Somebody who is told what happens.
+    watch: Option<Box<Watch>>,
 }
 
 impl World {
@@ -202,6 +206,7 @@ impl World {
             steward: None,
             control: None,
             budget: Budget::default(),
+            watch: None,
         }
     }
 
@@ -327,7 +332,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, link: LinkId, outages: u16, mut packet: Packet) {
+    fn deliver(&mut self, link: LinkId, outages: u16, packet: Packet) {
         let entry = &mut self.links[link.index()];
         if entry.outages != outages {
             entry.cut_off(DropReason::LinkDown);
@@ -336,6 +341,18 @@ impl World {
         entry.arrived();
         self.digest
             .delivery(self.now, entry.kept.rank(), packet.bytes());
+        if self.watch.is_none() {
+            return self.arrive(link, packet);
+        }
+        let seen = packet.bytes().to_vec();
+        self.begin_delivery();
+        self.arrive(link, packet);
+        self.end_delivery(link, &seen);
+    }
+
+    /// A packet is at the far end of its link.
+    #[inline]
+    fn arrive(&mut self, link: LinkId, mut packet: Packet) {
         match self.ends[link.index()] {
             LinkEnd::Recorder => self.record(Some(link), packet),
             LinkEnd::PopPublic(node) => {
@@ -390,7 +407,17 @@ impl World {
         self.node_packet(node, packet);
     }
 
+    #[inline]
     fn node_packet(&mut self, node: NodeId, packet: Packet) {
+        if self.watch.is_none() {
+            return self.handle_at(node, packet);
+        }
+        self.begin_at_node(node, &packet);
+        self.handle_at(node, packet);
+        self.end_handling();
+    }
+
+    fn handle_at(&mut self, node: NodeId, packet: Packet) {
         let entry = &mut self.nodes[node.index()];
         if let Some(reason) = entry.down {
             return self.lose(packet, reason);
@@ -457,6 +484,9 @@ impl World {
         for event in events.drain(..) {
             self.digest.event(self.now, rank, &event);
             self.tally.add(&event);
+            if self.watch.is_some() {
+                self.note_event(&event);
+            }
             if matters_to_others(&event) {
                 self.notice(index, &event);
             }
@@ -468,6 +498,9 @@ impl World {
     }
 
     fn send_from(&mut self, index: usize, mut packet: Packet) {
+        if self.watch.is_some() {
+            self.note_sent(index, &packet);
+        }
         let node = &self.nodes[index];
         match packet.meta.port.kind() {
             Some(PortKind::Tunnel) => {
@@ -509,8 +542,12 @@ impl World {
     }
 
     fn send_on(&mut self, link: LinkId, packet: Packet) {
+        let taken = self.links[link.index()].send(self.now, packet.len());
+        if self.watch.is_some() {
+            self.note_link(link, taken);
+        }
         let entry = &mut self.links[link.index()];
-        match entry.send(self.now, packet.len()) {
+        match taken {
             Ok(arrival) => {
                 let tie = entry.kept.next(Kind::Delivery);
                 let outages = entry.outages;
@@ -533,6 +570,9 @@ impl World {
             return self.record(None, packet);
         }
         let outcome = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
+        if self.watch.is_some() {
+            self.note_host(outcome);
+        }
         let entry = &mut self.hosts[host.index()];
         entry.count(outcome);
     }
@@ -559,18 +599,12 @@ impl World {
         let attachment = self.hosts[host.index()].attachment;
         for mut packet in sent.drain(..) {
             match attachment {
-                Attachment::Client(population)
-                    if !self.egress.lets_out(population, packet.bytes()) =>
-                {
-                    self.lose(packet, DropReason::ClientSecurityGroup);
+                Attachment::Client(population) if self.watch.is_some() => {
+                    self.begin_at_client(population, &packet);
+                    self.send_from_client(population, packet);
+                    self.end_handling();
                 }
-                Attachment::Client(population) => {
-                    let to = destination(packet.bytes());
-                    match to.and_then(|to| self.internet.towards(population, to)) {
-                        Some(link) => self.send_on(link, packet),
-                        None => self.lose(packet, DropReason::NoRoute),
-                    }
-                }
+                Attachment::Client(population) => self.send_from_client(population, packet),
                 Attachment::Backend(node) => match self.way_without_vswitch(node) {
                     Some(link) => self.send_on(link, packet),
                     None => {
@@ -589,7 +623,22 @@ impl World {
         }
     }
 
+    #[inline]
+    fn send_from_client(&mut self, population: PopulationId, packet: Packet) {
+        if !self.egress.lets_out(population, packet.bytes()) {
+            return self.lose(packet, DropReason::ClientSecurityGroup);
+        }
+        let to = destination(packet.bytes());
+        match to.and_then(|to| self.internet.towards(population, to)) {
+            Some(link) => self.send_on(link, packet),
+            None => self.lose(packet, DropReason::NoRoute),
+        }
+    }
+
     fn lose(&mut self, packet: Packet, reason: DropReason) {
+        if self.watch.is_some() {
+            self.note_lost(reason);
+        }
         self.out.pool_mut().take_back(packet);
         self.lost.add(reason);
     }
