@@ -14,6 +14,7 @@ pub mod digest;
 pub mod disk;
 mod egress;
 pub mod executor;
+pub mod explain;
 mod findings;
 pub mod host;
 mod internet;

@@ -229,9 +229,12 @@ impl World {
                 let dropped = &self.nodes[node].ledger.dropped;
                 let news = dropped.iter();
                 let news = news.filter(|(reason, count)| *count > frame.dropped.of(*reason));
-                frame.handled.did.extend(news.map(|(reason, _)| Did::Dropped {
-                    reason: reason.name(),
-                }));
+                frame
+                    .handled
+                    .did
+                    .extend(news.map(|(reason, _)| Did::Dropped {
+                        reason: reason.name(),
+                    }));
                 if frame.asked && frame.handled.why.is_none() {
                     frame.handled.why = self.why_sent(node, &frame.handled.did);
                 }
