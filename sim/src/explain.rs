@@ -94,17 +94,20 @@ impl Explanation {
         if is_node && !handled.answer && self.entered.is_none() {
             self.entered = Some(handled.who.clone());
         }
-        if let Some(Why::Listener { known, .. }) = &handled.why
-            && self.target.is_none()
-            && let Some(target) = known
-        {
-            (self.target, self.clb_node) = (Some(*target), Some(handled.who.clone()));
+        let opened = handled.did.iter().find_map(|did| match did {
+            Did::Opened { target } => Some(*target),
+            _ => None,
+        });
+        let known = match &handled.why {
+            Some(Why::Listener { known, .. }) => *known,
+            _ => None,
+        };
+        // The last who sent it on to a target is who served it.
+        if let Some(target) = opened.or(known) {
+            (self.target, self.clb_node) = (Some(target), Some(handled.who.clone()));
         }
         for did in &handled.did {
             match did {
-                Did::Opened { target } => {
-                    (self.target, self.clb_node) = (Some(*target), Some(handled.who.clone()));
-                }
                 Did::GivenToBackend => self.host = Some(handled.who.clone()),
                 Did::LetOut if handled.answer => self.left_by = Some(handled.who.clone()),
                 Did::LinkLost { link, reason } => self.dropped.push(format!("{reason} on {link}")),
