@@ -16,6 +16,8 @@ use anyedge_sim::watch::{Delivery, Watcher};
 
 /// What is kept of each file in memory.
 const BUFFER_BYTES: usize = 32 << 10;
+/// What names of the management network's links begin with.
+const MANAGED: &str = "management/";
 /// Of a link's name in a file's.
 const NAME_BYTES_MAX: usize = 150;
 
@@ -160,13 +162,18 @@ impl Files {
 }
 
 /// The name of a link without its direction: `client.osaka>pop.tokyo` and the way back are one. Of several links between
-/// two nodes, all but the first have a word of their own behind a slash.
+/// two nodes, all but the first have a word of their own behind a slash; the management network's have theirs in front.
 fn both_ways(name: &str) -> String {
-    let Some((near, far)) = name.split_once('>') else {
+    let (front, ends) = match name.strip_prefix(MANAGED) {
+        Some(ends) => (MANAGED, ends),
+        None => ("", name),
+    };
+    let Some((near, far)) = ends.split_once('>') else {
         return name.to_owned();
     };
+    let is_nodes = !(far.starts_with("client.") || near.starts_with("router."));
     let (far, own) = match far.split_once('/') {
-        Some((far, own)) if !far.starts_with("client.") => (far, format!("/{own}")),
+        Some((far, own)) if is_nodes => (far, format!("/{own}")),
         _ => (far, String::new()),
     };
     let (first, second) = if near <= far {
@@ -174,7 +181,7 @@ fn both_ways(name: &str) -> String {
     } else {
         (far, near)
     };
-    format!("{first}--{second}{own}")
+    format!("{front}{first}--{second}{own}")
 }
 
 /// What of a name any file system takes, whatever its case.
@@ -214,6 +221,16 @@ mod tests {
                 "pop.tokyo>region.gz/second",
                 "region.gz>pop.tokyo/second",
                 "pop.tokyo--region.gz/second",
+            ),
+            (
+                "pop.tokyo/bgp>router.tokyo",
+                "router.tokyo>pop.tokyo/bgp",
+                "pop.tokyo/bgp--router.tokyo",
+            ),
+            (
+                "management/pop.tokyo>region.gz",
+                "management/region.gz>pop.tokyo",
+                "management/pop.tokyo--region.gz",
             ),
             (
                 "region.gz>region.gz",

@@ -89,7 +89,7 @@ pub use sync::{
     SyncCounts, VISITS_PER_STEP_MAX,
 };
 pub use unbind::{CUT_EVERY, CUTS_PER_STEP_MAX, LOOKS_PER_STEP_MAX};
-pub use view::{FlowView, TargetView};
+pub use view::{FlowView, KnownFlow, TargetView};
 
 /// One load-balancing node of a region.
 pub struct ClbNode {

@@ -90,7 +90,8 @@ impl Explanation {
         if self.is_complete() || self.steps.len() >= STEPS_MAX {
             return;
         }
-        let is_node = !matches!(handled.why, Some(Why::Catchment { .. }));
+        let is_cut = matches!(handled.did[..], [Did::CutOff { .. }]);
+        let is_node = !(is_cut || matches!(handled.why, Some(Why::Catchment { .. })));
         if is_node && !handled.answer && self.entered.is_none() {
             self.entered = Some(handled.who.clone());
         }
@@ -111,6 +112,7 @@ impl Explanation {
                 Did::GivenToBackend => self.host = Some(handled.who.clone()),
                 Did::LetOut if handled.answer => self.left_by = Some(handled.who.clone()),
                 Did::LinkLost { link, reason } => self.dropped.push(format!("{reason} on {link}")),
+                Did::CutOff { link } => self.dropped.push(format!("LinkDown on {link}")),
                 Did::Dropped { reason } => {
                     self.dropped.push(format!("{reason} at {}", handled.who));
                 }

@@ -52,6 +52,8 @@ pub struct Delivery<'a> {
     pub flow: Option<FlowKey>,
     /// What was done with it, and with what came of it, at that instant.
     pub handled: &'a [Handled],
+    /// A host took it in, with no node between.
+    pub received: bool,
     /// Why it ended where no node was.
     pub lost: Option<DropReason>,
 }
@@ -119,6 +121,11 @@ pub enum Did {
         /// Why.
         reason: &'static str,
     },
+    /// It was on a link that went down.
+    CutOff {
+        /// The link, with its direction.
+        link: String,
+    },
     /// A host took it in.
     Received,
     /// It ended there.
@@ -151,6 +158,13 @@ pub enum Why {
         secondary: Option<String>,
         /// The node's links to whom it sent.
         links: Vec<LinkState>,
+    },
+    /// An answer goes back by the POP that the flow entered by last, as long as a path there is alive.
+    WayBack {
+        /// Of the table in force at the node.
+        revision: u64,
+        /// That POP; `None` straight from the Internet, or where the flow is not known.
+        entered_by: Option<String>,
     },
     /// The listener's rule and its targets.
     Listener {
@@ -228,6 +242,9 @@ impl fmt::Display for Delivery<'_> {
         for handled in self.handled {
             write!(f, "; {handled}")?;
         }
+        if self.received {
+            f.write_str("; received")?;
+        }
         if let Some(reason) = self.lost {
             write!(f, "; lost: {}", reason.name())?;
         }
@@ -270,6 +287,7 @@ impl fmt::Display for Did {
             Did::TookOver => f.write_str("took the flow over"),
             Did::OnLink { link, .. } => write!(f, "put it on {link}"),
             Did::LinkLost { link, reason } => write!(f, "lost it on {link}: {reason}"),
+            Did::CutOff { link } => write!(f, "was cut off on {link}, which went down"),
             Did::Received => f.write_str("received it"),
             Did::Dropped { reason } => write!(f, "dropped it: {reason}"),
         }

@@ -345,6 +345,9 @@ impl World {
         let entry = &mut self.links[link.index()];
         if entry.outages != outages {
             entry.cut_off(DropReason::LinkDown);
+            if self.watch.is_some() {
+                self.note_cut_off(link, &packet);
+            }
             return self.out.pool_mut().take_back(packet);
         }
         entry.arrived();

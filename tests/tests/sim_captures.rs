@@ -246,7 +246,7 @@ fn tshark_counts_as_many_retransmissions_as_the_report() {
         return;
     }
     let folder = Folder::new("again");
-    let args = ["--duration", "15s", "--set", "link.west-east.loss=2%"];
+    let args = ["--duration", "30s", "--set", "link.west-east.loss=3%"];
     let report = captured(&folder, "topologies/bench/encapsulations.toml", &args);
     all_sound(&folder);
     let again = "tcp.analysis.retransmission || tcp.analysis.fast_retransmission \
@@ -256,10 +256,7 @@ fn tshark_counts_as_many_retransmissions_as_the_report() {
         count(&folder.file(file), &filter) as u64
     };
     let clients = of("client.web--pop.west.pcapng", "client.web>pop.west");
-    let backends = of(
-        "host.main-web-1--region.east.pcapng",
-        "host.main-web-1>region.east",
-    );
+    let backends = of("host.web-1--region.east.pcapng", "host.web-1>region.east");
     let told = report["retransmissions"].as_u64().expect("a count");
     assert!(told > 20, "{told}: there is nothing to compare");
     assert_eq!(clients + backends, told, "{clients} + {backends}");

@@ -76,6 +76,16 @@ fn reasons(step: &Handled, why: &Why) -> Vec<String> {
             }));
             lines
         }
+        Why::WayBack {
+            revision,
+            entered_by,
+        } => vec![match entered_by {
+            Some(pop) => format!(
+                "by revision {revision} of the table: the flow entered by {pop} last; while no path there is \
+                 alive, by another POP"
+            ),
+            None => format!("by revision {revision} of the table: as the packet came"),
+        }],
         Why::Listener { .. } => listener(step, why),
     }
 }

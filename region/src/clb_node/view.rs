@@ -4,6 +4,7 @@
 //! health and loads, where the client stays, and the flow's entry if there is one.
 
 use anyedge_net::flow::{Address, FlowKey};
+use anyedge_net::id::NodeId;
 use anyedge_net::route_table::{Scheduler, Target};
 use anyedge_net::time::Instant;
 
@@ -19,10 +20,21 @@ pub struct FlowView {
     pub scheduler: &'static str,
     /// Where the client of the flow stays.
     pub stays_with: Option<(Address, u16)>,
-    /// The target that the flow has already, and whether another node serves it.
-    pub known: Option<((Address, u16), bool)>,
+    /// The flow's entry, if it is known.
+    pub known: Option<KnownFlow>,
     /// The targets of the flow's family, in the listener's order.
     pub targets: Vec<TargetView>,
+}
+
+/// A flow's entry.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownFlow {
+    /// Its target.
+    pub target: (Address, u16),
+    /// Another node serves it.
+    pub is_replica: bool,
+    /// The POP that it entered by last; `UNKNOWN` straight from the Internet.
+    pub pop: NodeId,
 }
 
 /// A target as a node sees it.
@@ -72,7 +84,11 @@ impl ClbNode {
             stays_with: staying,
             known: known.map(|id| {
                 let flow = self.connections.flow(id);
-                (flow.server(), flow.role != Role::Own)
+                KnownFlow {
+                    target: flow.server(),
+                    is_replica: flow.role != Role::Own,
+                    pop: flow.pop,
+                }
             }),
             targets: seen.collect(),
         })

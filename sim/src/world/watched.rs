@@ -21,6 +21,7 @@ use anyedge_net::wire::{self};
 use super::{LinkEnd, LinkId, World};
 use crate::internet::PopulationId;
 use crate::stack::Outcome;
+use crate::underlay;
 use crate::watch::{Delivery, Did, Handled, Watcher, Why, socket};
 
 mod reasons;
@@ -34,6 +35,7 @@ pub(crate) struct Watch {
     open: Vec<Frame>,
     done: Vec<Handled>,
     flow: Option<FlowKey>,
+    received: bool,
     lost: Option<DropReason>,
     aliases: Aliases,
 }
@@ -90,6 +92,7 @@ impl Watch {
             open: Vec::new(),
             done: Vec::new(),
             flow: None,
+            received: false,
             lost: None,
             aliases: Aliases::default(),
         })
@@ -132,6 +135,7 @@ impl World {
         if let Some(watch) = &mut self.watch {
             watch.done.clear();
             watch.flow = None;
+            watch.received = false;
             watch.lost = None;
         }
     }
@@ -158,8 +162,41 @@ impl World {
             bytes,
             flow,
             handled: &watch.done,
+            received: watch.received,
             lost: watch.lost,
         });
+        self.watch = Some(watch);
+    }
+
+    /// A packet was on a link that went down.
+    pub(super) fn note_cut_off(&mut self, link: LinkId, packet: &Packet) {
+        let Some(mut watch) = self.watch.take() else {
+            return;
+        };
+        let bytes = packet.bytes();
+        let behind = match self.ends[link.index()] {
+            LinkEnd::Tunnel(_, path) | LinkEnd::RegionTunnel(path) => {
+                let encap = self.table.paths[path.index()].encap;
+                let outer = underlay::unwrap(bytes, encap);
+                outer.and_then(|outer| tuple_of(PortId::tunnel(path), &bytes[outer.len..]))
+            }
+            _ => tuple_of(PortId::LOCAL, bytes),
+        };
+        if let Some(tuple) = behind {
+            let from_vip = self.internet.vip(tuple.src).is_some();
+            let (flow, answer) = watch.aliases.flow_of(&tuple, from_vip);
+            if watch.watcher.asks(&flow) {
+                let link = self.links[link.index()].spec.name.clone();
+                let handled = Handled {
+                    at_s: self.now.as_secs_f64(),
+                    who: "the packet".to_owned(),
+                    answer,
+                    did: vec![Did::CutOff { link }],
+                    why: None,
+                };
+                watch.watcher.handled(&flow, &handled);
+            }
+        }
         self.watch = Some(watch);
     }
 
@@ -176,8 +213,8 @@ impl World {
         let flow = seen.map(|(flow, _)| flow);
         let asked = flow.is_some_and(|flow| watch.watcher.asks(&flow));
         let answer = seen.is_some_and(|(_, answer)| answer);
-        let why = flow.filter(|_| asked && !answer);
-        let why = why.and_then(|flow| self.why_at_clb_node(node, &flow));
+        let why = flow.filter(|_| asked);
+        let why = why.and_then(|flow| self.why_at_clb_node(node, &flow, answer));
         watch.flow = watch.flow.or(flow);
         watch.open.push(Frame {
             node: Some(node.index()),
@@ -330,6 +367,7 @@ impl World {
     pub(super) fn note_host(&mut self, outcome: Outcome) {
         if let Some(watch) = &mut self.watch {
             match outcome {
+                Outcome::Delivered if watch.open.is_empty() => watch.received = true,
                 Outcome::Delivered => watch.note(Did::Received),
                 Outcome::Dropped(reason) if watch.open.is_empty() => watch.lost = Some(reason),
                 Outcome::Dropped(reason) => watch.note(Did::Dropped {

@@ -42,14 +42,29 @@ impl World {
         })
     }
 
-    /// What a CLB node goes by for a flow, before it has handled the packet.
-    pub(super) fn why_at_clb_node(&self, node: NodeId, flow: &FlowKey) -> Option<Why> {
+    /// What a CLB node goes by for a packet of a flow, before it has handled it.
+    pub(super) fn why_at_clb_node(
+        &self,
+        node: NodeId,
+        flow: &FlowKey,
+        answer: bool,
+    ) -> Option<Why> {
         let entry = &self.nodes[node.index()];
         let AnyForwarder::ClbNode(clb_node) = &entry.forwarder else {
             return None;
         };
         let revision = entry.in_force.as_ref().map_or(0, |table| table.revision.0);
         let view = clb_node.view(self.now, flow);
+        if answer {
+            let known = view.and_then(|view| view.known);
+            let table = entry.in_force.as_ref();
+            let pop = known.zip(table);
+            let pop = pop.and_then(|(known, table)| table.nodes.get(known.pop.index()));
+            return Some(Why::WayBack {
+                revision,
+                entered_by: pop.map(|pop| pop.name.clone()),
+            });
+        }
         let targets = view.iter().flat_map(|view: &FlowView| &view.targets);
         let targets = targets.map(|own| TargetState {
             target: socket((own.target.address, own.target.port)),
@@ -64,8 +79,8 @@ impl World {
             revision,
             scheduler: view.as_ref().map(|view| view.scheduler),
             stays_with: view.as_ref().and_then(|view| view.stays_with).map(socket),
-            known: known.map(|(target, _)| socket(target)),
-            replica: known.is_some_and(|(_, replica)| replica),
+            known: known.map(|known| socket(known.target)),
+            replica: known.is_some_and(|known| known.is_replica),
             listener: view.map(|view| view.listener),
             targets,
         })
