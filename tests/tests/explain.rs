@@ -2,7 +2,8 @@
 //! their faults, and each of them went over the wires as it is told.
 //!
 //! What went over the wires is found out by the bytes alone: the links' names, outer and inner headers. Behind a load
-//! balancer a TCP flow is known again by its first sequence number, a datagram by its source and what is in it.
+//! balancer a TCP flow is known again by its first sequence number, a datagram by what is in it, both by their source too
+//! where that is kept.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -54,7 +55,8 @@ struct Wires {
     /// By what is the same on both sides of a load balancer.
     marks: BTreeMap<Vec<u8>, SocketAddr>,
     clb_nodes: BTreeMap<IpAddr, String>,
-    deliveries: u64,
+    /// Targets see their clients' own addresses.
+    shows_clients: bool,
 }
 
 #[derive(Clone)]
@@ -77,12 +79,11 @@ impl Wires {
                 .collect(),
             marks: BTreeMap::new(),
             clb_nodes: clb_nodes.collect(),
-            deliveries: 0,
+            shows_clients: topology.clbs.values().all(|clb| clb.snat.is_empty()),
         }
     }
 
     fn read(&mut self, delivery: &Delivery<'_>) {
-        self.deliveries += 1;
         let Some((near, far)) = delivery.name.split_once('>') else {
             return;
         };
@@ -105,7 +106,8 @@ impl Wires {
             return;
         };
         seen.entered.get_or_insert_with(|| pop.to_owned());
-        self.marks.extend(mark(bytes).map(|mark| (mark, from)));
+        let mark = mark(bytes, self.shows_clients);
+        self.marks.extend(mark.map(|mark| (mark, from)));
     }
 
     fn reached(&mut self, host: &str, bytes: &[u8]) {
@@ -115,7 +117,7 @@ impl Wires {
         let Ok(parsed) = wire::parse(inner) else {
             return;
         };
-        let from = mark(inner).and_then(|mark| self.marks.get(&mark).copied());
+        let from = mark(inner, self.shows_clients).and_then(|mark| self.marks.get(&mark).copied());
         let Some(seen) = from.and_then(|from| self.flows.get_mut(&from)) else {
             return;
         };
@@ -169,16 +171,20 @@ fn unwrapped(bytes: &[u8]) -> Option<(IpAddr, &[u8])> {
 }
 
 /// What of the packet that opens a flow no load balancer changes.
-fn mark(bytes: &[u8]) -> Option<Vec<u8>> {
+fn mark(bytes: &[u8], shows_clients: bool) -> Option<Vec<u8>> {
     let parsed = wire::parse(bytes).ok()?;
     let l4 = parsed.l4(bytes);
-    match parsed.flow.protocol {
-        tcp::PROTOCOL if parsed.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN => {
-            Some(l4.get(4..8)?.to_vec())
-        }
-        udp::PROTOCOL => Some(l4.get(udp::HEADER_LEN..)?.to_vec()),
-        _ => None,
+    let own = match parsed.flow.protocol {
+        tcp::PROTOCOL if parsed.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN => l4.get(4..8)?,
+        udp::PROTOCOL => l4.get(udp::HEADER_LEN..)?,
+        _ => return None,
+    };
+    if !shows_clients {
+        return Some(own.to_vec());
     }
+    // On the direct path the same clients draw the same sequence numbers, from other addresses.
+    let source = parsed.flow.src;
+    Some([source.octets(), l4.get(0..2)?, own].concat())
 }
 
 /// Questions about flows of any client to any listener of any VIP at any time.
