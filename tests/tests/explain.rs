@@ -312,9 +312,12 @@ fn ten_thousand_flows_went_over_the_wires_as_explained() {
     );
 }
 
+/// When, by which link, and what.
+type Delivered = (u64, String, Vec<u8>);
+
 /// What links delivered before some time, by their own names.
 #[derive(Clone, Default)]
-struct Until(Arc<Mutex<Vec<(u64, String, Vec<u8>)>>>, u64);
+struct Until(Arc<Mutex<Vec<Delivered>>>, u64);
 
 impl Watcher for Until {
     fn delivered(&mut self, delivery: &Delivery<'_>) {

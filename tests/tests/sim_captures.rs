@@ -164,6 +164,10 @@ fn captures_of_a_second_hold_exactly_what_links_delivered() {
         report["digest"], plain["digest"],
         "a capture changes nothing"
     );
+    assert_eq!(
+        report["retransmissions"], 0,
+        "nothing is lost in this second"
+    );
 
     let (mut by_interface, mut comments) = (BTreeMap::new(), String::new());
     for file in folder.files() {

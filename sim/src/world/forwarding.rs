@@ -50,11 +50,17 @@ impl World {
         if self.watch.is_none() {
             return self.handle_at(node, packet);
         }
+        self.handle_watched(node, packet);
+    }
+
+    #[cold]
+    fn handle_watched(&mut self, node: NodeId, packet: Packet) {
         self.begin_at_node(node, &packet);
         self.handle_at(node, packet);
         self.end_handling();
     }
 
+    #[inline]
     pub(super) fn handle_at(&mut self, node: NodeId, packet: Packet) {
         let entry = &mut self.nodes[node.index()];
         if let Some(reason) = entry.down {

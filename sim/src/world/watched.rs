@@ -131,6 +131,7 @@ impl World {
     }
 
     /// A packet comes out of a link.
+    #[cold]
     pub(super) fn begin_delivery(&mut self) {
         if let Some(watch) = &mut self.watch {
             watch.done.clear();
@@ -141,6 +142,7 @@ impl World {
     }
 
     /// All that followed is done.
+    #[cold]
     pub(super) fn end_delivery(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(mut watch) = self.watch.take() else {
             return;
@@ -169,6 +171,7 @@ impl World {
     }
 
     /// A packet was on a link that went down.
+    #[cold]
     pub(super) fn note_cut_off(&mut self, link: LinkId, packet: &Packet) {
         let Some(mut watch) = self.watch.take() else {
             return;
@@ -201,6 +204,7 @@ impl World {
     }
 
     /// A packet comes to a node.
+    #[cold]
     pub(super) fn begin_at_node(&mut self, node: NodeId, packet: &Packet) {
         let Some(mut watch) = self.watch.take() else {
             return;
@@ -233,6 +237,7 @@ impl World {
     }
 
     /// A packet leaves a client.
+    #[cold]
     pub(super) fn begin_at_client(&mut self, population: PopulationId, packet: &Packet) {
         let Some(mut watch) = self.watch.take() else {
             return;
@@ -257,6 +262,7 @@ impl World {
     }
 
     /// What was begun last is done.
+    #[cold]
     pub(super) fn end_handling(&mut self) {
         let Some(mut watch) = self.watch.take() else {
             return;
@@ -285,6 +291,7 @@ impl World {
     }
 
     /// A node sends a packet.
+    #[cold]
     pub(super) fn note_sent(&mut self, index: usize, packet: &Packet) {
         let Some(mut watch) = self.watch.take() else {
             return;
@@ -327,6 +334,7 @@ impl World {
     }
 
     /// A link took a packet, or did not.
+    #[cold]
     pub(super) fn note_link(&mut self, link: LinkId, taken: Result<Instant, DropReason>) {
         let link = &self.links[link.index()].spec.name;
         if let Some(watch) = &mut self.watch {
@@ -345,6 +353,7 @@ impl World {
     }
 
     /// A node tells of something.
+    #[cold]
     pub(super) fn note_event(&mut self, event: &Event) {
         let Some(watch) = &mut self.watch else {
             return;
@@ -364,6 +373,7 @@ impl World {
     }
 
     /// A host was handed a packet.
+    #[cold]
     pub(super) fn note_host(&mut self, outcome: Outcome) {
         if let Some(watch) = &mut self.watch {
             match outcome {
@@ -379,6 +389,7 @@ impl World {
     }
 
     /// A packet ended where no node, link or host counts it.
+    #[cold]
     pub(super) fn note_lost(&mut self, reason: DropReason) {
         if let Some(watch) = &mut self.watch {
             if watch.open.is_empty() {
