@@ -1,6 +1,7 @@
 //! The command line: what can be asked, with examples.
 
 mod control;
+mod explain;
 mod lint;
 mod load;
 mod machines;
@@ -20,6 +21,7 @@ pub(crate) use control::{
     AutoscalingCommand, ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand,
     MembersCommand, SecurityArgs, SecurityGroupCommand, TargetCommand, VipCommand,
 };
+pub(crate) use explain::ExplainArgs;
 pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};
 
@@ -30,6 +32,8 @@ Examples:
   anyedge sim topologies/two-pops.toml --set link.tokyo-guangzhou.loss=1%
                                                      the same with a key of the file set otherwise
   anyedge diff topologies/two-pops.toml planned.toml what a change would change for clients
+  anyedge explain topologies/pop-down.toml --from osaka --to game:web --at 25s
+                                                     where a flow goes then, hop by hop, and why
   anyedge check topologies/*.toml                    every mistake at once, with its place
   anyedge lint topologies/*.toml                     what is no mistake and would surprise all the same
   anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
@@ -56,6 +60,8 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Runs two topologies with one seed and says what changes: catchments, latencies, shares, broken flows
     Diff(DiffArgs),
+    /// Follows one flow of a client to its target and back, and says why it goes there
+    Explain(ExplainArgs),
     /// Starts three controllers on this machine with a topology applied
     Dev(DevArgs),
     /// Speaks with controllers: shows and changes the table that they keep
@@ -93,6 +99,7 @@ Examples:
   anyedge sim topologies/two-pops.toml --json report.json
   anyedge sim topologies/two-pops.toml --json - | jq .digest
   anyedge sim topologies/pop-down.toml --junit slos.xml --csv figures.csv --hgrm latencies
+  anyedge sim topologies/two-pops.toml --duration 1s --pcap links
   anyedge sim topologies/pop-down.toml --set fault.0.at=5s --set defaults.ccn.encap=gre
 
 The same topology, seed and version give the same digest, in every process.")]
@@ -138,6 +145,10 @@ pub(crate) struct ResultArgs {
     /// Also writes the latencies of each load as .hgrm files, into a folder
     #[arg(long, value_name = "DIR")]
     pub(crate) hgrm: Option<PathBuf>,
+    /// Also writes what each link delivers as pcapng files, into a folder, with a comment on each packet that names its
+    /// flow and what was decided about it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pcap: Option<PathBuf>,
 }
 
 /// `anyedge diff`
@@ -514,6 +525,11 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// A time of a run, its beginning included.
+fn moment(text: &str) -> Result<Duration, String> {
+    understood(units::duration(text))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -4,6 +4,7 @@
 //! 3 internal error.
 
 mod args;
+mod captures;
 mod check;
 mod compare;
 mod completions;
@@ -12,6 +13,7 @@ mod ctl;
 mod dev;
 mod diff;
 mod exit;
+mod explain;
 mod lab;
 mod lint;
 mod load;
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Controller(args) => controller::run(args),

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use anyedge_net::rng::Seed;
 use anyedge_sim::digest::Cover;
 use anyedge_sim::report::Report;
-use anyedge_sim::run::{Options, Progress};
+use anyedge_sim::run::{self, Options, Progress};
 use anyedge_topologies::Topology;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{DigestCover, SimArgs};
+use crate::captures::Captures;
 use crate::exit::Exit;
 use crate::{mistakes, results, tables};
 
@@ -36,9 +37,24 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
         },
         ..Options::default()
     };
+    let captures = args.results.pcap.as_deref().map(Captures::into);
+    let captures = match captures.transpose() {
+        Ok(captures) => captures,
+        Err(error) => {
+            mistakes::complain(&error);
+            return Exit::Internal;
+        }
+    };
     let bar = progress_bar(args.quiet);
     let started = Instant::now();
-    let ran = anyedge_sim::run::run(&topology, &options, &mut |progress| show(&bar, progress));
+    let mut progress = |progress| show(&bar, progress);
+    let ran = match &captures {
+        Some(captures) => {
+            let watcher = Box::new(captures.clone());
+            run::run_watched(&topology, &options, watcher, &mut progress)
+        }
+        None => run::run(&topology, &options, &mut progress),
+    };
     bar.finish_and_clear();
     let report = match ran {
         // The simulated world has no clock of ours; we have.
@@ -52,7 +68,8 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
         }
     };
     let written = results::write(&args.results, &topology, &report);
-    match publish(args, &report).and(written) {
+    let captured = captures.map_or(Ok(()), |captures| captures.finish());
+    match publish(args, &report).and(written).and(captured) {
         Ok(()) if report.kept() => Exit::Kept,
         Ok(()) => Exit::Broken,
         Err(error) => {

@@ -33,6 +33,7 @@ pub mod netns;
 pub mod node;
 pub mod offloads;
 pub mod packet_socket;
+pub mod pcapng;
 pub mod prefix;
 pub mod processor;
 pub mod tun;

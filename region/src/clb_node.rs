@@ -9,7 +9,7 @@
 //! The mechanisms: `ingress` (towards targets), `reply` (towards clients), `choose_target`, `check_targets`,
 //! `reset`, `unbind`, `icmp`, `snat`, `syn_gate`, `security`, `tell_source`, `served` (what the routes say), `renumber` (when ids
 //! change); `replicate` and `second_chance` keep flows when slots change hands, by `sync`, in the format of `entries`;
-//! `gossip` tells loads.
+//! `gossip` tells loads; `view` shows what it goes by.
 
 mod check_targets;
 mod choose_target;
@@ -36,6 +36,7 @@ mod sync;
 mod tell_source;
 mod transit;
 mod unbind;
+mod view;
 mod vip_tags;
 
 use std::sync::Arc;
@@ -88,6 +89,7 @@ pub use sync::{
     SyncCounts, VISITS_PER_STEP_MAX,
 };
 pub use unbind::{CUT_EVERY, CUTS_PER_STEP_MAX, LOOKS_PER_STEP_MAX};
+pub use view::{FlowView, KnownFlow, TargetView};
 
 /// One load-balancing node of a region.
 pub struct ClbNode {

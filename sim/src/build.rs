@@ -281,6 +281,7 @@ fn add_nodes(
                 .then_some(DropReason::ClbNodeDown),
             stale: false,
             revision: None,
+            in_force: None,
             table_share: TableShare::draw(world.seed(), name),
             limits,
             timer_at: None,

@@ -55,6 +55,7 @@ pub(crate) fn report(
         packet_hops: world.packet_hops(),
         catchment: CATCHMENT,
         tcp_stack: stack::TCP_STACK,
+        retransmissions: world.retransmissions(),
         clients,
         links: links(world),
         assumed_links: assumed_links(topology),

@@ -55,6 +55,9 @@ pub(crate) struct Population {
     catchment: Vec<Option<SiteId>>,
 }
 
+/// What BGP compares, in this order: the least is best.
+pub(crate) type Rank = (Standing, u8, Duration, SiteId);
+
 struct AnycastVip {
     publishers: Vec<SiteId>,
 }
@@ -213,6 +216,29 @@ impl Internet {
         self.hosts.get(&destination).map(|(host, _)| *host)
     }
 
+    /// Where packets of a population to `destination` enter now, and all places where they might, as it ranks them.
+    pub(crate) fn entries(
+        &self,
+        from: PopulationId,
+        destination: Address,
+    ) -> Option<(Option<SiteId>, Vec<Rank>)> {
+        let population = self.population(from);
+        let vip = *self.vips.get(&destination)?;
+        let chosen = population.pinned.or(population.catchment[vip]);
+        let publishers = self.anycast[vip].publishers.iter();
+        let ranks = publishers.filter_map(|site| population.rank(vip, *site));
+        Some((chosen, ranks.collect()))
+    }
+
+    /// The name of a site, such as `pop.tokyo`.
+    pub(crate) fn site_name(&self, site: SiteId) -> &str {
+        &self.sites[usize::from(site.0)].name
+    }
+
+    pub(crate) fn population(&self, id: PopulationId) -> &Population {
+        &self.populations[usize::from(id.0)]
+    }
+
     pub(crate) fn populations(&self) -> &[Population] {
         &self.populations
     }
@@ -229,19 +255,23 @@ impl Population {
         vip.publishers
             .iter()
             .take(all)
-            .filter_map(|site| {
-                let heard = self.heard.get(&(number, *site));
-                let standing = heard.map(|(_, standing)| *standing).unwrap_or_default();
-                let path = self.paths.get(site)?;
-                let (networks, rtt) = match switch::is_on("S-AC11") {
-                    true => path.preference,
-                    false => (0, Duration::ZERO),
-                };
-                let networks = if switch::is_on("S-AC06") { networks } else { 0 };
-                (standing != Standing::Withdrawn).then_some((standing, networks, rtt, *site))
-            })
+            .filter_map(|site| self.rank(number, *site))
+            .filter(|(standing, ..)| *standing != Standing::Withdrawn)
             .min()
             .map(|(.., site)| site)
+    }
+
+    /// How good a site is for packets to the VIP of that number; `None` without a path there.
+    fn rank(&self, number: usize, site: SiteId) -> Option<Rank> {
+        let heard = self.heard.get(&(number, site));
+        let standing = heard.map(|(_, standing)| *standing).unwrap_or_default();
+        let path = self.paths.get(&site)?;
+        let (networks, rtt) = match switch::is_on("S-AC11") {
+            true => path.preference,
+            false => (0, Duration::ZERO),
+        };
+        let networks = if switch::is_on("S-AC06") { networks } else { 0 };
+        Some((standing, networks, rtt, site))
     }
 }
 

@@ -14,6 +14,7 @@ pub mod digest;
 pub mod disk;
 mod egress;
 pub mod executor;
+pub mod explain;
 mod findings;
 pub mod host;
 mod internet;
@@ -36,6 +37,7 @@ mod tally;
 mod timeline;
 mod underlay;
 mod verdict;
+pub mod watch;
 mod world;
 
 pub use build::BuildError;

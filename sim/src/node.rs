@@ -111,6 +111,8 @@ pub(crate) struct Node {
     pub(crate) stale: bool,
     /// Of the table in force.
     pub(crate) revision: Option<Revision>,
+    /// The table in force.
+    pub(crate) in_force: Option<Arc<RouteTable>>,
     /// What share of the longest way of a table its own is.
     pub(crate) table_share: TableShare,
     pub(crate) limits: Limits,

@@ -45,6 +45,8 @@ pub struct Report {
     pub catchment: &'static str,
     /// The hosts' TCP.
     pub tcp_stack: &'static str,
+    /// TCP segments that the hosts of clients and backends sent again.
+    pub retransmissions: u64,
     /// Client populations, by name.
     pub clients: Vec<ClientReport>,
     /// All links, by name, one entry per direction.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::Mechanisms;
 use anyedge_net::time::Instant;
-use anyedge_topologies::Topology;
+use anyedge_topologies::{Question, Topology};
 use anyedge_traffic::clients;
 use anyedge_traffic::load::{Load, Share};
 use anyedge_traffic::stats::SharedStats;
@@ -24,10 +24,12 @@ use anyedge_traffic::stats::SharedStats;
 use crate::build::{self, BuildError, Built, LoadHost};
 use crate::digest::{Cover, Perturbation};
 use crate::executor::Executor;
+use crate::explain::{self, FOLLOWED_FOR};
 use crate::findings;
 use crate::host::{Shared, SimHost};
 use crate::report::Report;
 use crate::services::{Services, control_plane};
+use crate::watch::Watcher;
 use crate::world::World;
 use machines::Machines;
 use routers::RouterServices;
@@ -101,6 +103,40 @@ pub fn run_with(
     services: &Services,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, BuildError> {
+    run_as(topology, options, services, Watched::default(), progress)
+}
+
+/// As [`run`], with somebody who is told what happens, and cannot change it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_watched(
+    topology: &Topology,
+    options: &Options,
+    watcher: Box<dyn Watcher>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, BuildError> {
+    let watched = Watched {
+        watcher: Some(watcher),
+        questions: &[],
+    };
+    run_as(topology, options, &Services::new(), watched, progress)
+}
+
+/// Who watches a run, and the flows that it is about.
+#[derive(Default)]
+pub(crate) struct Watched<'q> {
+    pub(crate) watcher: Option<Box<dyn Watcher>>,
+    pub(crate) questions: &'q [Question],
+}
+
+pub(crate) fn run_as(
+    topology: &Topology,
+    options: &Options,
+    services: &Services,
+    watched: Watched<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, BuildError> {
     let seed = options.seed.unwrap_or(Seed(topology.seed));
     let duration = options.duration.unwrap_or(topology.duration);
     let mut executor = Executor::new();
@@ -121,14 +157,23 @@ pub fn run_with(
     let own = own.unwrap_or_default();
     let machines = Machines::new(backends, managed, (streams, routers), own, services)?;
     world.leader = services.leader();
+    let is_watched = watched.watcher.is_some();
+    if let Some(watcher) = watched.watcher {
+        world.set_watcher(watcher);
+    }
     let shared = Shared::new(world, executor.handle().clone());
     machines.start_all(&shared);
     let accounts = start_loads(topology, duration, &shared, &loads);
+    explain::start(&shared, &loads, watched.questions);
+    let last = watched.questions.iter().map(|question| question.at).max();
+    let until = last.map(|at| Instant::ZERO + at + FOLLOWED_FOR);
     let end = Instant::ZERO + duration;
     let mut course = Course {
         end,
         latest: end + topology.drain,
-        check_at: end,
+        check_at: until.unwrap_or(end),
+        until,
+        is_watched,
         report_at: 0,
         report_every: if options.progress_every == 0 {
             PROGRESS_EVERY
@@ -163,6 +208,9 @@ struct Course {
     end: Instant,
     latest: Instant,
     check_at: Instant,
+    /// The end of it, where it is for questions.
+    until: Option<Instant>,
+    is_watched: bool,
     report_at: u64,
     report_every: u64,
 }
@@ -186,6 +234,9 @@ impl Course {
             if at >= self.check_at && self.is_over(at, accounts) {
                 return false;
             }
+            if self.is_watched && world.is_watched_out() {
+                return false;
+            }
             world.step();
             world.flush();
             if world.power_changed() {
@@ -200,6 +251,9 @@ impl Course {
 
     fn is_over(&mut self, at: Instant, accounts: &[LoadAccount]) -> bool {
         self.check_at = at + OUTCOME_CHECK;
+        if let Some(until) = self.until {
+            return at > until;
+        }
         at > self.latest
             || accounts
                 .iter()

@@ -120,6 +120,8 @@ pub struct StackStats {
     pub flows_opened: u64,
     /// Packets that were not sent because the pool was empty.
     pub unsent: u64,
+    /// TCP segments that began with what had been sent before.
+    pub retransmissions: u64,
 }
 
 /// A host's addresses and sockets.

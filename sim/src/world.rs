@@ -10,6 +10,7 @@
 mod conservation;
 mod controlled;
 mod fate;
+mod forwarding;
 mod host_entry;
 mod managed;
 mod outside;
@@ -18,23 +19,21 @@ mod routers;
 mod steering;
 mod streamed;
 mod vpc;
+mod watched;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::{DropCounts, DropReason};
-use anyedge_net::event::Event;
-use anyedge_net::forwarder::Forwarder as _;
 use anyedge_net::id::{NodeId, PathId, RegionId};
 use anyedge_net::outbox::Outbox;
 use anyedge_net::packet::{Meta, Packet, Pool};
-use anyedge_net::port::{PortId, PortKind};
+use anyedge_net::port::PortId;
 use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::ip::destination;
-use anyedge_net::wire::outer::Encap;
 use anyedge_topologies::Convergence;
 
 use crate::budget::Budget;
@@ -42,7 +41,7 @@ use crate::control::Control;
 use crate::digest::TraceDigest;
 use crate::egress::Egress;
 use crate::executor::{Handle, HostId, TimerId};
-use crate::internet::Internet;
+use crate::internet::{Internet, PopulationId};
 use crate::link::Link;
 use crate::management::Management;
 use crate::node::Node;
@@ -61,8 +60,8 @@ use crate::underlay::{self, Neighbours};
 pub(crate) use fate::Power;
 pub(crate) use host_entry::{Attachment, HostEntry};
 pub(crate) use outside::{Recorded, Recorder};
-use steering::matters_to_others;
 pub(crate) use vpc::{Vpc, is_plain};
+use watched::Watch;
 
 /// Packets that may exist at a time: 2 KB slots, so 4 GiB at the very most.
 const PACKETS_MAX: usize = 2_000_000;
@@ -159,6 +158,8 @@ pub(crate) struct World {
     pub(crate) control: Option<Box<Control>>,
     pub(crate) budget: Budget,
     pub(crate) timeline: Timeline,
+    /// Somebody who is told what happens.
+    watch: Option<Box<Watch>>,
 }
 
 impl World {
@@ -205,6 +206,7 @@ impl World {
             control: None,
             budget: Budget::default(),
             timeline: Timeline::default(),
+            watch: None,
         }
     }
 
@@ -238,6 +240,18 @@ impl World {
     /// Packets that links have delivered so far.
     pub(crate) fn packet_hops(&self) -> u64 {
         self.links.iter().map(|link| link.delivered).sum()
+    }
+
+    /// TCP segments that the hosts of clients and backends sent again so far.
+    pub(crate) fn retransmissions(&self) -> u64 {
+        let is_end = |entry: &&HostEntry| {
+            matches!(
+                entry.attachment,
+                Attachment::Client(_) | Attachment::Backend(_)
+            )
+        };
+        let ends = self.hosts.iter().filter(is_end);
+        ends.map(|entry| entry.stack.stats().retransmissions).sum()
     }
 
     pub(crate) fn add_link(&mut self, link: Link, end: LinkEnd) -> LinkId {
@@ -333,15 +347,30 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, link: LinkId, outages: u16, mut packet: Packet) {
+    fn deliver(&mut self, link: LinkId, outages: u16, packet: Packet) {
         let entry = &mut self.links[link.index()];
         if entry.outages != outages {
             entry.cut_off(DropReason::LinkDown);
+            if self.watch.is_some() {
+                self.note_cut_off(link, &packet);
+            }
             return self.out.pool_mut().take_back(packet);
         }
         entry.arrived(packet.len());
         self.digest
             .delivery(self.now, entry.kept.rank(), packet.bytes());
+        if self.watch.is_none() {
+            return self.arrive(link, packet);
+        }
+        let seen = packet.bytes().to_vec();
+        self.begin_delivery();
+        self.arrive(link, packet);
+        self.end_delivery(link, &seen);
+    }
+
+    /// A packet is at the far end of its link.
+    #[inline]
+    fn arrive(&mut self, link: LinkId, mut packet: Packet) {
         match self.ends[link.index()] {
             LinkEnd::Recorder => self.record(Some(link), packet),
             LinkEnd::PopPublic(node) => {
@@ -368,155 +397,13 @@ impl World {
         }
     }
 
-    /// A packet came out of a tunnel's link: the port takes off the outer headers.
-    fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
-        match self.table.paths[path.index()].encap {
-            Encap::Grpc | Encap::Quic => return self.segment(path, packet),
-            Encap::Plain => return self.vpc_packet(at, path, packet),
-            Encap::Gre | Encap::GreUdp => {}
-        }
-        let Some(outer) = underlay::unwrap(packet.bytes(), self.table.paths[path.index()].encap)
-        else {
-            return self.lose(packet, DropReason::Malformed);
-        };
-        let Some(node) = self.neighbours.at(outer.destination) else {
-            return self.lose(packet, DropReason::NoRoute);
-        };
-        if at.is_some_and(|at| at != node) {
-            return self.lose(packet, DropReason::NoRoute);
-        }
-        let peer = self.neighbours.at(outer.source).unwrap_or(NodeId::UNKNOWN);
-        packet.pop_front(outer.len);
-        packet.meta = Meta {
-            peer,
-            tos: outer.tos,
-            ttl: outer.ttl,
-            ..Meta::plain(PortId::tunnel(path))
-        };
-        self.node_packet(node, packet);
-    }
-
-    fn node_packet(&mut self, node: NodeId, packet: Packet) {
-        let entry = &mut self.nodes[node.index()];
-        if let Some(reason) = entry.down {
-            return self.lose(packet, reason);
-        }
-        self.batch.push(packet);
-        entry.ledger.packets(
-            &mut entry.forwarder,
-            self.now,
-            &mut self.batch,
-            &mut self.out,
-        );
-        self.after_node(node.index());
-    }
-
-    fn node_timer(&mut self, node: NodeId) {
-        let entry = &mut self.nodes[node.index()];
-        if entry.timer_at != Some(self.now) {
-            return;
-        }
-        entry.timer_at = None;
-        if entry.down.is_some() {
-            return;
-        }
-        if entry
-            .forwarder
-            .poll_timeout()
-            .is_some_and(|deadline| deadline.at <= self.now)
-        {
-            entry
-                .ledger
-                .timeout(&mut entry.forwarder, self.now, &mut self.out);
-        }
-        self.after_node(node.index());
-    }
-
-    /// Carries out what a forwarder's call left in the outbox.
-    fn after_node(&mut self, index: usize) {
-        if !self.out.events_mut().is_empty() {
-            self.take_events(index);
-        }
-        let mut sent = core::mem::take(self.out.sent_mut());
-        for packet in sent.drain(..) {
-            self.send_from(index, packet);
-        }
-        *self.out.sent_mut() = sent;
-        // No node of this world has services of its own yet: nothing can be meant for one.
-        while let Some(packet) = self.out.local_mut().pop() {
-            self.lose(packet, DropReason::NotForHost);
-        }
-        let node = &mut self.nodes[index];
-        if let Some(deadline) = node.forwarder.poll_timeout() {
-            let at = deadline.at.max(self.now);
-            if node.timer_at.is_none_or(|pending| at < pending) {
-                node.timer_at = Some(at);
-                let tie = node.source.next(Kind::NodeTimer);
-                self.queue.push(at, tie, Happening::NodeTimer(node.id));
-            }
-        }
-    }
-
-    fn take_events(&mut self, index: usize) {
-        let rank = self.nodes[index].source.rank();
-        let mut events: Vec<Event> = core::mem::take(self.out.events_mut());
-        for event in events.drain(..) {
-            self.digest.event(self.now, rank, &event);
-            self.tally.add(&event);
-            if matters_to_others(&event) {
-                self.notice(index, &event);
-            }
-            if let Some(recorder) = &mut self.recorder {
-                recorder.tell(self.now, index, event);
-            }
-        }
-        *self.out.events_mut() = events;
-    }
-
-    fn send_from(&mut self, index: usize, mut packet: Packet) {
-        let node = &self.nodes[index];
-        match packet.meta.port.kind() {
-            Some(PortKind::Tunnel) => {
-                let path = packet.meta.port.path().expect("a tunnel port has a path");
-                let peer = packet.meta.peer;
-                let (Some(link), Some(peer)) =
-                    (node.tunnel(path), self.table.nodes.get(peer.index()))
-                else {
-                    return self.lose(packet, DropReason::NoRoute);
-                };
-                let own = &self.table.nodes[node.id.index()];
-                let over = &self.table.paths[path.index()];
-                if over.encap.is_connection() {
-                    let (from, to) = (node.id, packet.meta.peer);
-                    return self.send_into_stream(from, path, to, packet);
-                }
-                match underlay::wrap(&mut packet, over.encap, over.underlay, own, peer) {
-                    Some(()) => self.send_on(link, packet),
-                    None => self.lose(packet, DropReason::NoHeadroom),
-                }
-            }
-            Some(PortKind::Public) => {
-                let to = destination(packet.bytes());
-                match to
-                    .zip(node.site)
-                    .and_then(|(to, site)| self.internet.back(site, to))
-                {
-                    Some(link) => self.send_on(link, packet),
-                    None => self.lose(packet, DropReason::NoRoute),
-                }
-            }
-            Some(PortKind::Backend) => match node.backend {
-                Some(host) => self.host_packet(host, packet),
-                None => self.lose(packet, DropReason::NoRoute),
-            },
-            Some(PortKind::Vpc) => self.send_to_vpc(index, packet),
-            Some(PortKind::Local) | None => self.lose(packet, DropReason::NoRoute),
-        }
-    }
-
     fn send_on(&mut self, link: LinkId, packet: Packet) {
+        let taken = self.links[link.index()].send(self.now, packet.len());
+        if self.watch.is_some() {
+            self.note_link(link, taken);
+        }
         let entry = &mut self.links[link.index()];
-        match entry.send(self.now, packet.len()) {
+        match taken {
             Ok(arrival) => {
                 let tie = entry.kept.next(Kind::Delivery);
                 let outages = entry.outages;
@@ -539,6 +426,9 @@ impl World {
             return self.record(None, packet);
         }
         let outcome = self.with_stack(host, |stack, io| stack.handle_packet(packet, io));
+        if self.watch.is_some() {
+            self.note_host(outcome);
+        }
         let entry = &mut self.hosts[host.index()];
         entry.count(outcome);
     }
@@ -565,18 +455,12 @@ impl World {
         let attachment = self.hosts[host.index()].attachment;
         for mut packet in sent.drain(..) {
             match attachment {
-                Attachment::Client(population)
-                    if !self.egress.lets_out(population, packet.bytes()) =>
-                {
-                    self.lose(packet, DropReason::ClientSecurityGroup);
+                Attachment::Client(population) if self.watch.is_some() => {
+                    self.begin_at_client(population, &packet);
+                    self.send_from_client(population, packet);
+                    self.end_handling();
                 }
-                Attachment::Client(population) => {
-                    let to = destination(packet.bytes());
-                    match to.and_then(|to| self.internet.towards(population, to)) {
-                        Some(link) => self.send_on(link, packet),
-                        None => self.lose(packet, DropReason::NoRoute),
-                    }
-                }
+                Attachment::Client(population) => self.send_from_client(population, packet),
                 Attachment::Backend(node) => match self.way_without_vswitch(node) {
                     Some(link) => self.send_on(link, packet),
                     None => {
@@ -595,7 +479,22 @@ impl World {
         }
     }
 
+    #[inline]
+    fn send_from_client(&mut self, population: PopulationId, packet: Packet) {
+        if !self.egress.lets_out(population, packet.bytes()) {
+            return self.lose(packet, DropReason::ClientSecurityGroup);
+        }
+        let to = destination(packet.bytes());
+        match to.and_then(|to| self.internet.towards(population, to)) {
+            Some(link) => self.send_on(link, packet),
+            None => self.lose(packet, DropReason::NoRoute),
+        }
+    }
+
     fn lose(&mut self, packet: Packet, reason: DropReason) {
+        if self.watch.is_some() {
+            self.note_lost(reason);
+        }
         self.out.pool_mut().take_back(packet);
         self.lost.add(reason);
     }

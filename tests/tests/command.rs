@@ -1,5 +1,7 @@
 //! The command as a user meets it: exit codes, the JSON, mistakes in a file, and the promises of a report.
 
+#[path = "command/explain.rs"]
+mod explain;
 #[path = "command/lint.rs"]
 mod lint;
 #[path = "command/loads.rs"]

@@ -68,8 +68,13 @@ impl Link {
         self.declared
     }
 
+    /// The round trip that it is held to have: its cost.
+    pub const fn rtt(&self) -> Duration {
+        self.rtt
+    }
+
     /// Whether it carries packets, as far as anybody knows.
-    pub(super) fn is_live(&self) -> bool {
+    pub fn is_live(&self) -> bool {
         self.is_up && self.standing != Standing::Down
     }
 }

@@ -1,10 +1,8 @@
 //! What is on the wires of a lab, as a pcapng file: every end of them is an interface of the file, with its own name.
 //!
 //! Each end is watched for what comes in, so that a packet stands in the file once, where it arrived; one that got lost on
-//! the way to an end does not. The file has IP packets without link headers (LINKTYPE_RAW). It is bounded in time and in
-//! packets. Reference: draft-ietf-opsawg-pcapng.
+//! the way to an end does not. The file ([pcapng](crate::pcapng)) is bounded in time and in packets.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -13,12 +11,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pcap_file::DataLink;
-use pcap_file::pcapng::PcapNgWriter;
-use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
-use pcap_file::pcapng::blocks::interface_description::{
-    InterfaceDescriptionBlock, InterfaceDescriptionOption,
-};
 use std::os::fd::AsFd as _;
 
 use super::exec::open_node;
@@ -26,9 +18,8 @@ use super::name::LabName;
 use super::refused::refuse;
 use super::state::{LabState, WireState};
 use crate::packet_socket::PacketSocket;
+use crate::pcapng::{Capture, PACKET_BYTES_MAX};
 
-/// The largest packet of a wire.
-const PACKET_BYTES_MAX: usize = 65_535;
 /// Packets taken from one end before the others get their turn.
 const BURST_MAX: usize = 64;
 
@@ -59,20 +50,11 @@ pub fn capture(lab: &LabName, plan: &CapturePlan<'_>) -> Result<u64> {
     let ends = watch(lab, plan.of)?;
     let file = File::create(plan.out);
     let file = file.with_context(|| format!("cannot write {}", plan.out.display()))?;
-    let writer = PcapNgWriter::new(BufWriter::new(file));
+    let writer = Capture::begin(BufWriter::new(file));
     let mut writer = writer.context("cannot begin the capture")?;
     for end in &ends {
-        let block = InterfaceDescriptionBlock {
-            linktype: DataLink::RAW,
-            snaplen: PACKET_BYTES_MAX as u32,
-            options: vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(&end.name)),
-                // Nanoseconds.
-                InterfaceDescriptionOption::IfTsResol(9),
-            ],
-        };
-        let written = writer.write_pcapng_block(block);
-        written.context("cannot begin the capture")?;
+        let begun = writer.interface(&end.name);
+        begun.context("cannot begin the capture")?;
     }
     let over = Instant::now() + plan.time;
     let mut buffer = vec![0; PACKET_BYTES_MAX];
@@ -89,8 +71,7 @@ pub fn capture(lab: &LabName, plan: &CapturePlan<'_>) -> Result<u64> {
                     break;
                 };
                 if count < plan.packets_max {
-                    let block = packet(index, &buffer[..len]);
-                    let written = writer.write_pcapng_block(block);
+                    let written = writer.packet(index as u32, now(), &buffer[..len], None);
                     written.with_context(|| format!("cannot write {}", plan.out.display()))?;
                     count += 1;
                 }
@@ -100,16 +81,9 @@ pub fn capture(lab: &LabName, plan: &CapturePlan<'_>) -> Result<u64> {
     Ok(count)
 }
 
-fn packet(interface: usize, bytes: &[u8]) -> EnhancedPacketBlock<'_> {
-    EnhancedPacketBlock {
-        interface_id: interface as u32,
-        timestamp: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-        original_len: bytes.len() as u32,
-        data: Cow::Borrowed(bytes),
-        options: Vec::new(),
-    }
+fn now() -> Duration {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 /// Both ends of each wire that is meant.

@@ -207,6 +207,16 @@ impl ServedListener {
         takes.then_some(target)
     }
 
+    /// Whether the target at that place was found well.
+    pub(super) fn is_well(&self, at: usize) -> bool {
+        self.open.is_open(at)
+    }
+
+    /// Whether the target at that place, of that family, may take a new flow.
+    pub(super) fn takes(&self, at: usize, family: Family) -> bool {
+        self.open.takes(at, family)
+    }
+
     /// Whether a client that this server refused may find another.
     pub(super) fn has_other_than(&self, server: (Address, u16)) -> bool {
         let family = server.0.family();

@@ -162,8 +162,10 @@ impl Connections {
             pool: io.pool,
             out: io.out,
         };
+        let before = wire.out.len();
         self.engine
             .receive(&mut flow.endpoint, &bytes[..parsed.total_len], io.now, wire);
+        self.stats.retransmissions += flow.sends(&io.out[before..]);
         self.settle(index);
         self.touch(index);
     }
@@ -306,8 +308,10 @@ impl Connections {
             pool: io.pool,
             out: io.out,
         };
+        let before = wire.out.len();
         let mtu = self.path_mtus.to(flow.tuple.remote, io.now);
         let asked = self.engine.transmit(&mut flow.endpoint, mtu, io.now, wire);
+        self.stats.retransmissions += flow.sends(&io.out[before..]);
         if flow.endpoint.is_silent() {
             self.detach(index);
             return;

@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
 
+use anyedge_net::flow::Family;
+use anyedge_net::packet::Packet;
 use anyedge_net::time::Instant;
-use anyedge_net::wire::Parsed;
+use anyedge_net::wire::{Parsed, ip, tcp};
 
 use super::listeners::ListenerId;
 use super::tcp::TcpEndpoint;
@@ -60,6 +62,8 @@ pub(super) struct Flow {
     pub(super) toa: Option<SocketAddr>,
     /// The segment that came last, which TIME-WAIT remembers.
     pub(super) last: Segment,
+    /// The sequence number behind all that was ever sent.
+    sent_until: Option<u32>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }
@@ -78,6 +82,7 @@ impl Flow {
             armed: Instant::FAR_FUTURE,
             toa: None,
             last: Segment::default(),
+            sent_until: None,
             reader: None,
             writer: None,
         }
@@ -93,6 +98,7 @@ impl Flow {
         self.armed = Instant::FAR_FUTURE;
         self.toa = None;
         self.last = Segment::default();
+        self.sent_until = None;
     }
 
     /// Ends; ids and timers of this connection mean nothing any more.
@@ -109,6 +115,25 @@ impl Flow {
         self.last = Segment::of(bytes, parsed);
     }
 
+    /// Notes the segments that it sends; how many of them begin with what was sent before.
+    pub(super) fn sends(&mut self, segments: &[Packet]) -> u64 {
+        let mut again = 0;
+        for segment in segments {
+            let Some((from, len)) = occupied(segment.bytes()).filter(|(_, len)| *len > 0) else {
+                continue;
+            };
+            let until = from.wrapping_add(len);
+            let known = self.sent_until;
+            // Sequence numbers are compared in their own half of the circle (RFC 9293 §3.4).
+            let is_behind = |of: u32, mark: u32| (of.wrapping_sub(mark) as i32) < 0;
+            again += u64::from(known.is_some_and(|known| is_behind(from, known)));
+            if known.is_none_or(|known| is_behind(known, until)) {
+                self.sent_until = Some(until);
+            }
+        }
+        again
+    }
+
     /// Wakes whoever waits for what has become possible.
     pub(super) fn wake(&mut self) {
         let over = !self.attached;
@@ -119,6 +144,19 @@ impl Flow {
             wake(&mut self.writer);
         }
     }
+}
+
+/// The sequence numbers that a segment of ours takes: the first, and how many.
+fn occupied(bytes: &[u8]) -> Option<(u32, u32)> {
+    let at = match bytes.first()? >> 4 {
+        4 => ip::header_len(Family::V4),
+        _ => ip::header_len(Family::V6),
+    };
+    let header = bytes.get(at..)?.first_chunk::<{ tcp::HEADER_LEN }>()?;
+    let [.., a, b, c, d] = *header.first_chunk::<8>()?;
+    let payload = bytes.len() - at - usize::from(header[12] >> 4) * 4;
+    let flags = u32::from(header[13] & tcp::SYN != 0) + u32::from(header[13] & tcp::FIN != 0);
+    Some((u32::from_be_bytes([a, b, c, d]), payload as u32 + flags))
 }
 
 pub(super) fn wake(waker: &mut Option<Waker>) {

@@ -108,6 +108,7 @@ impl World {
             self.tally.lost += clb_node.flows() as u64;
         }
         entry.down = Some(lost_as);
+        entry.in_force = None;
         entry
             .ledger
             .let_go(&mut entry.forwarder, lost_as, &mut self.out);

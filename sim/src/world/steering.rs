@@ -123,6 +123,7 @@ impl World {
             return;
         }
         entry.revision = Some(table.revision);
+        entry.in_force = Some(Arc::clone(&table));
         let forwarder = &mut entry.forwarder;
         entry
             .ledger
