@@ -4,6 +4,7 @@ mod control;
 mod lint;
 mod load;
 mod machines;
+mod sweep;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub(crate) use control::{
 };
 pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};
+pub(crate) use sweep::{Band, PlotArgs, SweepArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -30,6 +32,8 @@ Examples:
   anyedge sim topologies/two-pops.toml --set link.tokyo-guangzhou.loss=1%
                                                      the same with a key of the file set otherwise
   anyedge diff topologies/two-pops.toml planned.toml what a change would change for clients
+  anyedge sweep topologies/two-pops.toml --seeds 1..1000 --out runs
+                                                     the same under a thousand seeds, on all cores
   anyedge check topologies/*.toml                    every mistake at once, with its place
   anyedge lint topologies/*.toml                     what is no mistake and would surprise all the same
   anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
@@ -56,6 +60,10 @@ pub(crate) enum Command {
     Lint(LintArgs),
     /// Runs two topologies with one seed and says what changes: catchments, latencies, shares, broken flows
     Diff(DiffArgs),
+    /// Runs a topology under many seeds and settings, and keeps every figure of each run
+    Sweep(SweepArgs),
+    /// Draws one figure of a sweep's runs over another, with confidence bands
+    Plot(PlotArgs),
     /// Starts three controllers on this machine with a topology applied
     Dev(DevArgs),
     /// Speaks with controllers: shows and changes the table that they keep

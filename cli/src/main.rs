@@ -18,8 +18,10 @@ mod load;
 mod machines;
 mod mistakes;
 mod node;
+mod plot;
 mod results;
 mod simulate;
+mod sweep;
 mod tables;
 
 use std::panic;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Controller(args) => controller::run(args),

@@ -6,6 +6,7 @@
 mod csv;
 mod hgrm;
 mod junit;
+pub(crate) mod rows;
 
 use std::fs;
 use std::path::Path;
