@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use plotters::coord::Shift;
+use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -29,7 +31,13 @@ const TICKS: f64 = 7.0;
 const MEANS: f64 = 0.32;
 const RUNS: f64 = 0.14;
 
+const SMALL: (&str, i32) = ("sans-serif", 13);
+/// How far lines are apart where they stand above one word.
+const APART: f64 = 0.09;
+
 type Failed = Box<dyn std::error::Error>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 /// One kind of band: how far it goes below and above at a point, and how much of its colour it has.
 #[derive(Clone, Copy)]
@@ -100,17 +108,7 @@ fn kinds(band: Band) -> Vec<Kind> {
 fn page(text: &mut String, lines: &Lines, band: Band) -> Result<(), Failed> {
     let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let (head, rest) = root.split_vertically(56);
-    head.draw(&Text::new(
-        lines.y_name.clone(),
-        (16, 10),
-        ("sans-serif", 20),
-    ))?;
-    head.draw(&Text::new(
-        legend(lines, band),
-        (16, 36),
-        ("sans-serif", 13),
-    ))?;
+    let rest = headline(&root, lines, band)?;
     let kinds = kinds(band);
     let (x, y) = (x_range(lines), y_range(lines, &kinds));
     let x_ticks = if lines.categories.is_empty() {
@@ -137,36 +135,77 @@ fn page(text: &mut String, lines: &Lines, band: Band) -> Result<(), Failed> {
         })
         .y_label_formatter(&|y| short(*y))
         .draw()?;
-    for (line, colour) in lines.lines.iter().zip(COLOURS) {
-        let is_joined = lines.categories.is_empty() && line.points.len() > 1;
-        for kind in &kinds {
-            if is_joined {
-                chart.draw_series(areas(line, *kind, colour.mix(kind.shade)))?;
-            } else {
-                chart.draw_series(bars(line, *kind, colour.mix(kind.shade * 2.0)))?;
-            }
+    let middle = lines.lines.len().saturating_sub(1) as f64 / 2.0;
+    for ((place, line), colour) in lines.lines.iter().enumerate().zip(COLOURS) {
+        if lines.categories.is_empty() && line.points.len() > 1 {
+            joined(&mut chart, line, &kinds, colour)?;
+        } else if lines.categories.is_empty() {
+            apart(&mut chart, line, &kinds, (colour, 0.0))?;
+        } else {
+            let shift = (place as f64 - middle) * APART;
+            apart(&mut chart, line, &kinds, (colour, shift))?;
         }
-        let means = || line.points.iter().map(|point| (point.x, point.of.mean));
-        if is_joined {
-            chart.draw_series(LineSeries::new(means(), colour.stroke_width(2)))?;
-        }
-        let dots = means().map(|at| Circle::new(at, 3, colour.filled()));
-        let dots = chart.draw_series(dots)?;
-        if !line.name.is_empty() {
-            dots.label(line.name.clone()).legend(move |(x, y)| {
-                Rectangle::new([(x, y - 3), (x + 16, y + 3)], colour.filled())
-            });
-        }
-    }
-    if lines.lines.iter().any(|line| !line.name.is_empty()) {
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .draw()?;
     }
     root.present()?;
     Ok(())
+}
+
+/// A line through its points, within its bands.
+fn joined(
+    chart: &mut Chart<'_, '_>,
+    line: &Line,
+    kinds: &[Kind],
+    colour: RGBColor,
+) -> Result<(), Failed> {
+    for kind in kinds {
+        chart.draw_series(areas(line, *kind, colour.mix(kind.shade)))?;
+    }
+    let means = || line.points.iter().map(|point| (point.x, point.of.mean));
+    chart.draw_series(LineSeries::new(means(), colour.stroke_width(2)))?;
+    chart.draw_series(means().map(|at| Circle::new(at, 3, colour.filled())))?;
+    Ok(())
+}
+
+/// Points with bars, so far to the right of where they are.
+fn apart(
+    chart: &mut Chart<'_, '_>,
+    line: &Line,
+    kinds: &[Kind],
+    (colour, shift): (RGBColor, f64),
+) -> Result<(), Failed> {
+    for kind in kinds {
+        chart.draw_series(bars(line, *kind, colour.mix(kind.shade * 2.0), shift))?;
+    }
+    let means = line
+        .points
+        .iter()
+        .map(|point| (point.x + shift, point.of.mean));
+    chart.draw_series(means.map(|at| Circle::new(at, 4, colour.filled())))?;
+    Ok(())
+}
+
+/// What is drawn and what its colours are; the area below.
+fn headline<'a>(root: &Area<'a>, lines: &Lines, band: Band) -> Result<Area<'a>, Failed> {
+    let named: Vec<&str> = lines.lines.iter().map(|line| line.name.as_str()).collect();
+    let named = if named == [""] { Vec::new() } else { named };
+    // Eight lines at most, two in a row.
+    let rows = i32::try_from(named.len().div_ceil(2)).unwrap_or(0);
+    let (head, rest) = root.split_vertically(56 + rows * 18);
+    head.draw(&Text::new(
+        lines.y_name.clone(),
+        (16, 10),
+        ("sans-serif", 20),
+    ))?;
+    head.draw(&Text::new(legend(lines, band), (16, 36), SMALL))?;
+    for ((place, name), colour) in (0..).zip(named).zip(COLOURS) {
+        let (x, y) = (16 + place % 2 * 460, 56 + place / 2 * 18);
+        head.draw(&Rectangle::new(
+            [(x, y + 3), (x + 16, y + 10)],
+            colour.filled(),
+        ))?;
+        head.draw(&Text::new(name.to_owned(), (x + 24, y), SMALL))?;
+    }
+    Ok(rest)
 }
 
 fn legend(lines: &Lines, band: Band) -> String {
@@ -184,18 +223,18 @@ fn legend(lines: &Lines, band: Band) -> String {
         format!("{least} to {most}")
     };
     let means = "the mean's 95 % confidence by Student's t";
-    let spread = "from the 10th percentile of runs to the 90th";
+    let spread = "the 10th percentile of runs to the 90th";
     let band = match band {
-        Band::Mean => means.to_owned(),
-        Band::Runs => spread.to_owned(),
-        Band::Both => format!("{means} within {spread}"),
+        Band::Mean => format!("band: {means}"),
+        Band::Runs => format!("band: {spread}"),
+        Band::Both => format!("inner band: {means}; outer: {spread}"),
     };
     let classes = if lines.has_classes {
         ", neighbours together"
     } else {
         ""
     };
-    format!("Mean of {runs} runs a point{classes}; band: {band}")
+    format!("Mean of {runs} runs a point{classes}; {band}")
 }
 
 /// A polygon for each stretch of points that have a band.
@@ -216,13 +255,11 @@ fn areas(line: &Line, kind: Kind, colour: RGBAColor) -> Vec<Polygon<(f64, f64)>>
     areas.collect()
 }
 
-fn bars(line: &Line, kind: Kind, colour: RGBAColor) -> Vec<PathElement<(f64, f64)>> {
+fn bars(line: &Line, kind: Kind, colour: RGBAColor, shift: f64) -> Vec<PathElement<(f64, f64)>> {
     let known = line.points.iter().filter_map(|point| {
         let (low, high) = (kind.at)(point)?;
-        Some(PathElement::new(
-            vec![(point.x, low), (point.x, high)],
-            colour.stroke_width(10),
-        ))
+        let ends = vec![(point.x + shift, low), (point.x + shift, high)];
+        Some(PathElement::new(ends, colour.stroke_width(10)))
     });
     known.collect()
 }

@@ -201,10 +201,15 @@ impl Runs {
         &self.runs
     }
 
+    /// The unit of a key that was set.
+    pub(super) fn unit(&self, key: &str) -> Option<&str> {
+        self.units.get(key).map(String::as_str)
+    }
+
     /// A column's name as an axis has it, with its unit.
     pub(super) fn name(&self, column: &Column) -> String {
         match column {
-            Column::OfRun(name) => match self.units.get(name) {
+            Column::OfRun(name) => match self.unit(name) {
                 Some(unit) => format!("{name} ({unit})"),
                 None => name.clone(),
             },
@@ -215,7 +220,8 @@ impl Runs {
         }
     }
 
-    /// The objects that have a line each: the run as a whole if it has the figure, else all that have it.
+    /// The objects that have a line each: the run as a whole if it has the figure, else all that have it, but for those that
+    /// are part of another such as a population's loads.
     pub(super) fn objects(&self) -> BTreeSet<String> {
         let mut objects = BTreeSet::new();
         for run in &self.runs {
@@ -226,7 +232,12 @@ impl Runs {
         if objects.is_empty() || objects.contains(WHOLE) {
             return BTreeSet::from([WHOLE.to_owned()]);
         }
-        objects
+        let is_part = |object: &str| {
+            let wholes = object.match_indices(' ').map(|(at, _)| &object[..at]);
+            wholes.into_iter().any(|whole| objects.contains(whole))
+        };
+        let wholes = objects.iter().filter(|object| !is_part(object));
+        wholes.cloned().collect()
     }
 }
 

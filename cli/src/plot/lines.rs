@@ -87,7 +87,7 @@ impl Lines {
                 .by
                 .as_ref()
                 .zip(by)
-                .map(|(name, value)| format!("{name} = {value}"));
+                .map(|(name, value)| format!("{name} = {value}{}", unit_of(runs, name)));
             let name: Vec<String> = object.into_iter().chain(by).collect();
             Line {
                 name: name.join(", "),
@@ -108,6 +108,11 @@ impl Lines {
     pub(super) fn category(&self, x: f64) -> Option<&str> {
         self.categories.get(x.round() as usize).map(String::as_str)
     }
+}
+
+fn unit_of(runs: &Runs, name: &str) -> String {
+    let unit = runs.unit(name);
+    unit.map_or_else(String::new, |unit| format!(" {unit}"))
 }
 
 fn y_name(runs: &Runs, objects: &[String]) -> String {

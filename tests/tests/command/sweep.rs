@@ -460,7 +460,7 @@ fn a_drawing_has_a_band_and_its_points_are_the_runs() {
         ),
         (
             LOSS,
-            "client.osaka latency_ms.p98",
+            "client.osaka latncy_ms.p99",
             "did you mean `latency_ms.p99`?",
         ),
         (
