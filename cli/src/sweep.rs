@@ -122,18 +122,17 @@ impl Plan {
             return Err(Exit::BadInput);
         }
         let axes: Vec<Axis> = axes.into_iter().flatten().collect();
-        let plain = Topology::load(&args.file);
-        // The file's own seed, which no setting may change.
-        let own = || Seeds::one(plain.as_ref().map_or(1, |topology| topology.seed));
-        let seeds = args.seeds.clone().unwrap_or_else(own);
-        let settings = plan::settings(&axes, &seeds).map_err(|why| refused(&why))?;
-        let (hashes, name) = match check(args, &settings, jobs) {
+        let seeds = args.seeds.as_ref().map_or(1, Seeds::count);
+        let settings = plan::settings(&axes, seeds).map_err(|why| refused(&why))?;
+        let Checked { hashes, name, seed } = match check(args, &settings, jobs) {
             Ok(checked) => checked,
             Err(found) => {
                 mistakes::print(&args.file, &found);
                 return Err(Exit::BadInput);
             }
         };
+        let seeds = args.seeds.clone().unwrap_or_else(|| Seeds::one(seed));
+        let plain = Topology::load(&args.file);
         let hash = match &plain {
             Ok(topology) => topology.hash,
             // It has a mistake that every setting mends.
@@ -173,45 +172,57 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The hash of the topology under every setting, and its name; else the mistakes, each once.
-fn check(
-    args: &SweepArgs,
-    settings: &[Setting],
-    jobs: usize,
-) -> Result<(Vec<u64>, String), Vec<Diagnostic>> {
+/// What the topology is under every setting.
+struct Checked {
+    hashes: Vec<u64>,
+    /// No setting changes it that makes sense.
+    name: String,
+    /// The file's own, which no setting may change.
+    seed: u64,
+}
+
+/// Reads the file under every setting; else the mistakes, each once.
+fn check(args: &SweepArgs, settings: &[Setting], jobs: usize) -> Result<Checked, Vec<Diagnostic>> {
     let each = settings.len().div_ceil(jobs).max(1);
-    let loaded: Vec<Result<(u64, String), Vec<Diagnostic>>> = thread::scope(|scope| {
+    type Loaded = Result<(u64, String, u64), Vec<Diagnostic>>;
+    let loaded: Vec<Loaded> = thread::scope(|scope| {
         let load = |setting: &Setting| {
             let topology = Topology::load_with(&args.file, &setting.overrides)?;
-            Ok((topology.hash, topology.name))
+            Ok((topology.hash, topology.name, topology.seed))
         };
         let parts = settings.chunks(each);
         let parts =
-            parts.map(|part| scope.spawn(move || part.iter().map(load).collect::<Vec<_>>()));
+            parts.map(|part| scope.spawn(move || part.iter().map(load).collect::<Vec<Loaded>>()));
         let parts: Vec<_> = parts.collect();
-        let done = parts.into_iter().map(|part| part.join());
+        let done = parts.into_iter().map(thread::ScopedJoinHandle::join);
         done.flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
     let mut found: Vec<Diagnostic> = Vec::new();
-    let mut hashes = Vec::new();
-    let mut name = String::new();
+    let mut checked = Checked {
+        hashes: Vec::new(),
+        name: String::new(),
+        seed: 0,
+    };
     for own in loaded {
         match own {
-            Ok((hash, own)) => {
-                hashes.push(hash);
-                name = own;
+            Ok((hash, name, seed)) => {
+                checked.hashes.push(hash);
+                checked.name = name;
+                checked.seed = seed;
             }
             Err(own) => {
-                let is_other = |it: &Diagnostic| !found.contains(it);
-                let others: Vec<Diagnostic> = own.into_iter().filter(is_other).collect();
-                found.extend(others);
+                for mistake in own {
+                    if !found.contains(&mistake) {
+                        found.push(mistake);
+                    }
+                }
             }
         }
     }
     found.truncate(MISTAKES_MAX);
     if found.is_empty() {
-        Ok((hashes, name))
+        Ok(checked)
     } else {
         Err(found)
     }

@@ -19,6 +19,10 @@ impl Seeds {
         Seeds(vec![seed])
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn as_slice(&self) -> &[u64] {
         &self.0
     }
@@ -132,7 +136,7 @@ pub(super) struct Planned {
 ///
 /// # Errors
 /// Two axes of one key, or too many runs.
-pub(super) fn settings(axes: &[Axis], seeds: &Seeds) -> Result<Vec<Setting>, String> {
+pub(super) fn settings(axes: &[Axis], seeds: usize) -> Result<Vec<Setting>, String> {
     for (place, axis) in axes.iter().enumerate() {
         if axes[..place].iter().any(|other| other.key == axis.key) {
             let key = &axis.key;
@@ -143,12 +147,11 @@ pub(super) fn settings(axes: &[Axis], seeds: &Seeds) -> Result<Vec<Setting>, Str
     }
     let counts = axes.iter().map(|axis| axis.values.len() as u64);
     let settings = counts.fold(1, u64::saturating_mul);
-    let runs = settings.saturating_mul(seeds.as_slice().len() as u64);
+    let runs = settings.saturating_mul(seeds as u64);
     if runs > RUNS_MAX {
         return Err(format!(
-            "{settings} settings with {} seeds each are {runs} runs, more than {RUNS_MAX}\n  hint: sweep them in parts, \
-             into several folders",
-            seeds.as_slice().len()
+            "{settings} settings with {seeds} seeds each are {runs} runs, more than {RUNS_MAX}\n  hint: sweep them in parts, \
+             into several folders"
         ));
     }
     let mut all = vec![Setting {
@@ -235,14 +238,16 @@ mod tests {
     #[test]
     fn settings_are_all_combinations() {
         let axes = ["a=1,2", "b=x,y,z"].map(|text| Axis::parse(text).expect("an axis"));
-        let all = settings(&axes, &Seeds::one(1)).expect("few");
+        let all = settings(&axes, 1).expect("few");
         let told: Vec<String> = all.iter().map(|it| it.overrides.join(" ")).collect();
         let wanted = [
             "a=1 b=x", "a=1 b=y", "a=1 b=z", "a=2 b=x", "a=2 b=y", "a=2 b=z",
         ];
         assert_eq!(told, wanted);
+        let told = settings(&axes, 200_000).expect_err("1,200,000 runs");
+        assert!(told.contains("in parts"), "{told}");
         let twice = ["a=1", "a=2"].map(|text| Axis::parse(text).expect("an axis"));
-        let told = settings(&twice, &Seeds::one(1)).expect_err("one key twice");
+        let told = settings(&twice, 1).expect_err("one key twice");
         assert!(told.contains("--set a=A,B"), "{told}");
     }
 }

@@ -49,7 +49,7 @@ impl Summary {
             out: args.out.clone(),
             shard: args.shard,
             settings: plan.settings.len(),
-            seeds: plan.seeds.as_slice().len(),
+            seeds: plan.seeds.count(),
             runs,
             found: 0,
             made: 0,

@@ -163,6 +163,15 @@ fn a_sweep_has_the_rows_that_single_runs_have() {
     }
     seen.sort_unstable();
     assert_eq!(seen, [(3, 0), (3, 5), (7, 0), (7, 5)]);
+
+    let alone = Scratch::new();
+    let (code, told, _) = sweep(alone.path(), &[]);
+    assert_eq!((code, &told["made"]), (Some(0), &Value::from(1)));
+    let names: Vec<String> = files(alone.path()).into_keys().collect();
+    assert!(
+        names[0].ends_with("-1.parquet"),
+        "the file's own seed: {names:?}"
+    );
 }
 
 #[test]
@@ -328,6 +337,7 @@ fn what_cannot_be_swept_exits_2_with_a_hint_and_makes_nothing() {
     for (more, wanted) in [
         (["--seeds", "9..1"], "1..9"),
         (["--seeds", "one"], "1..1000"),
+        (["--seeds", "1..1000001"], "in parts"),
         (["--seeds", "1..3,2"], "each seed once"),
         (["--shard", "5/4"], "1/4 to 4/4"),
         (["--shard", "half"], "such as 3/16"),
