@@ -5,6 +5,7 @@ mod explain;
 mod lint;
 mod load;
 mod machines;
+mod sweep;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub(crate) use control::{
 pub(crate) use explain::ExplainArgs;
 pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};
+pub(crate) use sweep::{Band, PlotArgs, SweepArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -34,6 +36,8 @@ Examples:
   anyedge diff topologies/two-pops.toml planned.toml what a change would change for clients
   anyedge explain topologies/pop-down.toml --from osaka --to game:web --at 25s
                                                      where a flow goes then, hop by hop, and why
+  anyedge sweep topologies/two-pops.toml --seeds 1..1000 --out runs
+                                                     the same under a thousand seeds, on all cores
   anyedge check topologies/*.toml                    every mistake at once, with its place
   anyedge lint topologies/*.toml                     what is no mistake and would surprise all the same
   anyedge dev topologies/two-pops.toml               three controllers on this machine; then: anyedge ctl targets
@@ -62,6 +66,10 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Follows one flow of a client to its target and back, and says why it goes there
     Explain(ExplainArgs),
+    /// Runs a topology under many seeds and settings, and keeps every figure of each run
+    Sweep(SweepArgs),
+    /// Draws one figure of a sweep's runs over another, with confidence bands
+    Plot(PlotArgs),
     /// Starts three controllers on this machine with a topology applied
     Dev(DevArgs),
     /// Speaks with controllers: shows and changes the table that they keep

@@ -20,8 +20,10 @@ mod load;
 mod machines;
 mod mistakes;
 mod node;
+mod plot;
 mod results;
 mod simulate;
+mod sweep;
 mod tables;
 
 use std::panic;
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         Command::Lint(args) => lint::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Controller(args) => controller::run(args),

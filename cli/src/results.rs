@@ -7,6 +7,7 @@ mod csv;
 mod hgrm;
 mod html;
 mod junit;
+pub(crate) mod rows;
 
 use std::fs;
 use std::path::Path;

@@ -55,7 +55,7 @@ use crate::steward::Steward;
 use crate::streams::Streams;
 use crate::tally::EventTally;
 use crate::timeline::Timeline;
-use crate::underlay::{self, Neighbours};
+use crate::underlay::Neighbours;
 
 pub(crate) use fate::Power;
 pub(crate) use host_entry::{Attachment, HostEntry};

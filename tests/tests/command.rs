@@ -8,6 +8,8 @@ mod lint;
 mod loads;
 #[path = "command/results.rs"]
 mod results;
+#[path = "command/sweep.rs"]
+mod sweep;
 
 use std::fs;
 use std::path::PathBuf;

@@ -64,6 +64,7 @@ pub use link::{Link, LinkEnds};
 pub use load::{Arrivals, Load, LoadKind};
 pub use management::{Managed, OPERATOR, Spot, Ways};
 pub use names::Kind;
+pub use nearest::did_you_mean;
 pub use place::{Coordinates, Place};
 pub use pop::Pop;
 pub use question::{Question, SOURCE_PORT};

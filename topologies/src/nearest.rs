@@ -4,7 +4,8 @@
 //! optimal string alignment distance: insertions, deletions, substitutions, swaps of neighbours.
 
 /// The nearest of `known` to a mistyped word, else the list of them.
-pub(crate) fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+#[must_use]
+pub fn did_you_mean<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     let near = known
         .clone()
         .map(|name| (edit_distance(word, name), name))

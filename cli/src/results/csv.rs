@@ -5,36 +5,12 @@
 
 use anyedge_sim::report::Report;
 use csv::Writer;
-use serde_json::Value;
 
-/// What stands at the top of the JSON and is no figure of the run, and what is one for each interval of it.
-const LEFT_OUT: [&str; 8] = [
-    "schema",
-    "version",
-    "topology",
-    "topology_hash",
-    "overrides",
-    "seed",
-    "digest",
-    "timeline",
-];
-
-/// A row before what all rows have.
-struct Row {
-    object: String,
-    metric: String,
-    value: String,
-}
+use super::rows;
 
 /// The whole file.
 pub(super) fn text(report: &Report) -> Result<String, String> {
-    let tree = serde_json::to_value(report).map_err(|error| error.to_string())?;
-    let mut rows = Vec::new();
-    for (field, value) in tree.as_object().into_iter().flatten() {
-        if !LEFT_OUT.contains(&field.as_str()) {
-            walk(&mut rows, "run", field, value);
-        }
-    }
+    let rows = rows::of(report)?;
     let seed = report.seed.to_string();
     let mut writer = Writer::from_writer(Vec::new());
     let own = [
@@ -56,98 +32,12 @@ pub(super) fn text(report: &Report) -> Result<String, String> {
     ];
     let mut written = writer.write_record(header);
     for row in &rows {
-        let figures = [row.object.as_str(), &row.metric, &row.value];
+        let value = row.figure.to_string();
+        let figures = [row.object.as_str(), &row.metric, &value];
         let fields = own.iter().copied().chain(figures);
         written = written.and_then(|()| writer.write_record(fields));
     }
     written.map_err(|error| error.to_string())?;
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| error.to_string())
-}
-
-/// The figures of `value`, a field `metric` of `object`.
-fn walk(rows: &mut Vec<Row>, object: &str, metric: &str, value: &Value) {
-    match value {
-        Value::Object(fields) => {
-            for (field, value) in fields {
-                let metric = join(metric, field, ".");
-                walk(rows, object, &metric, value);
-            }
-        }
-        Value::Array(items) => {
-            for (number, item) in items.iter().enumerate() {
-                let object = name(object, metric, number, item);
-                walk(rows, &object, "", item);
-            }
-        }
-        Value::Null => {}
-        Value::String(text) => rows.push(Row {
-            object: object.to_owned(),
-            metric: metric.to_owned(),
-            value: text.clone(),
-        }),
-        Value::Bool(_) | Value::Number(_) => rows.push(Row {
-            object: object.to_owned(),
-            metric: metric.to_owned(),
-            value: value.to_string(),
-        }),
-    }
-}
-
-/// What an item of a list is called: by its own name where it has one, else by its number.
-fn name(of: &str, list: &str, number: usize, item: &Value) -> String {
-    let own = |key: &str| item[key].as_str();
-    match list {
-        "clients" => format!("client.{}", own("name").unwrap_or_default()),
-        "links" => own("name").unwrap_or_default().to_owned(),
-        "assumed_links" => format!("link.{}", own("name").unwrap_or_default()),
-        "listeners" => format!("listener {}", own("listener").unwrap_or_default()),
-        "targets" => format!("{of} target {}", own("target").unwrap_or_default()),
-        "loads" => format!("{of} load {number}"),
-        "faults" => format!("fault {number}"),
-        "slos" => format!("slo {number}"),
-        _ => join(of, &format!("{list} {number}"), " "),
-    }
-}
-
-fn join(one: &str, other: &str, between: &str) -> String {
-    match (one, other) {
-        ("", other) => other.to_owned(),
-        (one, "") => one.to_owned(),
-        (one, other) => format!("{one}{between}{other}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn every_figure_has_a_row_and_every_item_a_name() {
-        let tree = json!({
-            "virtual_s": 20.5,
-            "clients": [{ "name": "osaka", "pop": null, "requests": { "ok": 7 },
-                          "loads": [{ "kind": "tick" }] }],
-            "listeners": [{ "listener": "a/b", "targets": [{ "target": "10.0.0.1:80", "opened": 3 }] }],
-            "drops": { "NoFlow": 2 },
-        });
-        let mut rows = Vec::new();
-        walk(&mut rows, "run", "", &tree);
-        let told: Vec<String> = rows
-            .iter()
-            .map(|row| format!("{}|{}|{}", row.object, row.metric, row.value))
-            .collect();
-        let wanted = [
-            "run|virtual_s|20.5",
-            "client.osaka|name|osaka",
-            "client.osaka|requests.ok|7",
-            "client.osaka load 0|kind|tick",
-            "listener a/b|listener|a/b",
-            "listener a/b target 10.0.0.1:80|target|10.0.0.1:80",
-            "listener a/b target 10.0.0.1:80|opened|3",
-            "run|drops.NoFlow|2",
-        ];
-        assert_eq!(told, wanted);
-    }
 }
