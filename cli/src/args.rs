@@ -1,6 +1,7 @@
 //! The command line: what can be asked, with examples.
 
 mod control;
+mod language;
 mod lint;
 mod load;
 mod machines;
@@ -20,6 +21,7 @@ pub(crate) use control::{
     AutoscalingCommand, ControllerArgs, CtlArgs, CtlCommand, DevArgs, LeaderCommand,
     MembersCommand, SecurityArgs, SecurityGroupCommand, TargetCommand, VipCommand,
 };
+pub(crate) use language::{FmtArgs, GmlArgs, ImportCommand, SchemaArgs};
 pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};
 
@@ -54,6 +56,13 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Looks through topology files without a mistake for what would surprise all the same
     Lint(LintArgs),
+    /// Lays topology files out; comments stay
+    Fmt(FmtArgs),
+    /// Prints the JSON Schema of topology files, for editors
+    Schema(SchemaArgs),
+    /// Makes a topology of another tool's file
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Runs two topologies with one seed and says what changes: catchments, latencies, shares, broken flows
     Diff(DiffArgs),
     /// Starts three controllers on this machine with a topology applied

@@ -13,6 +13,7 @@ mod dev;
 mod diff;
 mod exit;
 mod lab;
+mod language;
 mod lint;
 mod load;
 mod machines;
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
         Command::Sim(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Fmt(args) => language::fmt(&args),
+        Command::Schema(args) => language::schema(&args),
+        Command::Import(command) => language::import(&command),
         Command::Diff(args) => diff::run(&args),
         Command::Dev(args) => dev::run(&args),
         Command::Ctl(args) => ctl::run(&args),

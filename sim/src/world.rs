@@ -456,7 +456,7 @@ impl World {
         let mut events: Vec<Event> = core::mem::take(self.out.events_mut());
         for event in events.drain(..) {
             self.digest.event(self.now, rank, &event);
-            self.tally.add(&event);
+            self.tally.add(self.now, &event);
             if matters_to_others(&event) {
                 self.notice(index, &event);
             }

@@ -131,7 +131,13 @@ fn name_of(reader: &mut Reader<'_>, file: &str) -> String {
 pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology {
     let mut reader = Reader::new(book, FILE, 0..0, root);
     reader.field("schema");
-    let matrix = Matrix::read(&mut reader, file);
+    for file in reader
+        .list("include", "[\"pops.toml\"]")
+        .unwrap_or_default()
+    {
+        reader.text_of(&file, "\"pops.toml\"");
+    }
+    let matrix = Matrix::read(&mut reader);
     let mut topology = tables(book, root, file, reader);
     if let Some(matrix) = &matrix {
         topology.hash = matrix.hash;
@@ -174,7 +180,9 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
     let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
-    let slos = numbered(&mut reader, "slo", Slo::read);
+    let happening = entries_of(root, "fault");
+    let slo = |table| Slo::read(table, times.duration, happening);
+    let slos = numbered(&mut reader, "slo", slo);
     let controllers = controllers(&mut reader);
     let routers = routers(&mut reader, &defaults, &pops);
     reader.finish();
@@ -213,6 +221,7 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
         overrides: Vec::new(),
         hash: 0,
         matrix: None,
+        beside: Vec::new(),
     }
 }
 
@@ -364,6 +373,15 @@ fn routers(
         }
     }
     routers
+}
+
+/// How many `[[key]]` the file has.
+fn entries_of(root: &DeTable<'_>, key: &str) -> usize {
+    match root.get(key).map(|value| value.get_ref()) {
+        Some(DeValue::Array(items)) => items.len(),
+        Some(DeValue::Table(_)) => 1,
+        _ => 0,
+    }
 }
 
 /// The CLB nodes that faults want to add, as the file names them.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyedge_net::time::Instant;
 
+use super::window::Span;
 use crate::receipt::Silence;
 
 /// What is remembered of a flow while it lives.
@@ -20,18 +21,28 @@ pub(crate) struct FlowWatch {
     longest: Duration,
     /// The longest silence within the time of mark `first_mark + index`.
     by_mark: Vec<Option<Silence>>,
+    spans: Arc<[Span]>,
+    /// The longest part of a silence that is in each span.
+    by_span: Vec<Duration>,
 }
 
 impl FlowWatch {
     /// A flow that is established, before `marks[first_mark..]`, and wants bytes from `now` on.
-    pub(super) const fn new(marks: Arc<[Instant]>, first_mark: usize, now: Instant) -> FlowWatch {
+    pub(super) fn new(marks: Arc<[Instant]>, first_mark: usize, now: Instant) -> FlowWatch {
         FlowWatch {
             marks,
             first_mark,
             wants_since: Some(now),
             longest: Duration::ZERO,
             by_mark: Vec::new(),
+            spans: Arc::default(),
+            by_span: Vec::new(),
         }
+    }
+
+    /// The same flow, which also remembers its silences within `spans`.
+    pub(super) fn within(self, spans: Arc<[Span]>) -> FlowWatch {
+        FlowWatch { spans, ..self }
     }
 
     /// It wants bytes, now if not before.
@@ -61,6 +72,12 @@ impl FlowWatch {
     /// It was silent so, whoever saw it.
     pub(crate) fn on_silence(&mut self, silence: Silence) {
         self.longest = self.longest.max(silence.length());
+        if !self.spans.is_empty() {
+            self.by_span.resize(self.spans.len(), Duration::ZERO);
+            for (longest, span) in self.by_span.iter_mut().zip(&*self.spans) {
+                *longest = span.part_of(silence).max(*longest);
+            }
+        }
         let marks = &self.marks[self.first_mark..];
         for (index, at) in marks.iter().enumerate() {
             if silence.until <= *at {
@@ -88,6 +105,11 @@ impl FlowWatch {
 
     pub(super) const fn longest(&self) -> Duration {
         self.longest
+    }
+
+    /// The longest part of a silence within each span; none while it was never silent.
+    pub(super) fn longest_within(&self) -> &[Duration] {
+        &self.by_span
     }
 
     /// The longest silence that overlaps the time from `mark` to the next.
