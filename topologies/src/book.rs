@@ -32,7 +32,7 @@ pub(crate) struct Book<'t> {
     pub(crate) places: BTreeMap<String, Range<usize>>,
     /// The files that it names and their XXH3, but for its matrix, which has its own.
     pub(crate) beside: RefCell<BTreeMap<PathBuf, u64>>,
-    /// The keys that each table was asked for, by its path without names and numbers: `client.load`.
+    /// The keys that each table was asked for, by its path without names and numbers: `client.*.load`.
     pub(crate) asked: RefCell<Asked>,
 }
 

@@ -1,7 +1,8 @@
 //! How a topology file is laid out: one form, whatever the hands that wrote it. What it says and its comments stay.
 //!
 //! One blank line at most, and one before each table with the comments above it; `key = value`; a comment one blank behind
-//! what it is about. Tables without keys may stand together. A list or a table in braces that was written on one line stays there; one that was
+//! what it is about. Tables of one kind may
+//! stand together. A list or a table in braces that was written on one line stays there; one that was
 //! broken has an item on each line, further in by four blanks. Values are written as they were.
 //!
 //! Formatting what was formatted changes nothing.
@@ -63,6 +64,7 @@ pub fn parse(file: &str, text: &str) -> Result<String, Vec<Diagnostic>> {
         tokens: tokens.filter(|(kind, _)| *kind != TokenKind::Eof).collect(),
         at: 0,
         blocks: Vec::new(),
+        kind: String::new(),
     };
     layout.file();
     Ok(layout.blocks.join("\n") + if layout.blocks.is_empty() { "" } else { "\n" })
@@ -73,6 +75,14 @@ struct Layout<'t> {
     tokens: Vec<(TokenKind, &'t str)>,
     at: usize,
     blocks: Vec<String>,
+    /// Of the last header, `[pop`.
+    kind: String,
+}
+
+/// What a header has in common with others of its kind: `[pop`.
+fn kind_of(header: &str) -> &str {
+    let end = header.find(['.', ']']).unwrap_or(header.len());
+    &header[..end]
 }
 
 /// An item of a list, or a key and its value in braces.
@@ -140,10 +150,12 @@ impl<'t> Layout<'t> {
         while first > 0 && self.blocks[first - 1].starts_with('#') {
             first -= 1;
         }
-        // Tables without keys may stand together, as a list does.
+        // Tables of one kind may stand together, as a list does.
         let alone = first == self.blocks.len() - 1;
-        let after_empty = first > 0 && alone && self.blocks[first - 1].starts_with('[');
-        if first > 0 && !after_empty && !self.blocks[first - 1].is_empty() {
+        let kind = kind_of(&self.blocks[self.blocks.len() - 1]).to_owned();
+        let together = alone && kind == self.kind && !kind.starts_with("[[");
+        self.kind = kind;
+        if first > 0 && !together && !self.blocks[first - 1].is_empty() {
             self.blocks.insert(first, String::new());
         }
     }
@@ -316,6 +328,15 @@ mod tests {
     fn a_list_stays_on_its_line_or_has_an_item_on_each() {
         let text = "a=[ 1,2 ,3, ]\nb = [ # first\n 1, # one\n  # above\n {x=1,y = [2,3]}\n # last\n]\nc={}\nd = [\n]\n";
         let wanted = "a = [1, 2, 3]\nb = [\n    # first\n    1, # one\n    # above\n    { x = 1, y = [2, 3] },\n    # last\n]\nc = {}\nd = []\n";
+        assert_eq!(formatted(text), wanted);
+        assert_eq!(formatted(wanted), wanted);
+    }
+
+    #[test]
+    fn tables_of_one_kind_may_stand_together_and_others_are_set_apart() {
+        let text =
+            "[pop.a]\n[pop.b]\nlat = 1\n[pop.c]\n[region.a]\n[[fault]]\nat = \"1s\"\n[[fault]]\n";
+        let wanted = "[pop.a]\n[pop.b]\nlat = 1\n[pop.c]\n\n[region.a]\n\n[[fault]]\nat = \"1s\"\n\n[[fault]]\n";
         assert_eq!(formatted(text), wanted);
         assert_eq!(formatted(wanted), wanted);
     }

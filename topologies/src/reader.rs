@@ -363,14 +363,17 @@ impl<'a> Reader<'a> {
         objects
     }
 
-    /// What tables of this kind have in common: its path without numbers, and without the name of its object.
+    /// What tables of this kind have in common: its path without numbers, a `*` for the name of its object.
     fn pattern(&self) -> String {
-        let object = self.object.split(['.', '[']).next().unwrap_or_default();
+        let object = match self.object.split_once('.') {
+            Some((kind, _)) => format!("{kind}.*"),
+            None => self.object.split('[').next().unwrap_or_default().to_owned(),
+        };
         let path = self.path.split('.').map(|part| {
             let end = part.find('[').unwrap_or(part.len());
             &part[..end]
         });
-        let parts: Vec<&str> = core::iter::once(object).chain(path).collect();
+        let parts: Vec<&str> = core::iter::once(object.as_str()).chain(path).collect();
         parts.join(".").trim_end_matches('.').to_owned()
     }
 

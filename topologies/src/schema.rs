@@ -95,7 +95,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// The keys of each table that reading a text asks for, the table by its path: `client.load`. For who keeps the schema
+/// The keys of each table that reading a text asks for, the table by its path: `client.*.load`. For who keeps the schema
 /// in step.
 #[must_use]
 pub fn asked(file: &str, text: &str) -> BTreeMap<String, BTreeSet<&'static str>> {

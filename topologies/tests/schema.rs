@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyedge_topologies::schema::{asked, schema};
 use serde_json::Value;
 
+/// Faults that the reader knows as those of a later version, and refuses.
+const PLANNED: [&str; 4] = ["cut", "lose", "pause", "slow"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -82,7 +85,7 @@ fn what_is_misspelt_is_refused() {
     }
 }
 
-/// The properties of the tables at a path, `client.load`, of all that may stand there.
+/// The tables that may stand at a path, `client.*.load`.
 fn tables_at<'s>(schema: &'s Value, path: &str) -> Vec<&'s Value> {
     let mut here = vec![schema];
     let mut parts = path.split('.').peekable();
@@ -129,21 +132,23 @@ fn inside<'s>(schema: &'s Value, property: &'s Value) -> Vec<&'s Value> {
     }
 }
 
-/// `pop`, whose tables are those of objects with names.
-fn objects_of<'s>(schema: &'s Value, path: &str) -> BTreeSet<&'s str> {
-    let tables = tables_at(schema, path);
-    let tables = tables.into_iter().flat_map(|table| {
-        match table
-            .get("additionalProperties")
-            .filter(|own| own.is_object())
-        {
-            Some(own) => inside(schema, own),
-            None => vec![table],
-        }
-    });
+/// The keys that the schema has for the tables at a path.
+fn keys_at<'s>(schema: &'s Value, path: &str) -> BTreeSet<&'s str> {
+    let tables = tables_at(schema, path).into_iter();
     let keys = tables.filter_map(|table| table["properties"].as_object());
     keys.flat_map(|keys| keys.keys().map(String::as_str))
         .collect()
+}
+
+/// The path with a `*` for the name of a listener.
+fn plain(path: &str) -> String {
+    let mut before = "";
+    let parts = path.split('.').map(|part| {
+        let own = if before == "listener" { "*" } else { part };
+        before = part;
+        own
+    });
+    parts.collect::<Vec<_>>().join(".")
 }
 
 /// `every-key.toml` is no topology: it only has each kind of table once, so that the reader asks for all keys.
@@ -154,14 +159,14 @@ fn it_has_exactly_the_keys_that_the_reader_asks_for() {
     let mut known: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for file in &files {
         for (table, keys) in asked(&file.display().to_string(), &read(file)) {
-            known.entry(table).or_default().extend(keys);
+            known.entry(plain(&table)).or_default().extend(keys);
         }
     }
     let mut wrong = Vec::new();
     for (table, keys) in &known {
-        // A path through names of one's own, `client.load`, begins at the object.
-        let has = objects_of(&schema, table);
-        for key in keys.difference(&has) {
+        let has = keys_at(&schema, table);
+        let planned = |key: &&&str| table == "fault" && PLANNED.contains(*key);
+        for key in keys.difference(&has).filter(|key| !planned(key)) {
             wrong.push(format!(
                 "{table}: the reader asks for `{key}`, and the schema lacks it"
             ));

@@ -95,7 +95,6 @@ impl Graph {
                 Wrong::new(reason, "`source` and `target` are `id`s of nodes"),
             ));
         }
-        graph.guess_places();
         Ok(graph)
     }
 

@@ -160,10 +160,7 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
     let profile = profile(&mut reader);
     let betas_off = betas_off(&mut reader);
     let (defaults, probing) = defaults(&mut reader);
-    let mut space = Space::pops();
-    let pops = objects(&mut reader, Kind::Pop, |name, table| {
-        Pop::read(name, table, &mut space)
-    });
+    let pops = pops(&mut reader);
     let mut clb_space = Space::clb_nodes();
     let mut regions = objects(&mut reader, Kind::Region, |name, table| {
         Region::read(name, table, &mut clb_space)
@@ -180,9 +177,7 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
     let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
-    let happening = entries_of(root, "fault");
-    let slo = |table| Slo::read(table, times.duration, happening);
-    let slos = numbered(&mut reader, "slo", slo);
+    let slos = slos(&mut reader, root, times.duration);
     let controllers = controllers(&mut reader);
     let routers = routers(&mut reader, &defaults, &pops);
     reader.finish();
@@ -373,6 +368,20 @@ fn routers(
         }
     }
     routers
+}
+
+/// `[pop.NAME]`, each with addresses of its own.
+fn pops(reader: &mut Reader<'_>) -> BTreeMap<String, Pop> {
+    let mut space = Space::pops();
+    objects(reader, Kind::Pop, |name, table| {
+        Pop::read(name, table, &mut space)
+    })
+}
+
+/// `[[slo]]`, of a run that lasts for `duration`.
+fn slos(reader: &mut Reader<'_>, root: &DeTable<'_>, duration: Duration) -> Vec<Slo> {
+    let faults = entries_of(root, "fault");
+    numbered(reader, "slo", |table| Slo::read(table, duration, faults))
 }
 
 /// How many `[[key]]` the file has.
