@@ -92,10 +92,9 @@ fn topology(graph: &Graph, region: Option<&str>) -> Result<Imported, Wrong> {
         let _ = write!(
             text,
             "\n[pop.{name}]\n{place}\n[link.{name}-home]\nbetween = [\"pop.{name}\", \"region.home\"]\n\
-             rtt = \"{}us\"\n{rate}source = \"{} edges of the GML, {} km\"\nassumed = true\n\n\
+             rtt = \"{}us\"\n{rate}source = \"{} km along edges of the GML\"\nassumed = true\n\n\
              [client.{name}]\n{place}load = {{ kind = \"request\", rate = \"2/s\", size = \"10KiB\", to = \"service:web\" }}\n",
             rtt.as_micros(),
-            way.edges,
             libm::round(way.km) as u64,
         );
     }

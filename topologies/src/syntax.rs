@@ -92,8 +92,12 @@ const OF_A_VALUE: &str =
 /// Takes down the mistakes of one text, which begins at byte `start` of all of them; of each line the first one.
 pub(crate) fn report(mistakes: &Mistakes<'_>, errors: &[Error], text: &str, start: usize) {
     let mut lines = BTreeSet::new();
+    let placed = |error: &Error| error.span().unwrap_or(text.len()..text.len());
+    let mut errors: Vec<&Error> = errors.iter().collect();
+    // Values are looked at after brackets.
+    errors.sort_by_key(|error| placed(error).start);
     for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
+        let span = placed(error);
         let span = span.start.min(text.len())..span.end.min(text.len());
         if let Some(bracket) = never_closed(text, span.start, error.message()) {
             let closing = if text[bracket..].starts_with('[') {

@@ -8,9 +8,6 @@ use anyedge_topologies::Topology;
 use super::{Options, run};
 use crate::report::{FaultReport, Report};
 
-mod levels;
-mod loads;
-
 const NETWORK: &str = r#"
 schema = 1
 name = "acts"

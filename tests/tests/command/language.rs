@@ -171,5 +171,5 @@ fn a_mistake_in_an_included_file_names_that_file_and_shows_its_line() {
     )
     .expect("written");
     let (_, _, err) = anyedge(&["check", &file]);
-    assert!(err.contains("whole.toml:2:35: file: `include`: "), "{err}");
+    assert!(err.contains("whole.toml:2:34: file: `include`: "), "{err}");
 }

@@ -35,7 +35,6 @@ pub(super) struct Edge {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     pub(super) km: f64,
-    pub(super) edges: u32,
     /// Of its slowest edge, of those that say one.
     pub(super) rate_bps: Option<u64>,
 }
@@ -138,7 +137,6 @@ impl Graph {
         let mut ways: BTreeMap<i64, Way> = BTreeMap::new();
         let start = Way {
             km: 0.0,
-            edges: 0,
             rate_bps: None,
         };
         let mut best: BTreeMap<i64, Way> = BTreeMap::from([(from, start)]);
@@ -162,7 +160,6 @@ impl Graph {
                 };
                 let further = Way {
                     km: way.km + one.distance_km(*other),
-                    edges: way.edges + 1,
                     rate_bps: match (way.rate_bps, edge.rate_bps) {
                         (Some(one), Some(other)) => Some(one.min(other)),
                         (one, other) => one.or(other),

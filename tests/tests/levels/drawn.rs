@@ -1,18 +1,26 @@
 //! Loads whose sizes, service times and pauses are drawn: what arrives has the distribution that the file asks for.
 
-use super::*;
-use crate::report::Latency;
+use anyedge_sim::report::{Latency, Report};
+use anyedge_sim::run::Options;
+use anyedge_tests::story::play;
+
+use super::NETWORK;
+
+fn failed(report: &Report) -> u64 {
+    report.clients[0].service.requests.failed.values().sum()
+}
+
+fn delivered(report: &Report, name: &str) -> u64 {
+    let link = report.links.iter().find(|link| link.name == name);
+    link.expect("a link of the network").delivered
+}
 
 /// Runs the network with its load, and with what its servers need, in the place of its own.
 fn with(load: &str, service: &str) -> Report {
     let loads = NETWORK.find("load = [").expect("it has a load");
     let text = format!("{}load = {load}\n", &NETWORK[..loads]);
     let text = text.replace("port = 8080\n", &format!("port = 8080\n{service}\n"));
-    let topology = Topology::parse("loads.toml", &text).unwrap_or_else(|mistakes| {
-        let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        panic!("{}", lines.join("\n"))
-    });
-    run(&topology, &Options::default(), &mut |_| {}).expect("the topology builds")
+    play(&text, &Options::default())
 }
 
 fn latency(report: &Report) -> Latency {
