@@ -2,6 +2,7 @@
 
 mod control;
 mod explain;
+mod language;
 mod lint;
 mod load;
 mod machines;
@@ -23,6 +24,7 @@ pub(crate) use control::{
     MembersCommand, SecurityArgs, SecurityGroupCommand, TargetCommand, VipCommand,
 };
 pub(crate) use explain::ExplainArgs;
+pub(crate) use language::{FmtArgs, GmlArgs, ImportCommand, SchemaArgs};
 pub(crate) use lint::LintArgs;
 pub(crate) use load::{LoadArgs, ServeArgs};
 pub(crate) use sweep::{Band, PlotArgs, SweepArgs};
@@ -62,6 +64,13 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Looks through topology files without a mistake for what would surprise all the same
     Lint(LintArgs),
+    /// Lays topology files out; comments stay
+    Fmt(FmtArgs),
+    /// Prints the JSON Schema of topology files, for editors
+    Schema(SchemaArgs),
+    /// Makes a topology of another tool's file
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Runs two topologies with one seed and says what changes: catchments, latencies, shares, broken flows
     Diff(DiffArgs),
     /// Follows one flow of a client to its target and back, and says why it goes there

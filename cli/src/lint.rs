@@ -56,9 +56,9 @@ pub(crate) fn run(args: &LintArgs) -> Exit {
 
 /// Prints the findings of a file on stdout, each with the line that it is about, and their number.
 fn print(file: &Path, found: &[Finding]) {
-    let text = fs::read_to_string(file).unwrap_or_default();
     let mut stdout = io::stdout().lock();
     for finding in found {
+        let text = fs::read_to_string(&finding.at.file).unwrap_or_default();
         let text = finding.at.option.as_deref().unwrap_or(&text);
         let shown = mistakes::shown_as_warning(&finding.headline(), &finding.at, text);
         let _ = write!(stdout, "{shown}");

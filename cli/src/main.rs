@@ -15,6 +15,7 @@ mod diff;
 mod exit;
 mod explain;
 mod lab;
+mod language;
 mod lint;
 mod load;
 mod machines;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
         Command::Sim(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Fmt(args) => language::fmt(&args),
+        Command::Schema(args) => language::schema(&args),
+        Command::Import(command) => language::import(&command),
         Command::Diff(args) => diff::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Sweep(args) => sweep::run(&args),

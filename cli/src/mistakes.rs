@@ -1,5 +1,6 @@
 //! Mistakes in a topology file or in what `--set` makes of it, shown where they stand; other errors in one line.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -14,11 +15,13 @@ use miette::{
 
 /// Prints every mistake of `file` on stderr, with the line that it stands on.
 pub(crate) fn print(file: &Path, found: &[Diagnostic]) {
-    // A file that cannot be read has no lines to show.
-    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     let mut stderr = std::io::stderr().lock();
     for mistake in found {
-        let text = mistake.option.as_deref().unwrap_or(&text);
+        // The topology, or a file that it includes. One that cannot be read has no lines to show.
+        let read = || fs::read_to_string(&mistake.file).unwrap_or_default();
+        let text = texts.entry(&mistake.file).or_insert_with(read);
+        let text = mistake.option.as_deref().unwrap_or(text);
         let _ = write!(stderr, "{}", render(mistake, text));
     }
     let count = found.len();

@@ -42,7 +42,10 @@ pub(crate) fn run(topology: &Topology, host: &str, args: &NodeArgs, mut desk: De
     );
     let stats = serve(
         &live,
-        BackendConfig::on(addresses.clone()),
+        BackendConfig {
+            services: topology.services_of(host),
+            ..BackendConfig::on(addresses.clone())
+        },
         Arc::new(log_request),
     )
     .with_context(|| format!("cannot listen on {addresses:?}"))?;

@@ -106,7 +106,7 @@ fn write_all(plan: &BundlePlan<'_>) -> Result<Bundle> {
             part,
             members: &members,
             overrides: &plan.topology.overrides,
-            matrix: plan.topology.matrix.as_deref(),
+            beside: plan.topology.files_beside().collect(),
         };
         folder.fill(plan.file)?;
     }

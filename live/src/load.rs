@@ -115,6 +115,8 @@ pub fn run(order: &Order, tell: impl FnMut(&Progress)) -> Result<Outcome> {
         rate: order.rate,
         arrivals: order.arrivals,
         size: order.size,
+        sizes: None,
+        bursts: None,
         request_size: REQUEST_BYTES,
         to: order.to,
         timeout: order.timeout,

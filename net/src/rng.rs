@@ -66,9 +66,12 @@ impl Rng {
 
     /// An exponentially distributed duration of the given mean: the gap of a Poisson process.
     pub fn exponential(&mut self, mean: Duration) -> Duration {
-        // (0, 1]: the logarithm is finite.
-        let uniform = ((self.bits() >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        Duration::from_nanos((-libm::log(uniform) * nanos(mean) as f64) as u64)
+        Duration::from_nanos((-libm::log(self.unit()) * nanos(mean) as f64) as u64)
+    }
+
+    /// A uniform number above 0 and at most 1, so that its logarithm is finite.
+    pub fn unit(&mut self) -> f64 {
+        ((self.bits() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     /// Fills `out` with uniform bytes.

@@ -30,6 +30,8 @@ pub(crate) struct About {
 /// A fault's beginning or its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
+    /// Its number in the file.
+    pub(crate) fault: usize,
     pub(crate) at: Instant,
     /// The next entry of the same object.
     pub(crate) until: Option<Instant>,
@@ -179,6 +181,7 @@ mod tests {
 
     fn entry(seconds: u64, begins: bool) -> Entry {
         Entry {
+            fault: 0,
             at: at(seconds),
             until: None,
             what: String::new(),

@@ -14,8 +14,8 @@ use anyedge_traffic::stats::Stats;
 use crate::internet::{Population, SiteId};
 use crate::node::AnyForwarder;
 use crate::report::{
-    AssumedLink, ClientReport, ControlReport, FlowReport, Latency, LinkReport, LoadReport, Report,
-    SCHEMA, Service, causes, millis,
+    AssumedLink, ClientReport, ControlReport, FaultReport, FlowReport, Latency, LinkReport,
+    LoadReport, Report, SCHEMA, Service, SloReport, causes, millis,
 };
 use crate::run::LoadAccount;
 use crate::stack;
@@ -41,6 +41,8 @@ pub(crate) fn report(
         .filter(|client| !client.loads.is_empty())
         .map(|client| client_report(topology, client, world, (accounts, &sums), site_names))
         .collect();
+    let faults = faults::report(topology, world, accounts, now);
+    let listeners = shares::report(world, &world.tally.opened_at);
     Report {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
@@ -59,10 +61,10 @@ pub(crate) fn report(
         clients,
         links: links(world),
         assumed_links: assumed_links(topology),
-        faults: faults::report(topology, world, accounts, now),
-        slos: slos(topology, &sums),
+        slos: slos(topology, &sums, &faults, world),
+        faults,
         flows: flows(world),
-        listeners: shares::report(world),
+        listeners,
         control: control(topology, world),
         drops: causes(&world.drops()),
         timeline: timeline::report(world, accounts, site_names),
@@ -220,22 +222,23 @@ fn assumed_links(topology: &Topology) -> Vec<AssumedLink> {
         .collect()
 }
 
-fn slos(topology: &Topology, sums: &Sums) -> Vec<crate::report::SloReport> {
+fn slos(topology: &Topology, sums: &Sums, faults: &[FaultReport], world: &World) -> Vec<SloReport> {
     let mut all = Stats::default();
     sums.anycast.values().for_each(|stats| all.merge(stats));
     let none = Stats::default();
-    let of = |slo: &anyedge_topologies::Slo| match &slo.of {
-        SloOf::Clients => all.clone(),
-        SloOf::Client(name) => sums.anycast.get(name).unwrap_or(&none).clone(),
+    let judged = |slo: &anyedge_topologies::Slo| match &slo.of {
+        SloOf::Clients => verdict::clients(slo, &all),
+        SloOf::Client(name) => verdict::clients(slo, sums.anycast.get(name).unwrap_or(&none)),
+        SloOf::Listener { .. } => {
+            let within = verdict::span(slo);
+            let mut windows = world.tally.opened_within.iter();
+            let own = windows.find(|(span, _)| within == Some(*span));
+            let opened = own.map_or(&world.tally.opened_at, |(_, opened)| opened);
+            verdict::listener(slo, &shares::report(world, opened))
+        }
+        SloOf::Fault(_) | SloOf::Faults => verdict::faults(slo, faults),
     };
-    topology
-        .slos
-        .iter()
-        .flat_map(|slo| {
-            let stats = of(slo);
-            verdict::judge(slo, &stats).collect::<Vec<_>>()
-        })
-        .collect()
+    topology.slos.iter().flat_map(judged).collect()
 }
 
 fn control(topology: &Topology, world: &World) -> Option<ControlReport> {

@@ -216,6 +216,12 @@ pub struct AssumedLink {
 /// before: their differences are the failover budget.
 #[derive(Clone, Debug, Serialize)]
 pub struct FaultReport {
+    /// Which fault of the file it is of, from 0.
+    #[serde(skip)]
+    pub fault: usize,
+    /// It is the fault's beginning, not its end.
+    #[serde(skip)]
+    pub begins: bool,
     /// When.
     pub at_s: f64,
     /// `<verb> <object>`, such as `down pop.tokyo`.
@@ -267,7 +273,7 @@ pub struct TimelineReport {
 /// A service level.
 #[derive(Clone, Debug, Serialize)]
 pub struct SloReport {
-    /// Whose, such as `client.osaka` or `clients`.
+    /// Whose, such as `client.osaka`, `clients`, `gz-main/web` or `fault.0`; with the time that counts, if not all does.
     pub of: String,
     /// As the file has it.
     pub expect: String,

@@ -29,6 +29,8 @@ use crate::findings;
 use crate::host::{Shared, SimHost};
 use crate::report::Report;
 use crate::services::{Services, control_plane};
+use crate::tally::Opened;
+use crate::verdict;
 use crate::watch::Watcher;
 use crate::world::World;
 use machines::Machines;
@@ -277,6 +279,9 @@ fn start_loads(
     hosts: &[LoadHost],
 ) -> Vec<LoadAccount> {
     let marks: Vec<Instant> = shared.world().budget.times().collect();
+    let spans = verdict::spans(topology);
+    let opened = spans.iter().map(|span| (*span, Opened::new()));
+    shared.world().tally.opened_within = opened.collect();
     let mut accounts: BTreeMap<(String, usize, bool), LoadAccount> = BTreeMap::new();
     for host in hosts {
         let client = &topology.clients[&host.client];
@@ -294,7 +299,7 @@ fn start_loads(
                 client: host.client.clone(),
                 number,
                 direct: host.direct.is_some(),
-                stats: SharedStats::with_marks(marks.clone()),
+                stats: SharedStats::watching(marks.clone(), spans.clone()),
                 stop: plan.stop,
             });
             let share = Share {

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use anyedge_net::event::{Event, FlowEnd};
 use anyedge_net::flow::Address;
+use anyedge_net::time::Instant;
+use anyedge_traffic::stats::Span;
 
 /// A listener, by VIP, protocol and port.
 pub(crate) type AtListener = (Address, u8, u16);
+
+/// New flows by listener and target.
+pub(crate) type Opened = BTreeMap<AtListener, BTreeMap<(Address, u16), u64>>;
 
 /// What became of the flows.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -14,7 +19,9 @@ pub(crate) struct EventTally {
     /// Flows given to a target.
     pub(crate) opened: u64,
     /// The same by listener and target.
-    pub(crate) opened_at: BTreeMap<AtListener, BTreeMap<(Address, u16), u64>>,
+    pub(crate) opened_at: Opened,
+    /// The same within the times that service levels are about.
+    pub(crate) opened_within: Vec<(Span, Opened)>,
     /// Flows that a node made its own that another had opened.
     pub(crate) taken_over: u64,
     /// TCP handshakes completed.
@@ -30,7 +37,7 @@ pub(crate) struct EventTally {
 }
 
 impl EventTally {
-    pub(crate) fn add(&mut self, event: &Event) {
+    pub(crate) fn add(&mut self, now: Instant, event: &Event) {
         match event {
             Event::FlowOpened {
                 flow,
@@ -40,8 +47,13 @@ impl EventTally {
             } => {
                 self.opened += 1;
                 let listener = (flow.dst, flow.protocol, flow.dst_port);
-                let targets = self.opened_at.entry(listener).or_default();
-                *targets.entry((*target, *target_port)).or_default() += 1;
+                let within = self.opened_within.iter_mut();
+                let within = within.filter(|(span, _)| span.contains(now));
+                let opened = within.map(|(_, opened)| opened);
+                for opened in opened.chain([&mut self.opened_at]) {
+                    let targets = opened.entry(listener).or_default();
+                    *targets.entry((*target, *target_port)).or_default() += 1;
+                }
             }
             Event::FlowEstablished { .. } => self.established += 1,
             Event::FlowMoved { .. } => self.moved += 1,

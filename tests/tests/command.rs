@@ -2,6 +2,8 @@
 
 #[path = "command/explain.rs"]
 mod explain;
+#[path = "command/language.rs"]
+mod language;
 #[path = "command/lint.rs"]
 mod lint;
 #[path = "command/loads.rs"]
@@ -70,7 +72,7 @@ fn a_run_that_keeps_its_service_levels_exits_0_and_prints_a_verdict() {
 
 #[test]
 fn a_broken_service_level_exits_1() {
-    let strict = two_pops().replace("p50 < 1s", "p50 < 1ms");
+    let strict = two_pops().replace("p50 < 1s", "p50 < 40ms");
     let file = Scratch::with("strict.toml", &strict);
     let output = run(
         Profile::Release,

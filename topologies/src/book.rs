@@ -3,17 +3,25 @@
 //! A reference is checked while its table is read, because the names are known before. What contradicts
 //! another table is found later, and then the place of a value is looked up by its path.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use xxhash_rust::xxh3;
 
 use crate::diagnostic::{Mistakes, Wrong};
 use crate::names::Names;
 
 /// The object of what belongs to no table: the file as a whole.
 pub(crate) const FILE: &str = "file";
+
+/// Bytes of a file that a topology names.
+const BESIDE_MAX: u64 = 64 << 20;
 
 /// What all readers of one file share.
 #[derive(Debug)]
@@ -22,12 +30,38 @@ pub(crate) struct Book<'t> {
     pub(crate) names: Names,
     /// Where each value is, by its path from the root: `client.osaka.load.to`.
     pub(crate) places: BTreeMap<String, Range<usize>>,
+    /// The files that it names and their XXH3, but for its matrix, which has its own.
+    pub(crate) beside: RefCell<BTreeMap<PathBuf, u64>>,
+    /// The keys that each table was asked for, by its path without names and numbers: `client.*.load`.
+    pub(crate) asked: RefCell<Asked>,
 }
+
+/// Keys by table.
+pub(crate) type Asked = BTreeMap<String, BTreeSet<&'static str>>;
 
 impl Book<'_> {
     /// Reports a mistake in a value that was read before, such as one that contradicts another object's.
     pub(crate) fn report(&self, object: &str, path: &str, wrong: Wrong) {
         self.mistakes.add(object, self.place(object, path), wrong);
+    }
+
+    /// The path of a file that the value at `span` names, from the folder of the file that the value stands in.
+    pub(crate) fn path_beside(&self, span: &Range<usize>, named: &str) -> PathBuf {
+        let file = Path::new(self.mistakes.file_at(span.start));
+        file.parent().unwrap_or(Path::new("")).join(named)
+    }
+
+    /// What is in a file that the value at `span` names.
+    pub(crate) fn read_beside(
+        &self,
+        span: &Range<usize>,
+        named: &str,
+    ) -> Result<(PathBuf, Vec<u8>), Wrong> {
+        let path = self.path_beside(span, named);
+        let bytes = bytes(&path)?;
+        let hash = xxh3::xxh3_64(&bytes);
+        self.beside.borrow_mut().insert(path.clone(), hash);
+        Ok((path, bytes))
     }
 
     /// Where the value at `path` of an object is, else the object.
@@ -40,6 +74,23 @@ impl Book<'_> {
         let place = self.places.get(&whole).or_else(|| self.places.get(object));
         place.cloned().unwrap_or(0..0)
     }
+}
+
+/// What is in a file that a topology names.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, Wrong> {
+    let shown = path.display();
+    let unread = |error: io::Error| {
+        let hint = "a path from the topology's own folder";
+        Wrong::new(format!("{shown} cannot be read: {error}"), hint)
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unread)?;
+    let read = file.take(BESIDE_MAX + 1).read_to_end(&mut bytes);
+    if read.map_err(unread)? as u64 > BESIDE_MAX {
+        let reason = format!("{shown} has more than {BESIDE_MAX} bytes");
+        return Err(Wrong::new(reason, "what is needed of it"));
+    }
+    Ok(bytes)
 }
 
 /// Writes down where every value of a file is.

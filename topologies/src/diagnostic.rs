@@ -13,6 +13,8 @@ use std::ops::Range;
 
 use xxhash_rust::xxh3;
 
+use crate::include::Included;
+
 /// One mistake in a topology file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -91,19 +93,32 @@ impl Wrong {
     }
 }
 
-/// Collects the mistakes of one file and of what overrides it: one text after the other, a byte between them.
+/// Collects the mistakes of one file, of those that it includes and of what overrides it: one text after the other, a
+/// byte between them.
 #[derive(Debug)]
 pub(crate) struct Mistakes<'t> {
     file: &'t str,
     text: &'t str,
+    included: &'t [Included],
     overrides: &'t [String],
-    found: RefCell<Vec<Diagnostic>>,
+    /// Each with where it begins in all texts.
+    found: RefCell<Vec<(usize, Diagnostic)>>,
+}
+
+/// A span in the text that it is of.
+struct Placed<'m> {
+    file: &'m str,
+    option: Option<&'m String>,
+    text: &'m str,
+    span: Range<usize>,
 }
 
 impl<'t> Mistakes<'t> {
-    /// XXH3 of the file's text and of what overrides it, with a seed.
+    /// XXH3 of the file's text, of those included and of what overrides it, with a seed.
     pub(crate) fn hash(&self, seed: u64) -> u64 {
-        let texts = std::iter::once(self.text).chain(self.overrides.iter().map(String::as_str));
+        let included = self.included.iter().map(|included| included.text.as_str());
+        let overrides = self.overrides.iter().map(String::as_str);
+        let texts = std::iter::once(self.text).chain(included).chain(overrides);
         texts.fold(seed, |hash, text| {
             xxh3::xxh3_64_with_seed(text.as_bytes(), hash)
         })
@@ -113,22 +128,34 @@ impl<'t> Mistakes<'t> {
         Self {
             file,
             text,
+            included: &[],
             overrides,
             found: RefCell::new(Vec::new()),
         }
     }
 
+    /// The same with files that the first one includes.
+    pub(crate) fn with_included(self, included: &'t [Included]) -> Self {
+        Self { included, ..self }
+    }
+
     pub(crate) fn add(&self, object: &str, span: Range<usize>, wrong: Wrong) {
+        let start = span.start;
         let placed = self.placed(object, span, wrong);
-        self.found.borrow_mut().push(placed);
+        self.found.borrow_mut().push((start, placed));
     }
 
     /// What is wrong with its place, which is no mistake by that.
     pub(crate) fn placed(&self, object: &str, span: Range<usize>, wrong: Wrong) -> Diagnostic {
-        let (option, text, span) = self.text_of(span);
+        let Placed {
+            file,
+            option,
+            text,
+            span,
+        } = self.text_of(span);
         let (line, column) = position(text.as_bytes(), span.start);
         Diagnostic {
-            file: self.file.to_owned(),
+            file: file.to_owned(),
             option: option.cloned(),
             line,
             column,
@@ -139,23 +166,59 @@ impl<'t> Mistakes<'t> {
         }
     }
 
+    /// The byte at which an included file begins, counted from the beginning of the first.
+    pub(crate) fn start_of_included(&self, index: usize) -> usize {
+        let before = self.included[..index].iter();
+        let start = self.text.len() + 1;
+        start + before.map(|before| before.text.len() + 1).sum::<usize>()
+    }
+
     /// The byte at which an override begins, counted from the beginning of the file.
     pub(crate) fn start_of_override(&self, index: usize) -> usize {
         let before = &self.overrides[..index];
-        let start = self.text.len() + 1;
+        let start = self.start_of_included(self.included.len());
         start + before.iter().map(|text| text.len() + 1).sum::<usize>()
     }
 
+    /// The files that are included, in their order.
+    pub(crate) fn included(&self) -> impl Iterator<Item = &str> {
+        self.included.iter().map(|included| included.file.as_str())
+    }
+
+    /// The file that a byte is in; of an override, the first one.
+    pub(crate) fn file_at(&self, at: usize) -> &str {
+        self.text_of(at..at).file
+    }
+
     /// Which text a span is in, and its bytes there.
-    fn text_of(&self, span: Range<usize>) -> (Option<&String>, &str, Range<usize>) {
-        let all = (0..self.overrides.len()).rev();
-        let mut starts = all.map(|index| (index, self.start_of_override(index)));
-        match starts.find(|(_, start)| *start <= span.start) {
-            Some((index, start)) => {
-                let text = &self.overrides[index];
-                (Some(text), text, span.start - start..span.end - start)
-            }
-            None => (None, self.text, span),
+    fn text_of(&self, span: Range<usize>) -> Placed<'_> {
+        let within = |start: usize| span.start - start..span.end - start;
+        let overrides = (0..self.overrides.len()).rev();
+        let mut overrides = overrides.map(|index| (index, self.start_of_override(index)));
+        if let Some((index, start)) = overrides.find(|(_, start)| *start <= span.start) {
+            let text = &self.overrides[index];
+            return Placed {
+                file: self.file,
+                option: Some(text),
+                text,
+                span: within(start),
+            };
+        }
+        let included = (0..self.included.len()).rev();
+        let mut included = included.map(|index| (index, self.start_of_included(index)));
+        match included.find(|(_, start)| *start <= span.start) {
+            Some((index, start)) => Placed {
+                file: &self.included[index].file,
+                option: None,
+                text: &self.included[index].text,
+                span: within(start),
+            },
+            None => Placed {
+                file: self.file,
+                option: None,
+                text: self.text,
+                span,
+            },
         }
     }
 
@@ -163,14 +226,15 @@ impl<'t> Mistakes<'t> {
         self.found.borrow().is_empty()
     }
 
-    /// The mistakes in the order of the file, then those of overrides, each once.
+    /// The mistakes in the order of the files, then those of overrides, each once.
     pub(crate) fn into_sorted(self) -> Vec<Diagnostic> {
-        fn order(mistake: &Diagnostic) -> (Option<&str>, usize, usize, &str) {
-            let Range { start, end } = mistake.span;
-            (mistake.option.as_deref(), start, end, &mistake.reason)
+        fn order((start, mistake): &(usize, Diagnostic)) -> (Option<&str>, usize, usize, &str) {
+            let option = mistake.option.as_deref();
+            (option, *start, mistake.span.end, &mistake.reason)
         }
         let mut found = self.found.into_inner();
         found.sort_by(|a, b| order(a).cmp(&order(b)));
+        let mut found: Vec<Diagnostic> = found.into_iter().map(|(_, mistake)| mistake).collect();
         found.dedup();
         found
     }

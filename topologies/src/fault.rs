@@ -160,6 +160,16 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// Its number in the file, from 0: faults are kept by their time.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        let digits = self
+            .place
+            .trim_start_matches("fault[")
+            .trim_end_matches(']');
+        digits.parse().unwrap_or_default()
+    }
+
     /// When it is over, if it ever is.
     #[must_use]
     pub fn end(&self) -> Option<Duration> {

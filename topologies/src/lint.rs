@@ -17,6 +17,7 @@ use toml::de::{DeTable, DeValue};
 use crate::book::Book;
 use crate::clb::Clb;
 use crate::diagnostic::{Diagnostic, Wrong};
+use crate::include;
 use crate::names::Kind;
 use crate::reader::Reader;
 use crate::security_group::{Peers, Written};
@@ -88,7 +89,8 @@ pub fn parse(
     text: &str,
     overrides: &[String],
 ) -> Result<Vec<Finding>, Vec<Diagnostic>> {
-    let (root, mistakes) = tables_of(file, text, overrides)?;
+    let (included, refused) = include::gather(file, text);
+    let (root, mistakes) = tables_of((file, text), (&included, refused), overrides)?;
     let (topology, book) = of_tables(file, &root, mistakes, overrides)?;
     let case = Case {
         topology: &topology,

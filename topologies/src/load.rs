@@ -5,9 +5,12 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use crate::clb::Protocol;
 use crate::defaults::one_of;
 use crate::diagnostic::Wrong;
+use crate::drawn::{Drawn, Shape, Unit};
 use crate::names::Kind;
 use crate::reader::Reader;
 use crate::units::{self, Frequency};
@@ -24,6 +27,20 @@ const EXCHANGE_BYTES_MAX: u64 = 1 << 30;
 const PACE_MAX: u64 = 1 << 40;
 /// Longest silence of an idle flow.
 const IDLE_MAX: Duration = Duration::from_secs(3_600);
+/// Sizes that are drawn.
+const SIZES: Unit = Unit {
+    parse: units::bytes,
+    plain: "B",
+    example: "\"10KiB\"",
+    range: 1..=EXCHANGE_BYTES_MAX,
+};
+/// How long a load is on, and off.
+const PHASES: Unit = Unit {
+    parse: units::nanos,
+    plain: "ms",
+    example: "\"5s\"",
+    range: 1_000_000..=3_600_000_000_000,
+};
 /// Names of the kinds.
 const KINDS: [(&str, Word); 9] = [
     ("request", Word::Request),
@@ -58,8 +75,12 @@ pub struct Load {
     pub kind: LoadKind,
     /// How often, for the whole population.
     pub rate: Frequency,
+    /// What sizes are drawn from, where it is not always the same: its kind then has their mean.
+    pub sizes: Option<Drawn>,
     /// How the moments of sending are spread.
     pub arrivals: Arrivals,
+    /// When it pauses; it never does if absent.
+    pub bursts: Option<Bursts>,
     /// How long an answer may take before the request has failed; how long a long flow may make no progress.
     pub timeout: Duration,
     /// Name of the VIP it goes to.
@@ -184,6 +205,28 @@ impl LoadKind {
     }
 }
 
+/// A load that is on and off in turn: nothing is due while it is off, and its rate is that of the time that it is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bursts {
+    /// How long it is on, in nanoseconds; it begins so.
+    pub on: Drawn,
+    /// How long it is off.
+    pub off: Drawn,
+}
+
+impl Bursts {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        for (key, other) in [("on", "off"), ("off", "on")] {
+            if reader.field(key).is_none() && reader.field(other).is_some() {
+                reader.missing(key, PHASES.example);
+            }
+        }
+        let on = Drawn::read(reader, "on", &PHASES);
+        let off = Drawn::read(reader, "off", &PHASES);
+        Some(Self { on: on?, off: off? })
+    }
+}
+
 /// How the moments of sending are spread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrivals {
@@ -206,12 +249,15 @@ impl Load {
     pub(crate) fn read(mut reader: Reader<'_>, direct_wanted: Option<bool>) -> Self {
         let word = reader.need("kind", "\"request\"", word);
         let rate = reader.need("rate", "\"200/s\"", units::frequency);
-        let kind = kind(&mut reader, word);
+        let sizes = sizes(&mut reader, word);
+        let mean = sizes.as_ref().map(mean);
+        let kind = kind(&mut reader, word, mean);
         let arrivals = reader.parse("arrivals", "\"poisson\"", |text| match text {
             "poisson" => Ok(Arrivals::Poisson),
             "fixed" => Ok(Arrivals::Fixed),
             _ => Err(one_of(text, "spread of arrivals", &["poisson", "fixed"])),
         });
+        let bursts = Bursts::read(&mut reader);
         let timeout = reader.parse("timeout", "\"5s\"", units::duration_above_zero);
         let (vip, listener) = destination(&mut reader);
         let start = reader
@@ -237,7 +283,9 @@ impl Load {
                 count: 1,
                 per: Duration::from_secs(1),
             }),
+            sizes: sizes.flatten(),
             arrivals: arrivals.unwrap_or(Arrivals::Poisson),
+            bursts,
             timeout: timeout.unwrap_or(kind.timeout_default()),
             vip,
             listener,
@@ -259,18 +307,37 @@ fn word(text: &str) -> Result<Word, Wrong> {
         .ok_or_else(|| one_of(text, "kind of load", &names))
 }
 
-/// The kind with its figures. Without a known one, the figures of all are known keys.
-fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
+/// What sizes are drawn from, if the file has a table for them: `Some(None)` if that has a mistake.
+fn sizes(reader: &mut Reader<'_>, word: Option<Word>) -> Option<Option<Drawn>> {
+    let field = reader.field("size")?;
+    let datagrams = matches!(word, Some(Word::Tick | Word::Ping | Word::SynFlood));
+    match field.value {
+        DeValue::Table(_) if !datagrams => Some(Drawn::read(reader, "size", &SIZES)),
+        _ => None,
+    }
+}
+
+/// The mean size, which stands for all of them.
+fn mean(sizes: &Option<Drawn>) -> u64 {
+    let Some(sizes) = sizes else { return 1 };
+    match sizes.shape {
+        Shape::Fixed(size) => size,
+        _ => (sizes.mean() as u64).clamp(1, sizes.most),
+    }
+}
+
+/// The kind with its figures; `mean` is of sizes that are drawn. Without a known one, the figures of all are known keys.
+fn kind(reader: &mut Reader<'_>, word: Option<Word>, mean: Option<u64>) -> LoadKind {
     match word {
         Some(Word::Request) => {
-            let (request_bytes, answer_bytes) = request(reader);
+            let (request_bytes, answer_bytes) = request(reader, mean);
             LoadKind::Request {
                 request_bytes,
                 answer_bytes,
             }
         }
         Some(Word::KeepAlive) => {
-            let (request_bytes, answer_bytes) = request(reader);
+            let (request_bytes, answer_bytes) = request(reader, mean);
             LoadKind::KeepAlive {
                 request_bytes,
                 answer_bytes,
@@ -279,24 +346,24 @@ fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
         Some(Word::Tick) => tick(reader),
         Some(Word::Ping) => ping(reader),
         Some(Word::Download) => {
-            let (bytes, pace) = transfer(reader);
+            let (bytes, pace) = transfer(reader, mean);
             LoadKind::Download { bytes, pace }
         }
         Some(Word::Upload) => {
-            let (bytes, pace) = transfer(reader);
+            let (bytes, pace) = transfer(reader, mean);
             LoadKind::Upload { bytes, pace }
         }
         Some(Word::HalfClosed) => {
-            let (bytes, pace) = transfer(reader);
+            let (bytes, pace) = transfer(reader, mean);
             LoadKind::HalfClosed { bytes, pace }
         }
-        Some(Word::Idle) => idle(reader),
+        Some(Word::Idle) => idle(reader, mean),
         Some(Word::SynFlood) => LoadKind::SynFlood,
         None => {
             for key in ["request_size", "pace", "idle"] {
                 reader.text(key);
             }
-            let (request_bytes, answer_bytes) = request(reader);
+            let (request_bytes, answer_bytes) = request(reader, mean);
             LoadKind::Request {
                 request_bytes,
                 answer_bytes,
@@ -306,14 +373,16 @@ fn kind(reader: &mut Reader<'_>, word: Option<Word>) -> LoadKind {
 }
 
 /// Size and pace of a transfer.
-fn transfer(reader: &mut Reader<'_>) -> (u64, u64) {
-    let bytes = reader.need("size", "\"1MiB\"", |text| size(text, 1, EXCHANGE_BYTES_MAX));
+fn transfer(reader: &mut Reader<'_>, mean: Option<u64>) -> (u64, u64) {
+    let whole = |text: &str| size(text, 1, EXCHANGE_BYTES_MAX);
+    let bytes = mean.or_else(|| reader.need("size", "\"1MiB\"", whole));
     let pace = reader.parse("pace", "\"100KiB/s\"", pace);
     (bytes.unwrap_or(1), pace.unwrap_or(0))
 }
 
-fn idle(reader: &mut Reader<'_>) -> LoadKind {
-    let bytes = reader.parse("size", "\"1KiB\"", |text| size(text, 1, EXCHANGE_BYTES_MAX));
+fn idle(reader: &mut Reader<'_>, mean: Option<u64>) -> LoadKind {
+    let whole = |text: &str| size(text, 1, EXCHANGE_BYTES_MAX);
+    let bytes = mean.or_else(|| reader.parse("size", "\"1KiB\"", whole));
     let idle = reader.parse("idle", "\"60s\"", |text| match units::duration(text)? {
         idle if idle > IDLE_MAX => Err(Wrong::new(
             format!("\"{text}\" is too long a silence"),
@@ -346,10 +415,9 @@ fn pace(text: &str) -> Result<u64, Wrong> {
 }
 
 /// Bytes of a request and of its answer.
-fn request(reader: &mut Reader<'_>) -> (u64, u64) {
-    let answer = reader.need("size", "\"10KiB\"", |text| {
-        size(text, 1, EXCHANGE_BYTES_MAX)
-    });
+fn request(reader: &mut Reader<'_>, mean: Option<u64>) -> (u64, u64) {
+    let whole = |text: &str| size(text, 1, EXCHANGE_BYTES_MAX);
+    let answer = mean.or_else(|| reader.need("size", "\"10KiB\"", whole));
     let request = reader.parse("request_size", "\"1KiB\"", |text| {
         size(text, 64, EXCHANGE_BYTES_MAX)
     });

@@ -9,21 +9,18 @@
 //! even spread up to J in each direction adds J to the mean of a round trip and J/sqrt(6) to its deviation.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use csv::StringRecord;
 use xxhash_rust::xxh3;
 
+use crate::book::bytes;
 use crate::diagnostic::Wrong;
 use crate::nearest::did_you_mean;
 use crate::reader::{Field, Reader};
 use crate::units;
 
-/// Bytes of a file.
-const FILE_MAX: u64 = 64 << 20;
 /// Pairs in a file.
 const PAIRS_MAX: usize = 1_000_000;
 const EXAMPLE: &str = "\"rtt.csv\", a file beside this one";
@@ -60,8 +57,8 @@ struct Columns {
 }
 
 impl Matrix {
-    /// Reads `[rtt]`; `file` is the topology's. `None` without the table, and when it has a mistake.
-    pub(crate) fn read(reader: &mut Reader<'_>, file: &str) -> Option<Matrix> {
+    /// Reads `[rtt]`. `None` without the table, and when it has a mistake.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Option<Matrix> {
         let mut table = reader.table("rtt", "[rtt]")?.renamed("rtt");
         let field = table.field("matrix");
         if field.is_none() {
@@ -74,7 +71,7 @@ impl Matrix {
         let read = field
             .zip(named)
             .zip(columns)
-            .map(|((field, named), columns)| Self::of(&table, &field, (file, named), columns));
+            .map(|((field, named), columns)| Self::of(&table, &field, named, columns));
         table.finish();
         let matrix = read??;
         Some(Matrix {
@@ -88,13 +85,10 @@ impl Matrix {
     fn of(
         table: &Reader<'_>,
         field: &Field<'_>,
-        (file, named): (&str, String),
+        named: String,
         columns: Option<Columns>,
     ) -> Option<Matrix> {
-        let path = Path::new(file)
-            .parent()
-            .unwrap_or(Path::new(""))
-            .join(&named);
+        let path = table.book.path_beside(&field.span, &named);
         let read = bytes(&path).and_then(|bytes| {
             let pairs = pairs(&path, &bytes, columns.as_ref())?;
             Ok((pairs, xxh3::xxh3_64(&bytes)))
@@ -184,23 +178,6 @@ fn plain(name: &str) -> String {
 }
 
 type Pairs = BTreeMap<(String, String), RoundTrip>;
-
-/// What is in the file.
-fn bytes(path: &Path) -> Result<Vec<u8>, Wrong> {
-    let shown = path.display();
-    let unread = |error: io::Error| {
-        let hint = "a path from the topology's own folder";
-        Wrong::new(format!("{shown} cannot be read: {error}"), hint)
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unread)?;
-    let read = file.take(FILE_MAX + 1).read_to_end(&mut bytes);
-    if read.map_err(unread)? as u64 > FILE_MAX {
-        let reason = format!("{shown} has more than {FILE_MAX} bytes");
-        return Err(Wrong::new(reason, "the pairs that are needed"));
-    }
-    Ok(bytes)
-}
 
 fn pairs(path: &Path, bytes: &[u8], columns: Option<&Columns>) -> Result<Pairs, Wrong> {
     let shown = path.display();

@@ -32,6 +32,11 @@ pub(crate) fn apply<'a>(root: &mut DeTable<'a>, overrides: &'a [String], mistake
         let key = start..start + path.len();
         let value = value_of(value, key.end + 1);
         let set = match segments(path) {
+            Some(segments) if segments[0] == "include" => {
+                let reason = "files are included before keys are set";
+                let hint = "include = [\"pops.toml\"], in the file";
+                Err((FILE.to_owned(), Wrong::new(reason, hint)))
+            }
             Some(segments) => set(root, &segments, value, &key),
             None => {
                 let reason = format!("`{}` is no key", path.escape_debug());
@@ -74,7 +79,7 @@ fn value_of(text: &str, start: usize) -> Spanned<DeValue<'_>> {
 }
 
 /// The same value with every span `by` bytes further on.
-fn moved(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
+pub(crate) fn moved(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
     let further = |span: Range<usize>| span.start + by..span.end + by;
     let span = further(value.span());
     let value = match value.into_inner() {

@@ -17,7 +17,7 @@ const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 /// over 57,807 pairs of cities (WonderNetwork, 2018-11-10; p5 1.45, p95 4.48).
 const DETOUR: f64 = 2.05;
 /// Kilometres that light in a fibre covers in a millisecond.
-const FIBRE_KM_PER_MS: f64 = 204.19;
+pub(crate) const FIBRE_KM_PER_MS: f64 = 204.19;
 
 /// A point on the globe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -363,8 +363,26 @@ impl<'a> Reader<'a> {
         objects
     }
 
+    /// What tables of this kind have in common: its path without numbers, a `*` for the name of its object.
+    fn pattern(&self) -> String {
+        let object = match self.object.split_once('.') {
+            Some((kind, _)) => format!("{kind}.*"),
+            None => self.object.split('[').next().unwrap_or_default().to_owned(),
+        };
+        let path = self.path.split('.').map(|part| {
+            let end = part.find('[').unwrap_or(part.len());
+            &part[..end]
+        });
+        let parts: Vec<&str> = core::iter::once(object.as_str()).chain(path).collect();
+        parts.join(".").trim_end_matches('.').to_owned()
+    }
+
     /// Ends the table: every key that was never asked for is reported.
     pub(crate) fn finish(self) {
+        let mut asked = self.book.asked.borrow_mut();
+        let table = asked.entry(self.pattern()).or_default();
+        table.extend(self.known.iter().copied());
+        drop(asked);
         for (key, _) in self.table {
             if self.known.contains(&key.get_ref().as_ref()) {
                 continue;

@@ -1,7 +1,8 @@
 //! `[[slo]]`: service levels that a run has to keep.
 //!
-//! An expectation is `<metric> <comparison> <value>`, such as `p99 < 250ms`, `success >= 99.9%`,
-//! `broken_flows == 0`. Latencies are intended ones: from the moment a request should have been sent.
+//! A level is of clients, of a listener or of a fault, over the whole run or from one time to another. A request is in
+//! the time in which it was due, a flow that broke or was opened in the time in which that happened, and of a gap that
+//! part counts which is in it.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,37 +10,34 @@ use std::time::Duration;
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
 use crate::nearest::did_you_mean;
-use crate::reader::Reader;
+use crate::reader::{Field, Reader};
 use crate::units;
 
-const EXAMPLE: &str = "[\"p99 < 250ms\", \"broken_flows == 0\"]";
-const METRICS: [(&str, Metric); 10] = [
-    ("p50", Metric::P50),
-    ("p90", Metric::P90),
-    ("p99", Metric::P99),
-    ("p999", Metric::P999),
-    ("max", Metric::Max),
-    ("success", Metric::Success),
-    ("failed", Metric::Failed),
-    ("sent", Metric::Sent),
-    ("broken_flows", Metric::BrokenFlows),
-    ("gap", Metric::Gap),
-];
-const COMPARISONS: [(&str, Comparison); 5] = [
-    ("<=", Comparison::AtMost),
-    (">=", Comparison::AtLeast),
-    ("==", Comparison::Equal),
-    ("<", Comparison::Below),
-    (">", Comparison::Above),
-];
+mod expectation;
 
-/// Service levels of one population or of all.
+use expectation::Subject;
+pub use expectation::{Comparison, Expectation, Metric, TargetOf, Threshold};
+
+const EXAMPLE: &str = "[\"p99 < 250ms\", \"broken_flows == 0\"]";
+
+/// Service levels of one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slo {
     /// Whose they are.
     pub of: SloOf,
+    /// The part of the run that counts; all of it if absent.
+    pub window: Option<SloWindow>,
     /// What is expected, one at least.
     pub expect: Vec<Expectation>,
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SloWindow {
+    /// Its beginning.
+    pub from: Duration,
+    /// Its end, which is no longer in it.
+    pub to: Duration,
 }
 
 /// Whose service levels.
@@ -49,6 +47,17 @@ pub enum SloOf {
     Client(String),
     /// All populations together.
     Clients,
+    /// A load balancer's listener.
+    Listener {
+        /// The load balancer.
+        clb: String,
+        /// The listener.
+        listener: String,
+    },
+    /// A fault by its number in the file, from 0.
+    Fault(usize),
+    /// Every fault, by that which fared worst.
+    Faults,
 }
 
 impl fmt::Display for SloOf {
@@ -56,220 +65,136 @@ impl fmt::Display for SloOf {
         match self {
             SloOf::Client(name) => f.write_str(&Kind::Client.object(name)),
             SloOf::Clients => f.write_str("clients"),
+            SloOf::Listener { clb, listener } => write!(f, "{clb}/{listener}"),
+            SloOf::Fault(number) => write!(f, "fault.{number}"),
+            SloOf::Faults => f.write_str("faults"),
         }
     }
 }
 
-/// One expectation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expectation {
-    /// What is measured.
-    pub metric: Metric,
-    /// How it is compared.
-    pub comparison: Comparison,
-    /// With what.
-    pub value: Threshold,
-    /// As the file has it.
-    pub text: String,
-}
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
-    /// Median latency.
-    P50,
-    /// 90th percentile of latency.
-    P90,
-    /// 99th percentile of latency.
-    P99,
-    /// 99.9th percentile of latency.
-    P999,
-    /// Largest latency.
-    Max,
-    /// Share of requests that were answered.
-    Success,
-    /// Number of requests that failed.
-    Failed,
-    /// Number of requests that were sent.
-    Sent,
-    /// Number of connections that were reset or abandoned after they were established.
-    BrokenFlows,
-    /// Longest time without a completed request.
-    Gap,
-}
-
-/// How a measure is compared with its threshold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// `<`
-    Below,
-    /// `<=`
-    AtMost,
-    /// `>`
-    Above,
-    /// `>=`
-    AtLeast,
-    /// `==`
-    Equal,
-}
-
-impl Comparison {
-    /// Whether `measured` stands in this relation to `threshold`.
-    pub fn holds<T: Ord>(self, measured: T, threshold: T) -> bool {
+impl SloOf {
+    pub(crate) const fn subject(&self) -> Subject {
         match self {
-            Comparison::Below => measured < threshold,
-            Comparison::AtMost => measured <= threshold,
-            Comparison::Above => measured > threshold,
-            Comparison::AtLeast => measured >= threshold,
-            Comparison::Equal => measured == threshold,
+            SloOf::Client(_) | SloOf::Clients => Subject::Clients,
+            SloOf::Listener { .. } => Subject::Listener,
+            SloOf::Fault(_) | SloOf::Faults => Subject::Fault,
         }
     }
-}
-
-/// A value of the kind that its metric has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Threshold {
-    /// For percentiles, `max` and `gap`.
-    Duration(Duration),
-    /// For `success`, in parts per million.
-    SharePpm(u32),
-    /// For `failed`, `sent` and `broken_flows`.
-    Count(u64),
 }
 
 impl Slo {
-    pub(crate) fn read(mut reader: Reader<'_>) -> Option<Self> {
-        let names = &reader.book.names;
-        let of = reader.need("of", "\"client.osaka\"", |text| {
-            if text == "clients" {
-                return Ok(SloOf::Clients);
-            }
-            names
-                .resolve(text, &[Kind::Client])
-                .map(|(_, name)| SloOf::Client(name))
-        });
-        let fields = reader.list("expect", EXAMPLE);
-        match (&fields, reader.field("expect")) {
-            (_, None) => reader.missing("expect", EXAMPLE),
-            (Some(none), Some(field)) if none.is_empty() => {
-                reader.wrong_at(
-                    &field,
-                    Wrong::new("nothing is expected", format!("such as {EXAMPLE}")),
-                );
-            }
-            _ => {}
+    /// Reads `[[slo]]` of a run that lasts for `duration`, in which something happens `faults` times.
+    pub(crate) fn read(mut reader: Reader<'_>, duration: Duration, faults: usize) -> Option<Self> {
+        let of = reader.need("of", "\"client.osaka\"", |_| Ok(()));
+        let of = of.and_then(|()| reader.field("of"));
+        let of = of.and_then(|field| read_of(&reader, &field, faults));
+        let window = window(&mut reader, duration);
+        let subject = of.as_ref().map(SloOf::subject);
+        if let (Some(Subject::Fault), Some(field)) =
+            (subject, reader.field("from").or_else(|| reader.field("to")))
+        {
+            let reason = "a fault has its own time";
+            reader.wrong_at(&field, Wrong::new(reason, "leave it out"));
         }
-        let fields = fields.unwrap_or_default();
-        let parse = |field| reader.parse_field(field, EXAMPLE, Expectation::parse);
-        let expect: Vec<Expectation> = fields.iter().filter_map(parse).collect();
+        let expect = expectations(&mut reader, subject);
         reader.finish();
-        Some(Self { of: of?, expect })
-    }
-}
-
-impl Expectation {
-    /// Reads `p99 < 250ms`.
-    ///
-    /// # Errors
-    /// Not of that shape, an unknown metric, or a value that is not of the metric's kind.
-    pub fn parse(text: &str) -> Result<Self, Wrong> {
-        let shape = || {
-            let hint = "a metric, one of < <= > >= ==, and a value, such as \"p99 < 250ms\"";
-            Wrong::new(format!("\"{text}\" is no expectation"), hint)
-        };
-        let split = text.find(|c| "<>=".contains(c)).ok_or_else(shape)?;
-        let (word, rest) = (text[..split].trim(), &text[split..]);
-        let (sign, comparison) = COMPARISONS
-            .into_iter()
-            .find(|(sign, _)| rest.starts_with(sign))
-            .ok_or_else(shape)?;
-        let Some((_, metric)) = METRICS.into_iter().find(|(name, _)| *name == word) else {
-            let hint = did_you_mean(word, METRICS.into_iter().map(|(name, _)| name));
-            return Err(Wrong::new(format!("there is no metric \"{word}\""), hint));
-        };
-        let value = metric.threshold(rest[sign.len()..].trim())?;
-        Ok(Self {
-            metric,
-            comparison,
-            value,
-            text: text.to_owned(),
+        Some(Self {
+            of: of?,
+            window,
+            expect,
         })
     }
 }
 
-impl Metric {
-    fn threshold(self, text: &str) -> Result<Threshold, Wrong> {
-        match self {
-            Metric::P50 | Metric::P90 | Metric::P99 | Metric::P999 | Metric::Max | Metric::Gap => {
-                units::duration(text).map(Threshold::Duration)
-            }
-            Metric::Success => units::parts_per_million(text).map(Threshold::SharePpm),
-            Metric::Failed | Metric::Sent | Metric::BrokenFlows => {
-                let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                text.parse()
-                    .ok()
-                    .filter(|_| digits)
-                    .map(Threshold::Count)
-                    .ok_or_else(|| {
-                        Wrong::new(
-                            format!("\"{text}\" is not a count"),
-                            "a whole number, such as 0",
-                        )
-                    })
-            }
+/// What is expected of a subject, as far as that is known.
+fn expectations(reader: &mut Reader<'_>, subject: Option<Subject>) -> Vec<Expectation> {
+    let fields = reader.list("expect", EXAMPLE);
+    match (&fields, reader.field("expect")) {
+        (_, None) => reader.missing("expect", EXAMPLE),
+        (Some(none), Some(field)) if none.is_empty() => {
+            reader.wrong_at(
+                &field,
+                Wrong::new("nothing is expected", format!("such as {EXAMPLE}")),
+            );
         }
+        _ => {}
     }
+    let parse = |text: &str| {
+        let expectation = Expectation::parse(text)?;
+        let metric = expectation.metric;
+        match subject {
+            Some(subject) if !metric.is_of(subject) => Err(Wrong::new(
+                format!("{} has no \"{}\"", subject.words(), metric.name()),
+                did_you_mean(metric.name(), Metric::names_of(subject)),
+            )),
+            _ => Ok(expectation),
+        }
+    };
+    let fields = fields.unwrap_or_default();
+    let read = |field| reader.parse_field(field, EXAMPLE, parse);
+    fields.iter().filter_map(read).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_expectation_has_a_metric_a_comparison_and_a_typed_value() {
-        let parse = |text| Expectation::parse(text).map(|e| (e.metric, e.comparison, e.value));
-        let ms = |ms| Threshold::Duration(Duration::from_millis(ms));
-        assert_eq!(
-            parse("p99 < 250ms"),
-            Ok((Metric::P99, Comparison::Below, ms(250)))
-        );
-        assert_eq!(
-            parse("p999<=1s"),
-            Ok((Metric::P999, Comparison::AtMost, ms(1_000)))
-        );
-        assert_eq!(
-            parse("success >= 99.9%"),
-            Ok((
-                Metric::Success,
-                Comparison::AtLeast,
-                Threshold::SharePpm(999_000)
-            ))
-        );
-        assert_eq!(
-            parse("broken_flows == 0"),
-            Ok((Metric::BrokenFlows, Comparison::Equal, Threshold::Count(0)))
-        );
-        for bad in [
-            "",
-            "p99",
-            "p99 = 1ms",
-            "p99 < 3",
-            "failed < 3ms",
-            "success > 101%",
-            "failed < +3",
-            "p98 < 1s",
-            "< 1s",
-        ] {
-            assert!(parse(bad).is_err(), "{bad}");
+/// Whose: `client.osaka`, `clients`, `gz-main/web`, `fault.0`, `faults`.
+fn read_of<'a>(reader: &Reader<'a>, field: &Field<'a>, faults: usize) -> Option<SloOf> {
+    let names = &reader.book.names;
+    reader.parse_field(field, "\"client.osaka\"", |text| {
+        if let Some((clb, listener)) = text.split_once('/') {
+            let (_, clb) = names.resolve(clb, &[Kind::Clb])?;
+            let listener = listener.to_owned();
+            return Ok(SloOf::Listener { clb, listener });
         }
-    }
+        if let Some(number) = text.strip_prefix("fault.") {
+            let known = number.parse().ok().filter(|number| *number < faults);
+            return known
+                .map(SloOf::Fault)
+                .ok_or_else(|| no_fault(text, faults));
+        }
+        match text {
+            "clients" => Ok(SloOf::Clients),
+            "faults" if faults == 0 => Err(no_fault(text, faults)),
+            "faults" => Ok(SloOf::Faults),
+            _ => names
+                .resolve(text, &[Kind::Client])
+                .map(|(_, name)| SloOf::Client(name)),
+        }
+    })
+}
 
-    #[test]
-    fn a_comparison_holds_or_not() {
-        assert!(Comparison::Below.holds(1, 2) && !Comparison::Below.holds(2, 2));
-        assert!(Comparison::AtMost.holds(2, 2) && !Comparison::AtMost.holds(3, 2));
-        assert!(Comparison::Above.holds(3, 2) && !Comparison::Above.holds(2, 2));
-        assert!(Comparison::AtLeast.holds(2, 2) && !Comparison::AtLeast.holds(1, 2));
-        assert!(Comparison::Equal.holds(2, 2) && !Comparison::Equal.holds(1, 2));
+fn no_fault(text: &str, faults: usize) -> Wrong {
+    let hint = match faults {
+        0 => "the file has no [[fault]]".to_owned(),
+        1 => "\"fault.0\", or \"faults\"".to_owned(),
+        more => format!("\"fault.0\" to \"fault.{}\", or \"faults\"", more - 1),
+    };
+    Wrong::new(format!("there is no \"{text}\""), hint)
+}
+
+/// `from` and `to`, of which one may be missing.
+fn window(reader: &mut Reader<'_>, duration: Duration) -> Option<SloWindow> {
+    let within = |text: &str| match units::duration(text)? {
+        time if time <= duration => Ok(time),
+        _ => Err(Wrong::new(
+            format!("\"{text}\" is after the end of the run"),
+            format!("within `duration`, {duration:?}"),
+        )),
+    };
+    let from = reader.parse("from", "\"10s\"", within);
+    let to = reader.parse("to", "\"30s\"", within);
+    if from.is_none() && to.is_none() {
+        return None;
     }
+    let window = SloWindow {
+        from: from.unwrap_or_default(),
+        to: to.unwrap_or(duration),
+    };
+    if window.from < window.to {
+        return Some(window);
+    }
+    let field = reader.field("to").or_else(|| reader.field("from"));
+    if let Some(field) = field {
+        let reason = "no time is left between `from` and `to`";
+        reader.wrong_at(&field, Wrong::new(reason, "`from` earlier than `to`"));
+    }
+    None
 }

@@ -11,11 +11,21 @@ use anyedge_ccn::table::object::Profile;
 
 use crate::addresses::AddressPair;
 use crate::diagnostic::Wrong;
+use crate::drawn::{Drawn, Unit};
 use crate::eni::Eni;
 use crate::names::{self, Kind};
 use crate::reader::Reader;
 use crate::security_group;
+use crate::units;
 
+/// Longest service time: a backend's patience with a connection is twice as long.
+const SERVICE_NANOS_MAX: u64 = 30_000_000_000;
+const SERVICE: Unit = Unit {
+    parse: units::nanos,
+    plain: "ms",
+    example: "\"5ms\"",
+    range: 0..=SERVICE_NANOS_MAX,
+};
 const EXAMPLE: &str = "[{ ip = \"10.0.0.11\" }]";
 
 /// The servers behind a listener.
@@ -27,6 +37,33 @@ pub struct Targets {
     pub servers: Vec<Server>,
     /// Names of the security groups of its servers' hosts, in order.
     pub security_groups: Vec<String>,
+    /// What each of its servers needs for a request; none answers at once.
+    pub service: Option<Service>,
+}
+
+/// What a server needs for a request before it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// In nanoseconds.
+    pub time: Drawn,
+    /// How many requests are worked on at a time, the others waiting in their order; all if absent.
+    pub workers: Option<u32>,
+}
+
+impl Service {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let time = Drawn::read(reader, "service", &SERVICE);
+        let field = reader.field("workers");
+        let workers = reader.integer("workers", 1..=10_000);
+        if let (Some(field), None) = (field, reader.field("service")) {
+            let reason = "workers without work";
+            reader.wrong_at(&field, Wrong::new(reason, "service = \"5ms\" as well"));
+        }
+        Some(Self {
+            time: time?,
+            workers: workers.and_then(|workers| u32::try_from(workers).ok()),
+        })
+    }
 }
 
 /// One server on one port.
@@ -55,11 +92,13 @@ impl Targets {
         let read = |item: &mut Reader<'_>| Server::read(item, port, profile, enis);
         let servers = read_servers(&mut reader, &name, read);
         let security_groups = security_group::bound(&mut reader);
+        let service = Service::read(&mut reader);
         reader.finish();
         Self {
             name,
             servers,
             security_groups,
+            service,
         }
     }
 }

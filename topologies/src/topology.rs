@@ -3,6 +3,7 @@
 //! Reading has three steps: the TOML text, each table by itself, and what tables say of each other
 //! (`topology/check.rs`). A topology that exists has passed all three, so its references resolve.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ use toml::de::DeTable;
 use crate::addresses::AddressPair;
 use crate::autoscaling::AutoScaling;
 use crate::bgp::Router;
-use crate::book::{self, Book, FILE};
+use crate::book::{self, Asked, Book, FILE};
 use crate::clb::{Clb, Listener};
 use crate::client::Client;
 use crate::controller::Controller;
@@ -26,6 +27,7 @@ use crate::diagnostic::{Diagnostic, Mistakes, Wrong};
 use crate::eni::Eni;
 use crate::fault::{Fault, FaultVerb};
 use crate::host::Host;
+use crate::include::{self, Included};
 use crate::link::Link;
 use crate::management::{self, Managed};
 use crate::names::Kind;
@@ -34,7 +36,8 @@ use crate::pop::Pop;
 use crate::region::Region;
 use crate::security_group::SecurityGroup;
 use crate::slo::Slo;
-use crate::targets::{Server, Targets};
+use crate::syntax;
+use crate::targets::{Server, Service, Targets};
 use crate::vip::Vip;
 
 mod check;
@@ -111,10 +114,12 @@ pub struct Topology {
     pub slos: Vec<Slo>,
     /// Keys of the file that were set otherwise, as given: `defaults.ccn.encap=grpc`. They are already applied above.
     pub overrides: Vec<String>,
-    /// XXH3 of the text, of the overrides and of the measured round trips: equal where all of them are.
+    /// XXH3 of all texts, of the overrides and of the files that they name: equal where all of them are.
     pub hash: u64,
     /// The file of measured round trips that it names.
     pub matrix: Option<PathBuf>,
+    /// All other files that it names: those that it includes, and traces.
+    pub beside: Vec<PathBuf>,
 }
 
 impl Topology {
@@ -164,7 +169,8 @@ impl Topology {
         text: &str,
         overrides: &[String],
     ) -> Result<Self, Vec<Diagnostic>> {
-        let (root, mistakes) = tables_of(file, text, overrides)?;
+        let (included, refused) = include::gather(file, text);
+        let (root, mistakes) = tables_of((file, text), (&included, refused), overrides)?;
         let (topology, _) = of_tables(file, &root, mistakes, overrides)?;
         Ok(topology)
     }
@@ -199,6 +205,24 @@ impl Topology {
         });
         let sockets: BTreeSet<SocketAddr> = sockets.collect();
         sockets.into_iter().collect()
+    }
+
+    /// What the servers of a host need for a request, those that need anything, by where they listen.
+    #[must_use]
+    pub fn services_of(&self, host: &str) -> Vec<(SocketAddr, Service)> {
+        let sockets = self.listening_on(host).into_iter();
+        let services = sockets.filter_map(|at| Some((at, self.service_at(at)?.clone())));
+        services.collect()
+    }
+
+    /// What a server of that address and port needs for a request.
+    fn service_at(&self, at: SocketAddr) -> Option<&Service> {
+        let is_it = |server: &Server| {
+            server.port == at.port() && server.address.iter().any(|ip| ip == at.ip())
+        };
+        let mut targets = self.targets.values();
+        let own = targets.find(|targets| targets.servers.iter().any(is_it))?;
+        own.service.as_ref()
     }
 
     /// The addresses of a host, also those of interfaces that are moved to it.
@@ -253,6 +277,12 @@ impl Topology {
         management::nodes(self)
     }
 
+    /// Every file that it names: round trips, those that it includes, traces.
+    pub fn files_beside(&self) -> impl Iterator<Item = &Path> {
+        let all = self.matrix.iter().chain(&self.beside);
+        all.map(PathBuf::as_path)
+    }
+
     /// The link between a POP and a region, if there is one.
     #[must_use]
     pub fn link_between(&self, pop: &str, region: &str) -> Option<&Link> {
@@ -288,28 +318,43 @@ pub(crate) fn text_of<'t>(file: &str, bytes: &'t [u8]) -> Result<&'t str, Vec<Di
     })
 }
 
-/// The tables of a text with what overrides set in them, and where mistakes in them are to go.
+/// The tables of a text, with those that it includes and with what overrides set in them, and where mistakes in them are
+/// to go.
 pub(crate) fn tables_of<'t>(
-    file: &'t str,
-    text: &'t str,
+    (file, text): (&'t str, &'t str),
+    (included, refused): (&'t [Included], Vec<include::Refused>),
     overrides: &'t [String],
 ) -> Result<(DeTable<'t>, Mistakes<'t>), Vec<Diagnostic>> {
-    let mistakes = Mistakes::new(file, text, overrides);
-    let mut root = match DeTable::parse(text) {
-        Ok(root) => root.into_inner(),
-        Err(error) => {
-            let span = error.span().unwrap_or(text.len()..text.len());
-            let wrong = Wrong::bare(format!("not TOML: {}", error.message()));
-            mistakes.add(FILE, span, wrong);
-            return Err(mistakes.into_sorted());
-        }
-    };
-    overrides::apply(&mut root, overrides, &mistakes);
+    let mistakes = Mistakes::new(file, text, overrides).with_included(included);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    syntax::report(&mistakes, &errors, text, 0);
+    let mut root = root.into_inner();
+    include::merge(&mut root, included, refused, &mistakes);
+    if mistakes.is_empty() {
+        overrides::apply(&mut root, overrides, &mistakes);
+    }
     if mistakes.is_empty() {
         Ok((root, mistakes))
     } else {
         Err(mistakes.into_sorted())
     }
+}
+
+/// The keys that each table of a text was asked for, whatever its mistakes.
+pub(crate) fn asked_of(file: &str, text: &str) -> Asked {
+    let (included, refused) = include::gather(file, text);
+    let Ok((root, mistakes)) = tables_of((file, text), (&included, refused), &[]) else {
+        return Asked::new();
+    };
+    let book = Book {
+        mistakes,
+        names: read::names_of(&root),
+        places: book::places(&root),
+        beside: RefCell::default(),
+        asked: RefCell::default(),
+    };
+    read::read(&book, &root, file);
+    book.asked.take()
 }
 
 /// The topology that the tables of a file describe, and where everything in them is.
@@ -323,13 +368,21 @@ pub(crate) fn of_tables<'t>(
         mistakes,
         names: read::names_of(root),
         places: book::places(root),
+        beside: RefCell::default(),
+        asked: RefCell::default(),
     };
     if !read::check_schema(&book, root) {
         return Err(book.mistakes.into_sorted());
     }
     let mut topology = read::read(&book, root, file);
     topology.overrides = overrides.to_vec();
-    topology.hash = book.mistakes.hash(topology.hash);
+    let traces = book.beside.take();
+    let seed = traces
+        .values()
+        .fold(topology.hash, |hash, trace| hash.rotate_left(1) ^ trace);
+    topology.hash = book.mistakes.hash(seed);
+    let included = book.mistakes.included().map(PathBuf::from);
+    topology.beside = included.chain(traces.into_keys()).collect();
     check::check(&book, &mut topology);
     if book.mistakes.is_empty() {
         Ok((topology, book))

@@ -62,6 +62,12 @@ pub fn duration(text: &str) -> Result<Duration, Wrong> {
     Ok(Duration::from_nanos(ns))
 }
 
+/// Reads a duration in nanoseconds.
+pub(crate) fn nanos(text: &str) -> Result<u64, Wrong> {
+    let time = duration(text)?;
+    Ok(u64::try_from(time.as_nanos()).expect("at most a day"))
+}
+
 /// Reads a duration above zero.
 ///
 /// # Errors
@@ -219,6 +225,19 @@ pub(crate) fn microdegrees(text: &str, max_degrees: u32) -> Result<i32, Wrong> {
         .filter(|value| value.unsigned_abs() <= max_degrees * 1_000_000)
         .map(|value| sign * value)
         .ok_or_else(|| Wrong::new(format!("{text} is no such angle"), allowed()))
+}
+
+/// Reads a plain number in thousandths, within a range of them.
+pub(crate) fn thousandths(text: &str, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
+    let written = |milli: &u64| *milli as f64 / 1_000.0;
+    let read = scaled(text, 1_000)
+        .ok()
+        .filter(|milli| range.contains(milli));
+    read.ok_or_else(|| {
+        let (least, most) = (written(range.start()), written(range.end()));
+        let hint = format!("{least} to {most}, at most three decimals");
+        Wrong::new(format!("{text} is out of range"), hint)
+    })
 }
 
 enum Inexact {

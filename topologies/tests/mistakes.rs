@@ -70,6 +70,9 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
             .map(|edit| edit[OVERRIDE.len()..].to_owned())
             .collect();
         let mistakes = Topology::parse_with("x.toml", &edited, &overrides).expect_err(headline);
+        for mistake in &mistakes {
+            assert!(mistake.hint.is_some(), "{headline}: no hint: {mistake}");
+        }
         let given = answer(&mistakes);
         produced += &format!(
             "{headline}\n{}{given}\n",
@@ -82,7 +85,7 @@ fn every_mistake_has_its_place_and_says_what_would_be_right() {
             .expect("the golden file is writable");
         return;
     }
-    assert!(cases >= 40, "only {cases} cases");
+    assert!(cases >= 250, "only {cases} cases");
     assert_eq!(
         produced.trim_end(),
         text.trim_end(),

@@ -17,6 +17,7 @@ mod long;
 mod observer;
 mod opening;
 mod patience;
+mod service;
 mod stats;
 mod web;
 
@@ -26,9 +27,11 @@ use std::io;
 use std::sync::Arc;
 
 use anyedge_net::host::{Host, TcpListener, TcpStream};
+use anyedge_topologies::Service;
 
 use crate::scratch::Scratch;
 pub use observer::{Observer, Seen, Told, Unobserved, What};
+use service::Desks;
 use stats::Seat;
 pub use stats::{BackendStats, Ending, SharedBackendStats};
 
@@ -55,6 +58,8 @@ pub struct BackendConfig {
     pub head_timeout: Duration,
     /// A connection without any progress for this long is reset.
     pub idle_timeout: Duration,
+    /// How long a raw exchange takes before its answer, by the address that it came to; others are answered at once.
+    pub services: Vec<(SocketAddr, Service)>,
 }
 
 impl BackendConfig {
@@ -65,6 +70,7 @@ impl BackendConfig {
             connections_max: CONNECTIONS_MAX,
             head_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(60),
+            services: Vec::new(),
         }
     }
 }
@@ -76,6 +82,7 @@ struct Backend<H> {
     observer: Arc<dyn Observer>,
     stats: SharedBackendStats,
     scratch: Scratch,
+    desks: Desks,
 }
 
 /// Listens on every address of `config` and serves until the host stops. An error is about an address;
@@ -93,6 +100,7 @@ pub fn serve<H: Host>(
         sockets.push(host.udp_bind(*address)?);
     }
     let backend = Arc::new(Backend {
+        desks: Desks::of(host, &config.services),
         host: host.clone(),
         config,
         observer,

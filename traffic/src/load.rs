@@ -10,6 +10,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use anyedge_net::time::Instant;
+use anyedge_topologies::{Bursts, Drawn};
 
 use crate::long_flow::{self, Course};
 use crate::{exchange, pace, tick};
@@ -28,6 +29,10 @@ pub struct Load {
     pub arrivals: Arrivals,
     /// Bytes of an answer. A tick is echoed, so its datagram has this size too; of an upload, what is sent.
     pub size: u64,
+    /// What the sizes of TCP loads are drawn from, where they differ; [`Load::size`] then has their mean.
+    pub sizes: Option<Drawn>,
+    /// When it pauses: nothing is due then, and `rate` is that of the rest.
+    pub bursts: Option<Bursts>,
     /// Bytes of a request with its header; of [`LoadKind::Request`] and [`LoadKind::KeepAlive`] only.
     pub request_size: u32,
     /// Where to: a VIP and port, or a backend.

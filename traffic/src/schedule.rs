@@ -3,20 +3,45 @@
 //! This is what makes the load open loop: nothing that comes back can move an arrival. Fixed arrivals are
 //! computed from their number, so a rate that does not divide a second does not drift: arrival `k` of the
 //! population is at `start + k * per / count`, and host `i` of `n` has those with `k mod n = i`. Poisson
-//! arrivals are the running sum of exponential gaps of mean `n * per / count`.
+//! arrivals are the running sum of exponential gaps of mean `n * per / count`. A load that is on and off has the same
+//! arrivals on a clock that stands while it is off.
 
 use core::time::Duration;
 
 use anyedge_net::host::Host;
 use anyedge_net::rng::Rng;
 use anyedge_net::time::{Instant, nanos};
+use anyedge_topologies::Bursts;
 
 use crate::load::{Arrivals, Load, Share};
 
 /// The arrivals of one host, earliest first.
 pub struct Schedule {
     process: Process,
+    phases: Option<Phases>,
     stop: Instant,
+}
+
+/// When a load is on and off.
+struct Phases {
+    bursts: Bursts,
+    rng: Rng,
+    start: Instant,
+    /// How long it is on until the next pause, since the beginning and without pauses.
+    on_until: Duration,
+    /// All pauses so far.
+    paused: Duration,
+}
+
+impl Phases {
+    /// When what is due on the clock that stands during pauses is due on the other.
+    fn due(&mut self, at: Instant) -> Instant {
+        while at - self.start >= self.on_until {
+            self.paused += self.bursts.off.draw_time(&mut self.rng);
+            self.on_until += self.bursts.on.draw_time(&mut self.rng);
+        }
+        at + self.paused
+    }
 }
 
 enum Process {
@@ -41,8 +66,8 @@ impl Schedule {
         Schedule::new(load, share, |purpose| host.rng(purpose))
     }
 
-    /// The arrivals of `share` of `load`, with randomness from `stream(purpose)`, asked at most once.
-    pub fn new(load: &Load, share: Share, stream: impl FnOnce(&str) -> Rng) -> Schedule {
+    /// The arrivals of `share` of `load`, with randomness from `stream(purpose)`.
+    pub fn new(load: &Load, share: Share, stream: impl Fn(&str) -> Rng) -> Schedule {
         assert!(
             share.index < share.of,
             "host {} of {}",
@@ -65,8 +90,19 @@ impl Schedule {
                 rng: Box::new(stream(&format!("arrivals {} {}", load.stream, share.index))),
             },
         };
+        let phases = load.bursts.as_ref().map(|bursts| {
+            let mut rng = stream(&format!("bursts {} {}", load.stream, share.index));
+            Phases {
+                on_until: bursts.on.draw_time(&mut rng),
+                bursts: bursts.clone(),
+                rng,
+                start: load.start,
+                paused: Duration::ZERO,
+            }
+        });
         Schedule {
             process,
+            phases,
             stop: load.stop,
         }
     }
@@ -94,6 +130,7 @@ impl Iterator for Schedule {
                 *last
             }
         };
+        let due = self.phases.as_mut().map_or(due, |phases| phases.due(due));
         if due >= self.stop {
             self.process = Process::Never;
             return None;
@@ -113,6 +150,7 @@ mod tests {
     use super::*;
     use crate::load::{LoadKind, Rate};
     use anyedge_net::rng::Seed;
+    use anyedge_topologies::{Drawn, Shape};
 
     fn load(arrivals: Arrivals, count: u64, seconds: u64) -> Load {
         Load {
@@ -124,6 +162,8 @@ mod tests {
             },
             arrivals,
             size: 100,
+            sizes: None,
+            bursts: None,
             request_size: 0,
             to: ([203, 0, 113, 10], 7_000).into(),
             timeout: Duration::from_secs(1),
@@ -197,6 +237,48 @@ mod tests {
                 .iter()
                 .all(|due| *due < load.stop && *due >= load.start)
         );
+    }
+
+    fn phase(seconds: u64) -> Drawn {
+        Drawn::fixed(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_load_that_is_off_sends_nothing_and_keeps_its_rate_while_it_is_on() {
+        let bursts = Some(Bursts {
+            on: phase(2),
+            off: phase(3),
+        });
+        for arrivals in [Arrivals::Fixed, Arrivals::Poisson] {
+            let load = Load {
+                bursts: bursts.clone(),
+                ..load(arrivals, 1_000, 100)
+            };
+            let all = all(&load, 4).concat();
+            let place = |due: &Instant| nanos(*due - load.start) % 5_000_000_000;
+            assert!(all.iter().all(|due| place(due) < 2_000_000_000));
+            assert!((39_000..41_000).contains(&all.len()), "{}", all.len());
+        }
+    }
+
+    #[test]
+    fn drawn_phases_have_the_shares_of_their_means() {
+        let drawn = |mean: u64| Drawn {
+            shape: Shape::Exponential { mean },
+            least: 1_000_000,
+            most: 3_600_000_000_000,
+        };
+        let load = Load {
+            bursts: Some(Bursts {
+                on: drawn(1_000_000_000),
+                off: drawn(3_000_000_000),
+            }),
+            ..load(Arrivals::Fixed, 10, 20_000)
+        };
+        let sent = all(&load, 1).concat().len();
+        let share = sent as f64 / 200_000.0;
+        assert!((0.235..0.265).contains(&share), "{share}");
+        assert_eq!(all(&load, 3), all(&load, 3));
     }
 
     #[test]

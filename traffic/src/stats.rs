@@ -21,6 +21,7 @@ mod answers;
 mod course;
 mod flow_watch;
 mod mark;
+mod window;
 
 pub use answers::ANSWERS_EVERY;
 use answers::Answers;
@@ -28,6 +29,8 @@ pub use course::{COURSE_EVERY, Course, INTERVALS_MAX, Interval};
 pub(crate) use flow_watch::FlowWatch;
 use mark::Marks;
 pub use mark::{MARKS_MAX, Mark};
+use window::Windows;
+pub use window::{Span, WINDOWS_MAX, Window};
 
 /// The shortest latency told apart from others, in ns.
 pub const LATENCY_NANOS_MIN: u64 = 1_000;
@@ -54,14 +57,19 @@ pub struct Stats {
     longest_gap_from: Option<Instant>,
     gaps_within_flows: bool,
     marks: Marks,
+    windows: Windows,
     closed: bool,
+}
+
+/// An account of latencies without an entry.
+fn latencies() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, SIGNIFICANT_DIGITS)
+        .expect("the bounds are in order and the digits in 0..=5")
 }
 
 impl Default for Stats {
     fn default() -> Stats {
-        let histogram =
-            Histogram::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, SIGNIFICANT_DIGITS)
-                .expect("the bounds are in order and the digits in 0..=5");
+        let histogram = latencies();
         Stats {
             sent: 0,
             ok: 0,
@@ -77,6 +85,7 @@ impl Default for Stats {
             longest_gap_from: None,
             gaps_within_flows: false,
             marks: Marks::default(),
+            windows: Windows::default(),
             closed: false,
         }
     }
@@ -156,6 +165,11 @@ impl Stats {
         self.marks.all()
     }
 
+    /// What became of the load within parts of the run, by their times; settled once closed.
+    pub fn windows(&self) -> &[Window] {
+        self.windows.all()
+    }
+
     /// The flows of this load are long: a gap is what one of them goes through, not the time between two.
     pub(crate) const fn judge_gaps_within_flows(&mut self) {
         self.gaps_within_flows = true;
@@ -177,7 +191,8 @@ impl Stats {
 
     /// A handshake is complete; the flow wants bytes from now on.
     pub(crate) fn on_established(&mut self, now: Instant) -> FlowWatch {
-        self.marks.on_established(now)
+        let watch = self.marks.on_established(now);
+        watch.within(self.windows.spans())
     }
 
     /// A flow is over: for `cause`, or as it should be.
@@ -196,9 +211,11 @@ impl Stats {
         self.marks.on_over(now, &watch, cause);
         if self.gaps_within_flows {
             self.note_gap(watch.longest());
+            self.windows.on_gaps(watch.longest_within());
         }
         if cause.is_some_and(Failure::breaks_flow) {
             self.broken_flows += 1;
+            self.windows.on_broken(now);
         }
     }
 
@@ -210,6 +227,13 @@ impl Stats {
             if !self.gaps_within_flows {
                 self.silent_since.get_or_insert(first);
             }
+        }
+    }
+
+    /// Arrivals have become due, at these times: what windows count, beside [`Stats::on_sent`].
+    pub(crate) fn on_due(&mut self, intended: &[Instant]) {
+        if !self.closed {
+            self.windows.on_due(intended);
         }
     }
 
@@ -232,6 +256,7 @@ impl Stats {
         self.ok += 1;
         self.answers.on_answer(now);
         self.course.on_ok(intended);
+        self.windows.on_ok(intended, now);
         self.intended.saturating_record(nanos(now - intended));
         self.actual.saturating_record(nanos(now - started));
     }
@@ -287,14 +312,17 @@ impl Stats {
             self.longest_gap_from = other.longest_gap_from;
         }
         self.marks.merge(&other.marks);
+        self.windows.merge(&other.windows);
     }
 
     fn end_gap(&mut self, now: Instant) {
         if let Some(since) = self.silent_since {
-            self.note_gap(Silence {
+            let silence = Silence {
                 from: since,
-                until: now,
-            });
+                until: now.max(since),
+            };
+            self.note_gap(silence);
+            self.windows.on_silence(silence);
             self.silent_since = Some(now.max(since));
         }
     }
@@ -314,8 +342,14 @@ pub struct SharedStats(Arc<Mutex<Stats>>);
 impl SharedStats {
     /// An account that also judges flows at `marks`: sorted, each time once, the first [`MARKS_MAX`] of them.
     pub fn with_marks(marks: Vec<Instant>) -> SharedStats {
+        SharedStats::watching(marks, Vec::new())
+    }
+
+    /// The same, which also keeps apart what happens within `spans`: each once, the first [`WINDOWS_MAX`] of them.
+    pub fn watching(marks: Vec<Instant>, spans: Vec<Span>) -> SharedStats {
         let stats = Stats {
             marks: Marks::at(marks),
+            windows: Windows::of(spans),
             ..Stats::default()
         };
         SharedStats(Arc::new(Mutex::new(stats)))

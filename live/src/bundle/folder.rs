@@ -23,8 +23,8 @@ pub(super) struct Folder<'a> {
     pub(super) part: &'a Part,
     pub(super) members: &'a BTreeMap<String, SocketAddr>,
     pub(super) overrides: &'a [String],
-    /// The round trips that the topology names.
-    pub(super) matrix: Option<&'a Path>,
+    /// The files that the topology names: round trips, included ones, traces.
+    pub(super) beside: Vec<&'a Path>,
 }
 
 impl Folder<'_> {
@@ -32,9 +32,9 @@ impl Folder<'_> {
     pub(super) fn fill(&self, file: &Path) -> Result<()> {
         if *self.part == Part::Node {
             copy(file, &self.path.join(TOPOLOGY))?;
-            if let Some(matrix) = self.matrix {
-                let beside = beside(file, matrix)?;
-                copy(matrix, &self.path.join(beside))?;
+            for other in &self.beside {
+                let beside = beside(file, other)?;
+                copy(other, &self.path.join(beside))?;
             }
         }
         let arguments = self.arguments();
@@ -118,14 +118,14 @@ pub(super) fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 /// The name of a file that stands in the folder of a topology, which alone goes with it to other machines.
-fn beside<'a>(topology: &Path, matrix: &'a Path) -> Result<&'a Path> {
+fn beside<'a>(topology: &Path, other: &'a Path) -> Result<&'a Path> {
     let folder = topology.parent().unwrap_or(Path::new(""));
-    let name = matrix.strip_prefix(folder).ok();
+    let name = other.strip_prefix(folder).ok();
     let name = name.filter(|name| name.file_name() == Some(name.as_os_str()));
     name.with_context(|| {
         format!(
             "{} is not in the folder of {}, and a bundle takes no other: copy it there",
-            matrix.display(),
+            other.display(),
             topology.display()
         )
     })

@@ -276,6 +276,7 @@ fn entries_of(fault: &Fault, struck: &Struck, about: &About) -> impl Iterator<It
         _ => None,
     };
     let begins = Entry {
+        fault: fault.number(),
         at: Instant::ZERO + fault.at,
         until: None,
         what: fault.to_string(),

@@ -11,7 +11,7 @@ use anyedge_net::flow::Address;
 use anyedge_net::id::{NodeId, PathId};
 use anyedge_net::route_table::{Path, PathEnds, RouteTable};
 use anyedge_net::switch;
-use anyedge_topologies::{Client, Kind, Line, Load, Topology};
+use anyedge_topologies::{Client, Kind, Line, Load, Service, Topology};
 
 use super::Sites;
 use super::links::{self, twin_name};
@@ -48,6 +48,8 @@ pub(crate) struct BackendHost {
     pub(crate) host: HostId,
     pub(crate) name: String,
     pub(crate) listen: Vec<SocketAddr>,
+    /// What its servers need for a request, those that need anything.
+    pub(crate) services: Vec<(SocketAddr, Service)>,
 }
 
 /// Names of all hosts that the world will have.
@@ -134,6 +136,7 @@ pub(super) fn add_backends(
         backends.push(BackendHost {
             host: id,
             name,
+            services: topology.services_of(&host.name),
             listen: topology.listening_on(&host.name),
         });
     }

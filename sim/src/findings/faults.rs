@@ -35,6 +35,8 @@ pub(super) fn report(
             let parts = Parts::of(entry, flows.recovered_at).ordered();
             let seconds = |part: Option<Duration>| part.map(|part| part.as_secs_f64());
             FaultReport {
+                fault: entry.fault,
+                begins: entry.begins,
                 at_s: entry.at.as_secs_f64(),
                 what: entry.what.clone(),
                 detected_s: seconds(parts.detected),

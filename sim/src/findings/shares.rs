@@ -10,16 +10,16 @@ use anyedge_net::flow::{Address, Family};
 use anyedge_net::route_table::{Listener, RouteTable};
 
 use crate::report::{ListenerReport, TargetReport};
-use crate::tally::AtListener;
+use crate::tally::{AtListener, Opened};
 use crate::world::World;
 
 /// A target's weight, and the new flows that it got.
 type Share = (u8, u64);
 
-/// The listeners that had flows, by name.
-pub(super) fn report(world: &World) -> Vec<ListenerReport> {
+/// The listeners that had flows, by name; of those in `opened`.
+pub(super) fn report(world: &World, opened: &Opened) -> Vec<ListenerReport> {
     let mut by_name: BTreeMap<String, BTreeMap<(Address, u16), Share>> = BTreeMap::new();
-    for (at, opened) in &world.tally.opened_at {
+    for (at, opened) in opened {
         let Some((clb, listener)) = found(&world.table, at) else {
             continue;
         };

@@ -98,6 +98,9 @@ impl<'s> Machines<'s> {
 /// Starts what a backend's machine serves.
 fn serve(shared: &Arc<Shared>, served: &BackendHost) {
     let host = SimHost::new(shared, served.host, &served.name);
-    let config = BackendConfig::on(served.listen.clone());
+    let config = BackendConfig {
+        services: served.services.clone(),
+        ..BackendConfig::on(served.listen.clone())
+    };
     backend::serve(&host, config, Arc::new(Unobserved)).expect("a fresh host has every port free");
 }

@@ -127,7 +127,7 @@ impl World {
         let mut events: Vec<Event> = core::mem::take(self.out.events_mut());
         for event in events.drain(..) {
             self.digest.event(self.now, rank, &event);
-            self.tally.add(&event);
+            self.tally.add(self.now, &event);
             if self.watch.is_some() {
                 self.note_event(&event);
             }

@@ -10,8 +10,6 @@ use crate::book::{Book, FILE};
 use crate::clb::{Clb, Listener, ReturnBy};
 use crate::diagnostic::Wrong;
 use crate::names::Kind;
-use crate::nearest::did_you_mean;
-use crate::slo::SloOf;
 use crate::targets::Targets;
 
 use super::Topology;
@@ -23,6 +21,7 @@ mod enis;
 mod faults;
 mod load;
 mod nat64;
+mod slos;
 mod vips;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
@@ -37,7 +36,7 @@ pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
     addresses::check(book, topology);
     load::check(book, topology);
     faults::check(book, topology);
-    slos(book, topology);
+    slos::check(book, topology);
 }
 
 fn needed_tables(book: &Book<'_>, topology: &Topology) {
@@ -190,34 +189,4 @@ fn returns(book: &Book<'_>, topology: &mut Topology) {
 /// Whether a mistake was found before, so that what looks unused may only be misspelt.
 fn reads_badly(book: &Book<'_>) -> bool {
     !book.mistakes.is_empty()
-}
-
-fn slos(book: &Book<'_>, topology: &Topology) {
-    for (index, slo) in topology.slos.iter().enumerate() {
-        let idle = match &slo.of {
-            SloOf::Client(name) => topology
-                .clients
-                .get(name)
-                .is_some_and(|client| client.loads.is_empty()),
-            SloOf::Clients => topology
-                .clients
-                .values()
-                .all(|client| client.loads.is_empty()),
-        };
-        if idle && !reads_badly(book) {
-            let with_load = topology
-                .clients
-                .values()
-                .filter(|client| !client.loads.is_empty());
-            let hint = did_you_mean(
-                &slo.of.to_string(),
-                with_load.map(|client| client.name.as_str()),
-            );
-            book.report(
-                &format!("slo[{index}]"),
-                "of",
-                Wrong::new(format!("`of`: {} has no load", slo.of), hint),
-            );
-        }
-    }
 }

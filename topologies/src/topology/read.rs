@@ -131,7 +131,13 @@ fn name_of(reader: &mut Reader<'_>, file: &str) -> String {
 pub(super) fn read(book: &Book<'_>, root: &DeTable<'_>, file: &str) -> Topology {
     let mut reader = Reader::new(book, FILE, 0..0, root);
     reader.field("schema");
-    let matrix = Matrix::read(&mut reader, file);
+    for file in reader
+        .list("include", "[\"pops.toml\"]")
+        .unwrap_or_default()
+    {
+        reader.text_of(&file, "\"pops.toml\"");
+    }
+    let matrix = Matrix::read(&mut reader);
     let mut topology = tables(book, root, file, reader);
     if let Some(matrix) = &matrix {
         topology.hash = matrix.hash;
@@ -154,10 +160,7 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
     let profile = profile(&mut reader);
     let betas_off = betas_off(&mut reader);
     let (defaults, probing) = defaults(&mut reader);
-    let mut space = Space::pops();
-    let pops = objects(&mut reader, Kind::Pop, |name, table| {
-        Pop::read(name, table, &mut space)
-    });
+    let pops = pops(&mut reader);
     let mut clb_space = Space::clb_nodes();
     let mut regions = objects(&mut reader, Kind::Region, |name, table| {
         Region::read(name, table, &mut clb_space)
@@ -174,7 +177,7 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
     let fault = |table| Fault::read(table, times.duration, &struck);
     let faults = numbered(&mut reader, "fault", fault);
     region::add_nodes(book, &mut regions, &faults, &mut clb_space);
-    let slos = numbered(&mut reader, "slo", Slo::read);
+    let slos = slos(&mut reader, root, times.duration);
     let controllers = controllers(&mut reader);
     let routers = routers(&mut reader, &defaults, &pops);
     reader.finish();
@@ -213,6 +216,7 @@ fn tables(book: &Book<'_>, root: &DeTable<'_>, file: &str, mut reader: Reader<'_
         overrides: Vec::new(),
         hash: 0,
         matrix: None,
+        beside: Vec::new(),
     }
 }
 
@@ -364,6 +368,29 @@ fn routers(
         }
     }
     routers
+}
+
+/// `[pop.NAME]`, each with addresses of its own.
+fn pops(reader: &mut Reader<'_>) -> BTreeMap<String, Pop> {
+    let mut space = Space::pops();
+    objects(reader, Kind::Pop, |name, table| {
+        Pop::read(name, table, &mut space)
+    })
+}
+
+/// `[[slo]]`, of a run that lasts for `duration`.
+fn slos(reader: &mut Reader<'_>, root: &DeTable<'_>, duration: Duration) -> Vec<Slo> {
+    let faults = entries_of(root, "fault");
+    numbered(reader, "slo", |table| Slo::read(table, duration, faults))
+}
+
+/// How many `[[key]]` the file has.
+fn entries_of(root: &DeTable<'_>, key: &str) -> usize {
+    match root.get(key).map(|value| value.get_ref()) {
+        Some(DeValue::Array(items)) => items.len(),
+        Some(DeValue::Table(_)) => 1,
+        _ => 0,
+    }
 }
 
 /// The CLB nodes that faults want to add, as the file names them.

@@ -173,6 +173,10 @@ async fn answer<H: Host>(
             answer_bytes: header.answer_bytes,
         },
     });
+    if let Some(done) = backend.desks.done(stream.local_addr(), backend.host.now()) {
+        backend.host.sleep_until(done).await;
+        patience.on_progress();
+    }
     let unpaced = Pace::new(backend.host.now(), 0);
     write_answer(backend, stream, 0..header.answer_bytes, unpaced, patience).await?;
     patience.on_progress();

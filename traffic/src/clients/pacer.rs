@@ -25,6 +25,8 @@ pub(super) struct Pacer {
     schedule: Schedule,
     next: Option<Instant>,
     waiting: VecDeque<Instant>,
+    /// Those that became due just now.
+    due: Vec<Instant>,
     timeout: Duration,
 }
 
@@ -35,13 +37,14 @@ impl Pacer {
             schedule,
             next,
             waiting: VecDeque::new(),
+            due: Vec::new(),
             timeout,
         }
     }
 
     /// Moves arrivals that are due by `now` to those that wait, and fails those that waited too long.
     pub(super) fn advance(&mut self, now: Instant, stats: &SharedStats) {
-        let mut due = 0;
+        self.due.clear();
         let mut late = 0;
         let first = self.next.unwrap_or(now);
         while let Some(intended) = self.next.filter(|intended| *intended <= now) {
@@ -51,7 +54,7 @@ impl Pacer {
             }
             self.waiting.push_back(intended);
             self.next = self.schedule.next();
-            due += 1;
+            self.due.push(intended);
         }
         while self
             .waiting
@@ -61,9 +64,11 @@ impl Pacer {
             self.waiting.pop_front();
             late += 1;
         }
+        let due = self.due.len() as u64;
         if due + late > 0 {
             let mut stats = stats.lock();
             stats.on_sent(due, first);
+            stats.on_due(&self.due);
             stats.on_failed(Failure::Timeout, late);
         }
     }
@@ -114,6 +119,8 @@ mod tests {
             },
             arrivals: Arrivals::Fixed,
             size: 16,
+            sizes: None,
+            bursts: None,
             request_size: 0,
             to: ([203, 0, 113, 10], 1).into(),
             timeout,

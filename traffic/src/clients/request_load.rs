@@ -10,7 +10,9 @@ use core::task::Poll;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyedge_net::host::{Host, TcpStream};
+use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
+use anyedge_topologies::Drawn;
 use futures_util::future::{Either, select};
 use futures_util::task::AtomicWaker;
 
@@ -26,8 +28,10 @@ use crate::stats::{FlowWatch, SharedStats};
 struct Client<H: Host> {
     host: H,
     load: Load,
-    /// What each of them begins with.
+    /// What each of them begins with, unless sizes are drawn.
     opening: Vec<u8>,
+    /// What sizes are drawn from.
+    sizes: Option<Mutex<(Drawn, Rng)>>,
     scratch: Scratch,
     in_flight: InFlight,
     /// Connections that wait for their next request.
@@ -83,10 +87,13 @@ pub(super) fn run<H: Host>(
     mut pacer: Pacer,
     stats: SharedStats,
 ) -> impl Future<Output = ()> + Send + 'static {
+    let rng = || host.rng(&format!("sizes {}", load.stream));
+    let sizes = load.sizes.clone().map(|sizes| Mutex::new((sizes, rng())));
     let client = Arc::new(Client {
         host,
         load: load.clone(),
-        opening: talk::opening(load),
+        opening: talk::opening(load, load.size),
+        sizes,
         scratch: Scratch::new(),
         in_flight: InFlight {
             count: AtomicU32::new(0),
@@ -125,9 +132,11 @@ fn start_waiting<H: Host>(client: &Arc<Client<H>>, pacer: &mut Pacer) {
         };
         client.in_flight.count.fetch_add(1, Ordering::AcqRel);
         let place = Place(client.clone());
+        // Drawn in the order of the arrivals, whichever task runs first.
+        let drawn = client.draw();
         client
             .host
-            .spawn(async move { place.0.request(intended).await });
+            .spawn(async move { place.0.request(intended, drawn).await });
     }
 }
 
@@ -149,9 +158,16 @@ impl<H: Host> Client<H> {
         self.in_flight.count.load(Ordering::Acquire) < self.load.in_flight_max
     }
 
-    async fn request(&self, intended: Instant) {
+    /// The size of the next request, if it is another each time.
+    fn draw(&self) -> Option<u64> {
+        let mut sizes = self.sizes.as_ref()?.lock().expect("no holder panics");
+        let (sizes, rng) = &mut *sizes;
+        Some(sizes.draw(rng))
+    }
+
+    async fn request(&self, intended: Instant, drawn: Option<u64>) {
         let started = self.host.now();
-        let outcome = self.exchange(intended + self.load.timeout).await;
+        let outcome = self.exchange(intended + self.load.timeout, drawn).await;
         let now = self.host.now();
         let mut stats = self.stats.lock();
         match outcome {
@@ -174,7 +190,14 @@ impl<H: Host> Client<H> {
         }
     }
 
-    async fn exchange(&self, deadline: Instant) -> Result<Connection<H>, Failed> {
+    async fn exchange(
+        &self,
+        deadline: Instant,
+        drawn: Option<u64>,
+    ) -> Result<Connection<H>, Failed> {
+        let size = drawn.unwrap_or(self.load.size);
+        let drawn = drawn.map(|size| talk::opening(&self.load, size));
+        let opening = drawn.as_deref().unwrap_or(&self.opening);
         let deadline = Deadline::new(deadline, self.load.timeout);
         let mut late = pin!(deadline.passed(&self.host));
         let kept = self.lock_kept().pop();
@@ -203,7 +226,8 @@ impl<H: Host> Client<H> {
                 host: &self.host,
                 load: &self.load,
                 is_long: self.load.kind.long_flow(0).is_some(),
-                opening: &self.opening,
+                size,
+                opening,
                 scratch: &self.scratch,
                 deadline: &deadline,
                 stream: &mut stream,

@@ -20,15 +20,15 @@ use crate::scratch::Scratch;
 use crate::stats::FlowWatch;
 use crate::{pattern, receipt};
 
-/// The first piece of every request of `load`, ready to be written at once: its header, and of a request as
+/// The first piece of a request of `load` for `size` bytes, ready to be written at once: its header, and of a request as
 /// much padding as one piece takes.
-pub(super) fn opening(load: &Load) -> Vec<u8> {
-    if let Some(header) = load.kind.long_flow(load.size) {
+pub(super) fn opening(load: &Load, size: u64) -> Vec<u8> {
+    if let Some(header) = load.kind.long_flow(size) {
         return header.encode().to_vec();
     }
     let header = exchange::Header {
         request_bytes: load.request_size,
-        answer_bytes: load.size,
+        answer_bytes: size,
         keep: load.kind == LoadKind::KeepAlive,
     };
     let mut opening = header.encode().to_vec();
@@ -41,6 +41,8 @@ pub(super) fn opening(load: &Load) -> Vec<u8> {
 pub(super) struct Talk<'a, H: Host> {
     pub(super) host: &'a H,
     pub(super) load: &'a Load,
+    /// Bytes of the answer, or of what is sent.
+    pub(super) size: u64,
     /// Whether progress moves the deadline.
     pub(super) is_long: bool,
     pub(super) opening: &'a [u8],
@@ -55,7 +57,7 @@ impl<H: Host> Talk<'_, H> {
     pub(super) async fn hold(mut self) -> Result<(), Failure> {
         self.on_progress();
         write_all(self.stream, self.opening).await?;
-        let size = self.load.size;
+        let size = self.size;
         match self.load.kind {
             LoadKind::Request
             | LoadKind::KeepAlive
@@ -102,12 +104,12 @@ impl<H: Host> Talk<'_, H> {
     async fn write_paced(&mut self, pace: u64) -> Result<(), Failure> {
         let pace = Pace::new(self.host.now(), pace);
         let mut written = 0;
-        while written < self.load.size {
+        while written < self.size {
             let due = pace.due(written);
             if due > self.host.now() {
                 self.rest(due - self.host.now()).await;
             }
-            let left = (self.load.size - written).min(pace.together(written));
+            let left = (self.size - written).min(pace.together(written));
             let piece = pattern::at(written, usize::try_from(left).unwrap_or(usize::MAX));
             let count = write_some(self.stream, piece).await?;
             written += count as u64;
@@ -172,7 +174,7 @@ impl<H: Host> Talk<'_, H> {
         }
         let now = self.host.now();
         self.on_progress();
-        let silences = receipt::parse(&line, self.load.size, now).ok_or(Failure::WrongAnswer)?;
+        let silences = receipt::parse(&line, self.size, now).ok_or(Failure::WrongAnswer)?;
         for silence in silences {
             self.watch.on_silence(silence);
         }

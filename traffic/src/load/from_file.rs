@@ -44,6 +44,8 @@ impl Load {
                 FileArrivals::Fixed => Arrivals::Fixed,
             },
             size,
+            sizes: load.sizes.clone(),
+            bursts: load.bursts.clone(),
             request_size,
             to: SocketAddr::new(address, port),
             timeout: load.timeout,

@@ -4,10 +4,12 @@
 //! and its rest is no silence. Kept until the flow is over: its longest silence, and the longest one within
 //! the time of each mark that it lived through, so a flow costs some bytes per mark and nothing afterwards.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use anyedge_net::time::Instant;
 
+use super::window::Span;
 use crate::receipt::Silence;
 
 /// What is remembered of a flow while it lives.
@@ -19,11 +21,14 @@ pub(crate) struct FlowWatch {
     longest: Silence,
     /// The longest silence within the time of mark `first_mark + index`.
     by_mark: Vec<Option<Silence>>,
+    spans: Arc<[Span]>,
+    /// The longest part of a silence that is in each span.
+    by_span: Vec<Duration>,
 }
 
 impl FlowWatch {
     /// A flow that is established, before `marks[first_mark..]`, and wants bytes from `now` on.
-    pub(super) const fn new(marks: Arc<[Instant]>, first_mark: usize, now: Instant) -> FlowWatch {
+    pub(super) fn new(marks: Arc<[Instant]>, first_mark: usize, now: Instant) -> FlowWatch {
         FlowWatch {
             marks,
             first_mark,
@@ -33,7 +38,14 @@ impl FlowWatch {
                 until: now,
             },
             by_mark: Vec::new(),
+            spans: Arc::default(),
+            by_span: Vec::new(),
         }
+    }
+
+    /// The same flow, which also remembers its silences within `spans`.
+    pub(super) fn within(self, spans: Arc<[Span]>) -> FlowWatch {
+        FlowWatch { spans, ..self }
     }
 
     /// It wants bytes, now if not before.
@@ -65,6 +77,12 @@ impl FlowWatch {
         if silence.length() > self.longest.length() {
             self.longest = silence;
         }
+        if !self.spans.is_empty() {
+            self.by_span.resize(self.spans.len(), Duration::ZERO);
+            for (longest, span) in self.by_span.iter_mut().zip(&*self.spans) {
+                *longest = span.part_of(silence).max(*longest);
+            }
+        }
         let marks = &self.marks[self.first_mark..];
         for (index, at) in marks.iter().enumerate() {
             if silence.until <= *at {
@@ -92,6 +110,11 @@ impl FlowWatch {
 
     pub(super) const fn longest(&self) -> Silence {
         self.longest
+    }
+
+    /// The longest part of a silence within each span; none while it was never silent.
+    pub(super) fn longest_within(&self) -> &[Duration] {
+        &self.by_span
     }
 
     /// The longest silence that overlaps the time from `mark` to the next.

@@ -39,6 +39,8 @@ pub(crate) fn load(kind: LoadKind) -> Load {
         },
         arrivals: Arrivals::Fixed,
         size: 1_000,
+        sizes: None,
+        bursts: None,
         request_size: 100,
         to: server_address(),
         timeout: secs(5),
