@@ -338,15 +338,6 @@ impl World {
         self.touched.clear();
     }
 
-    /// Puts `table` in force on every node.
-    pub(crate) fn apply(&mut self, table: Arc<RouteTable>) {
-        self.neighbours = Neighbours::of(&table);
-        self.table = Arc::clone(&table);
-        for index in 0..self.nodes.len() {
-            self.table_reaches(self.nodes[index].id, Arc::clone(&table));
-        }
-    }
-
     fn deliver(&mut self, link: LinkId, outages: u16, packet: Packet) {
         let entry = &mut self.links[link.index()];
         if entry.outages != outages {

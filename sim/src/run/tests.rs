@@ -326,3 +326,57 @@ fn the_same_run_with_faults_of_all_kinds_has_the_same_digest() {
     assert_eq!((one.digest, one.events), (other.digest, other.events));
     assert!(Duration::from_secs_f64(one.virtual_s) >= Duration::from_secs(12));
 }
+
+#[test]
+fn the_run_over_time_adds_up_to_the_run_and_shows_where_a_fault_was() {
+    let report = play(&[r#"at = "4s"
+for = "4s"
+down = "pop.tokyo""#]);
+    let timeline = &report.timeline;
+    let sum = |counts: &[u64]| counts.iter().sum::<u64>();
+    let requests = report.clients.iter().map(|client| &client.service.requests);
+    let (sent, ok) = requests.fold((0, 0), |(sent, ok), all| (sent + all.sent, ok + all.ok));
+    assert_eq!((sum(&timeline.due), sum(&timeline.ok)), (sent, ok));
+    for (pop, packets) in &timeline.pops {
+        let entered: u64 = report
+            .clients
+            .iter()
+            .filter_map(|client| client.pops.get(pop))
+            .sum();
+        assert_eq!(sum(packets), entered, "{pop}");
+    }
+    for (cause, all) in report
+        .drops
+        .iter()
+        .filter(|(cause, _)| **cause != "RunEnded")
+    {
+        assert_eq!(sum(&timeline.drops[cause]), *all, "{cause}");
+    }
+    let long = timeline.due.len();
+    assert!(
+        (timeline.every_s - 0.1).abs() < 1e-9 && (120..400).contains(&long),
+        "{long}"
+    );
+    let lists = timeline.pops.values().chain(timeline.drops.values());
+    assert!(lists.into_iter().all(|list| list.len() == long));
+    let within = |list: &[u64], from: usize, to: usize| sum(&list[from..to]);
+    let unanswered = |from, to| within(&timeline.due, from, to) - within(&timeline.ok, from, to);
+    assert_eq!(unanswered(0, 38), 0, "before the fault");
+    assert!(unanswered(40, 55) > 10, "until clients enter elsewhere");
+    let down = &timeline.drops["PopDown"];
+    assert_eq!((within(down, 0, 40), within(down, 85, long)), (0, 0));
+    assert!(within(down, 40, 80) > 0);
+    assert_eq!(
+        within(&timeline.pops["seoul"], 0, 40),
+        0,
+        "its catchment is empty till then"
+    );
+    assert!(within(&timeline.pops["seoul"], 55, 80) > 100);
+    let osaka = &report.clients[0];
+    let gap = osaka.gap_from_s.map(|from| from..from + osaka.gap_s);
+    assert!(
+        gap.is_some_and(|gap| gap.contains(&4.5)),
+        "{:?}",
+        osaka.gap_from_s
+    );
+}

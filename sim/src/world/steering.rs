@@ -13,8 +13,18 @@ use super::World;
 use crate::internet::{Change, News, SiteId, Standing};
 use crate::scenario::Act;
 use crate::steward::{Order, Steward};
+use crate::underlay::Neighbours;
 
 impl World {
+    /// Puts `table` in force on every node.
+    pub(crate) fn apply(&mut self, table: Arc<RouteTable>) {
+        self.neighbours = Neighbours::of(&table);
+        self.table = Arc::clone(&table);
+        for index in 0..self.nodes.len() {
+            self.table_reaches(self.nodes[index].id, Arc::clone(&table));
+        }
+    }
+
     /// The node at `index` told something that concerns more than itself.
     pub(super) fn notice(&mut self, index: usize, event: &Event) {
         let here = self.nodes[index].id;
