@@ -223,6 +223,25 @@ fn reads_times_names_and_comments(folder: &Folder) {
 }
 
 #[test]
+fn a_folder_that_cannot_be_made_is_said_before_the_run() {
+    let args = [
+        "sim",
+        "topologies/two-pops.toml",
+        "-q",
+        "--pcap",
+        "/dev/null/links",
+    ];
+    let ran = run(Profile::Debug, &args);
+    assert_eq!(ran.status.code(), Some(3));
+    assert!(
+        text(&ran.stderr).contains("/dev/null/links: "),
+        "{}",
+        text(&ran.stderr)
+    );
+    assert!(ran.stdout.is_empty());
+}
+
+#[test]
 fn tshark_dissects_every_kind_of_tunnel() {
     if !has_tshark() {
         return;
