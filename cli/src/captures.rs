@@ -258,4 +258,21 @@ mod tests {
         }
         assert_eq!(safe_name(&"x".repeat(9_999)).len(), NAME_BYTES_MAX);
     }
+
+    #[test]
+    fn however_much_is_written_little_of_it_waits_in_memory() {
+        let path = std::env::temp_dir().join(format!("anyedge-spool-{}", std::process::id()));
+        let mut spool = Spool::create(path.clone()).expect("the temporary folder can be written");
+        let mut written = 0_u64;
+        for number in 0..5_000_u32 {
+            let piece = vec![number as u8; (number % 1_500) as usize];
+            spool.write_all(&piece).expect("it can be appended to");
+            written += piece.len() as u64;
+            assert!(spool.waiting.capacity() <= 2 * BUFFER_BYTES);
+        }
+        spool.flush().expect("it can be appended to");
+        let len = fs::metadata(&path).expect("it is there").len();
+        fs::remove_file(&path).expect("it is ours");
+        assert_eq!(len, written);
+    }
 }

@@ -202,19 +202,43 @@ fn captures_of_a_second_hold_exactly_what_links_delivered() {
     }
     if has_tshark() {
         assert_eq!(all_sound(&folder) as u64, sum);
-        let file = folder.file("client.osaka--pop.tokyo.pcapng");
-        let time = tshark(
-            &file,
-            &["-c", "1", "-T", "fields", "-e", "frame.time_epoch"],
-        );
-        let first = packets(&file)[0].at;
-        let nanos = format!("{}.{:09}", first / 1_000_000_000, first % 1_000_000_000);
-        assert_eq!(time.trim(), nanos, "to the nanosecond");
-        let named = tshark(&file, &["-T", "fields", "-e", "frame.interface_name"]);
-        assert!(named.contains("client.osaka>pop.tokyo\n"), "{named}");
-        let noted = tshark(&file, &["-T", "fields", "-e", "frame.comment"]);
-        assert!(noted.contains("pop.tokyo sent it to "), "{noted}");
+        reads_times_names_and_comments(&folder);
     }
+}
+
+/// That tshark finds what we wrote beside the packets.
+fn reads_times_names_and_comments(folder: &Folder) {
+    let file = folder.file("client.osaka--pop.tokyo.pcapng");
+    let time = tshark(
+        &file,
+        &["-c", "1", "-T", "fields", "-e", "frame.time_epoch"],
+    );
+    let first = packets(&file)[0].at;
+    let nanos = format!("{}.{:09}", first / 1_000_000_000, first % 1_000_000_000);
+    assert_eq!(time.trim(), nanos, "to the nanosecond");
+    let named = tshark(&file, &["-T", "fields", "-e", "frame.interface_name"]);
+    assert!(named.contains("client.osaka>pop.tokyo\n"), "{named}");
+    let noted = tshark(&file, &["-T", "fields", "-e", "frame.comment"]);
+    assert!(noted.contains("pop.tokyo sent it to "), "{noted}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_said_before_the_run() {
+    let args = [
+        "sim",
+        "topologies/two-pops.toml",
+        "-q",
+        "--pcap",
+        "/dev/null/links",
+    ];
+    let ran = run(Profile::Debug, &args);
+    assert_eq!(ran.status.code(), Some(3));
+    assert!(
+        text(&ran.stderr).contains("/dev/null/links: "),
+        "{}",
+        text(&ran.stderr)
+    );
+    assert!(ran.stdout.is_empty());
 }
 
 #[test]

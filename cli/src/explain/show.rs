@@ -43,7 +43,13 @@ fn summary(told: &Explanation) -> String {
         None => "No answer.".to_owned(),
     });
     if !told.dropped.is_empty() {
-        let _ = write!(text, " Lost on the way: {}.", told.dropped.join(", "));
+        let lost = told.dropped.chunk_by(|one, next| one == next);
+        let lost = lost.map(|same| match same.len() {
+            1 => same[0].clone(),
+            times => format!("{} {times} times", same[0]),
+        });
+        let lost: Vec<String> = lost.collect();
+        let _ = write!(text, " Lost on the way: {}.", lost.join(", "));
     }
     text
 }
