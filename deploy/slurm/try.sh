@@ -1,6 +1,7 @@
 #!/bin/bash
 # Tries sweep.sbatch on this machine alone: Slurm and munge with a configuration of their own in a temporary folder, an array
-# of four shards of which one is cancelled in mid-flight, the array again, and then whether the files are those of one sweep.
+# of four shards of which the first is killed in mid-flight and the last cancelled, the array again, and then whether the files
+# are those of one sweep.
 #
 #   sudo deploy/slurm/try.sh [PATH OF anyedge]
 #
@@ -118,7 +119,7 @@ await "first run" has_some 2
 scancel --signal=KILL "${job}_1"
 scancel "${job}_4"
 wait_for_all
-echo "array $job, two of four shards cancelled in mid-flight: $(count runs) of 40 runs"
+echo "array $job, the first of four shards killed in mid-flight, the last cancelled: $(count runs) of 40 runs"
 [ "$(count runs)" -lt 40 ]
 job=$(submit)
 wait_for_all

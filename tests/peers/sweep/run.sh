@@ -3,8 +3,8 @@
 #
 #   tests/peers/sweep/run.sh [TOPOLOGY] [ROUNDS] [PATH OF anyedge]
 #
-# CPU seconds are user + sys of all processes, start-up and results included. The ratio is of the medians: what two processes
-# take, over what the sweep takes.
+# CPU seconds are user + sys of all processes, start-up and results included. A ratio is what two processes take over what the
+# sweep takes right before or after them.
 set -eu
 
 root=$(cd "$(dirname "$0")/../../.." && pwd)
@@ -29,14 +29,16 @@ measured() { { time "$1" 2>/dev/null; } 2>&1 | awk '{ printf "%.3f %.3f\n", $1, 
 median() { sort -n | awk '{ all[NR] = $1 } END { print (all[int((NR + 1) / 2)] + all[int(NR / 2) + 1]) / 2 }'; }
 
 for round in $(seq "$rounds"); do
-    measured two_sims >>"$folder/sims"
-    measured one_sweep >>"$folder/sweeps"
-    echo "round $round: two sims $(tail -n 1 "$folder/sims"), sweep $(tail -n 1 "$folder/sweeps") (wall s, CPU s)"
+    # Each is the first as often as the second.
+    if [ $((round % 2)) = 1 ]; then
+        sims=$(measured two_sims)
+        sweep=$(measured one_sweep)
+    else
+        sweep=$(measured one_sweep)
+        sims=$(measured two_sims)
+    fi
+    echo "$sims $sweep" >>"$folder/rounds"
+    echo "round $round: two sims $sims, sweep $sweep (wall s, CPU s)"
 done
-for column in 1 2; do
-    sims=$(awk -v at=$column '{ print $at }' "$folder/sims" | median)
-    sweep=$(awk -v at=$column '{ print $at }' "$folder/sweeps" | median)
-    what=$([ $column = 1 ] && echo wall || echo CPU)
-    awk -v what="$what" -v one="$sims" -v other="$sweep" \
-        'BEGIN { printf "%s: two sims %.2f s, sweep %.2f s, ratio %.3f\n", what, one, other, one / other }'
-done
+ratio_of() { awk -v one="$1" -v other="$2" '{ print $one / $other }' "$folder/rounds" | median; }
+echo "median of the rounds' ratios: CPU $(ratio_of 2 4), wall $(ratio_of 1 3)"
