@@ -42,11 +42,12 @@ const PHASES: Unit = Unit {
     range: 1_000_000..=3_600_000_000_000,
 };
 /// Names of the kinds.
-const KINDS: [(&str, Word); 9] = [
+const KINDS: [(&str, Word); 10] = [
     ("request", Word::Request),
     ("keep-alive", Word::KeepAlive),
     ("tick", Word::Tick),
     ("ping", Word::Ping),
+    ("bulk", Word::Download),
     ("download", Word::Download),
     ("upload", Word::Upload),
     ("idle", Word::Idle),

@@ -85,6 +85,9 @@ const HINTS: [(&str, &str); 34] = [
     ("`_` may only go between digits", "1_000"),
 ];
 
+/// The most that is told of one text.
+const TOLD_MAX: usize = 1_000;
+
 /// Any other mistake is one of a value.
 const OF_A_VALUE: &str =
     "a value: \"text\" in quotes, a number, true, false, [a list] or { a = table }";
@@ -93,9 +96,13 @@ const OF_A_VALUE: &str =
 pub(crate) fn report(mistakes: &Mistakes<'_>, errors: &[Error], text: &str, start: usize) {
     let mut lines = BTreeSet::new();
     let placed = |error: &Error| error.span().unwrap_or(text.len()..text.len());
-    let mut errors: Vec<&Error> = errors.iter().collect();
-    // Values are looked at after brackets.
-    errors.sort_by_key(|error| placed(error).start);
+    let line_of = |at: usize| {
+        let before = &text.as_bytes()[..at.min(text.len())];
+        before.iter().filter(|byte| **byte == b'\n').count()
+    };
+    let mut errors: Vec<&Error> = errors.iter().take(TOLD_MAX).collect();
+    // The parser looks at values after all that is around them.
+    errors.sort_by_cached_key(|error| line_of(placed(error).start));
     for error in errors {
         let span = placed(error);
         let span = span.start.min(text.len())..span.end.min(text.len());
@@ -110,10 +117,7 @@ pub(crate) fn report(mistakes: &Mistakes<'_>, errors: &[Error], text: &str, star
             let at = start + bracket;
             return mistakes.add(FILE, at..at + 1, Wrong::new(reason, hint));
         }
-        let line = text.as_bytes()[..span.start]
-            .iter()
-            .filter(|byte| **byte == b'\n');
-        if lines.insert(line.count()) {
+        if lines.insert(line_of(span.start)) {
             let span = start + span.start..start + span.end;
             mistakes.add(FILE, span, wrong(error.message()));
         }
