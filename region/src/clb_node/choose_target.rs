@@ -101,7 +101,7 @@ impl ClbNode {
             return Err(DropReason::PrivateClient);
         }
         let family = self.target_family(&flow, clb);
-        let spread_hash = self.spread_hash(clb, &staged.parsed, staged.hash);
+        let spread_hash = self.spread_hash(clb, staged.parsed, staged.hash);
         let room = self
             .served
             .has_room(now, clb, self.connections.loads(), self.part);

@@ -32,9 +32,9 @@ impl ClbNode {
         out: &mut Outbox,
     ) {
         let mut reset = [0; tcp::RESET_LEN_MAX];
-        let len = tcp::write_reset(staged.packet.bytes(), &staged.parsed, &mut reset);
+        let len = tcp::write_reset(staged.packet.bytes(), staged.parsed, &mut reset);
         let bytes = &reset[..len];
-        if len == 0 || !self.has_way_back(&staged.parsed, entrance) || !self.resets.take(now) {
+        if len == 0 || !self.has_way_back(staged.parsed, entrance) || !self.resets.take(now) {
             return; // length 0: no reset may be sent
         }
         self.send_back(bytes, staged, entrance, out);
@@ -85,7 +85,7 @@ impl ClbNode {
         key: GreKey,
         out: &mut Outbox,
     ) {
-        if !self.sync.resets() || opens(&staged.parsed) {
+        if !self.sync.resets() || opens(staged.parsed) {
             return;
         }
         let sender = &staged.parsed.flow;
@@ -94,7 +94,7 @@ impl ClbNode {
             return;
         };
         let mut reset = [0; tcp::RESET_LEN_MAX];
-        let len = tcp::write_reset(staged.packet.bytes(), &staged.parsed, &mut reset);
+        let len = tcp::write_reset(staged.packet.bytes(), staged.parsed, &mut reset);
         let bytes = &reset[..len];
         let Ok(parsed) = wire::parse(bytes) else {
             return; // nothing was written: no reset may be sent

@@ -37,7 +37,7 @@ impl ClbNode {
         let has_handshake = staged.parsed.flow.protocol == tcp::PROTOCOL;
         let asks_first =
             || self.sync.has_moved(now, slot) && self.second_chance(staged, slot).is_some();
-        opens(&staged.parsed) && (has_handshake || !asks_first())
+        opens(staged.parsed) && (has_handshake || !asks_first())
     }
 
     /// Sends a packet on to the slot's other owner, or ends it.
