@@ -167,40 +167,51 @@ drop_reasons! {
 
 /// How many packets each reason took.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DropCounts([u64; DropReason::ALL.len()]);
+pub struct DropCounts {
+    total: u64,
+    by_reason: [u64; DropReason::ALL.len()],
+}
 
 impl Default for DropCounts {
     fn default() -> DropCounts {
-        DropCounts([0; DropReason::ALL.len()])
+        DropCounts {
+            total: 0,
+            by_reason: [0; DropReason::ALL.len()],
+        }
     }
 }
 
 impl DropCounts {
     /// Counts one packet.
     pub fn add(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+        self.add_many(reason, 1);
     }
 
     /// Counts several packets.
     pub fn add_many(&mut self, reason: DropReason, packets: u64) {
-        self.0[reason as usize] += packets;
+        self.by_reason[reason as usize] += packets;
+        self.total += packets;
     }
 
     /// Packets taken by `reason`.
     pub const fn of(&self, reason: DropReason) -> u64 {
-        self.0[reason as usize]
+        self.by_reason[reason as usize]
     }
 
     /// Packets taken by any reason.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+    pub const fn total(&self) -> u64 {
+        self.total
     }
 
-    /// Adds another's counts.
+    /// Adds another's counts, of which most have none.
     pub fn merge(&mut self, other: &DropCounts) {
-        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+        if other.total == 0 {
+            return;
+        }
+        for (mine, theirs) in self.by_reason.iter_mut().zip(&other.by_reason) {
             *mine += theirs;
         }
+        self.total += other.total;
     }
 
     /// The reasons that took at least one packet.
