@@ -2,6 +2,8 @@
 //!
 //! What needs the measured data is skipped loudly without it (`ANYEDGE_DATA`).
 
+#[path = "proofs/edge.rs"]
+mod edge;
 #[path = "proofs/goodput.rs"]
 mod goodput;
 #[path = "proofs/losses.rs"]

@@ -12,6 +12,8 @@ use anyedge_sim::run::Options;
 use anyedge_tests::binary::root;
 use anyedge_tests::{dataset, story};
 
+use super::edge::Edge;
+
 /// Of the formula's figure; a cell beyond names its cause.
 const NEAR: f64 = 0.30;
 /// Bytes of data of a segment.
@@ -54,39 +56,22 @@ fn goodput(cell: &Cell) -> f64 {
     let share = f64::from(cell.loss_ppm) / 1e6;
     let segments = (LOSSES / share).min(SEGMENTS_MAX);
     let bytes = (segments * SEGMENT) as u64;
-    let text = format!(
-        "schema = 1
-duration = \"1s\"
-drain = \"24h\"
-[defaults]
-routes = \"static\"
-probe = false
-bgp = false
-ccn = {{ rate = \"unlimited\", mtu = 9000 }}
-host = {{ rtt = \"1us\", mtu = 9000 }}
-[vip.game]
-address = \"203.0.113.10\"
-clb = \"main\"
-[pop.tokyo]
-[region.guangzhou]
-[link.tokyo-guangzhou]
-between = [\"pop.tokyo\", \"region.guangzhou\"]
-rtt = \"1us\"
-[clb.main]
-region = \"guangzhou\"
-listener.web = {{ port = \"tcp/80\", targets = \"web\" }}
-[targets.web]
-port = 8080
-servers = [{{ ip = \"10.0.0.11\" }}]
-[client.osaka]
-public = {{ tokyo = \"{}ms\" }}
+    let client = format!(
+        "public = {{ tokyo = \"{}ms\" }}
 public_loss = \"{}%\"
-load = {{ kind = \"request\", rate = \"1/s\", arrivals = \"fixed\", size = \"{bytes}B\", timeout = \"24h\", to = \"game:web\" }}
-",
+load = {{ kind = \"request\", rate = \"1/s\", arrivals = \"fixed\", size = \"{bytes}B\", timeout = \"24h\", to = \"game:web\" }}",
         cell.rtt_ms,
         f64::from(cell.loss_ppm) / 1e4,
     );
-    let report = story::play(&text, &Options::default());
+    let edge = Edge {
+        top: "duration = \"1s\"\ndrain = \"24h\"",
+        defaults: "ccn = { rate = \"unlimited\", mtu = 9000 }\nhost = { rtt = \"1us\", mtu = 9000 }",
+        rtt: "1us",
+        listener: "web",
+        port: "tcp/80",
+        client: &client,
+    };
+    let report = story::play(&edge.text(), &Options::default());
     let load = &report.clients[0].loads[0];
     assert_eq!(load.service.requests.ok, 1, "it arrives");
     bytes as f64 * 8.0 / (load.stats.intended().max() as f64 / 1e9)

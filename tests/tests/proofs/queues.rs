@@ -12,6 +12,7 @@ use anyedge_net::time::Instant;
 use anyedge_sim::run::Options;
 use anyedge_tests::story;
 
+use super::edge::Edge;
 use super::theory::{Row, Within};
 use super::wires::wire;
 
@@ -30,39 +31,25 @@ const PACKETS: u32 = 4_000_000;
 /// the POP: every later wire is faster, and what comes back keeps the distance that this one gave it. So this, less
 /// that of an empty wire, is the mean waiting time.
 fn mean_ms(arrivals: &str, rate: u32, lasting: Duration) -> f64 {
-    let text = format!(
-        "schema = 1
-drain = \"60s\"
-[defaults]
-routes = \"static\"
-probe = false
-bgp = false
-[vip.game]
-address = \"203.0.113.10\"
-clb = \"main\"
-[pop.tokyo]
-[region.guangzhou]
-[link.tokyo-guangzhou]
-between = [\"pop.tokyo\", \"region.guangzhou\"]
-rtt = \"1ms\"
-[clb.main]
-region = \"guangzhou\"
-listener.tick = {{ port = \"udp/7000\", targets = \"tick\" }}
-[targets.tick]
-port = 7000
-servers = [{{ ip = \"10.0.0.11\" }}]
-[client.osaka]
-public = {{ tokyo = \"1ms\" }}
+    let client = format!(
+        "public = {{ tokyo = \"1ms\" }}
 public_rate = \"1Mbps\"
 public_queue = \"1GiB\"
-load = {{ kind = \"tick\", rate = \"{rate}/s\", arrivals = \"{arrivals}\", size = \"972B\", timeout = \"60s\", in_flight_max = 100000, to = \"game:tick\" }}
-"
+load = {{ kind = \"tick\", rate = \"{rate}/s\", arrivals = \"{arrivals}\", size = \"972B\", timeout = \"60s\", in_flight_max = 100000, to = \"game:tick\" }}"
     );
+    let edge = Edge {
+        top: "drain = \"60s\"",
+        defaults: "",
+        rtt: "1ms",
+        listener: "tick",
+        port: "udp/7000",
+        client: &client,
+    };
     let options = Options {
         duration: Some(lasting),
         ..Options::default()
     };
-    let report = story::play(&text, &options);
+    let report = story::play(&edge.text(), &options);
     let load = &report.clients[0].loads[0];
     assert_eq!(load.service.requests.ok, load.service.requests.sent);
     load.stats.intended().mean() / 1e6

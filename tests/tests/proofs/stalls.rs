@@ -9,6 +9,7 @@ use anyedge_sim::report::LoadReport;
 use anyedge_sim::run::Options;
 use anyedge_tests::story;
 
+use super::edge::Edge;
 use super::theory::{Row, Within};
 
 fn play(stall: bool) -> LoadReport {
@@ -17,33 +18,20 @@ fn play(stall: bool) -> LoadReport {
     } else {
         ""
     };
-    let text = format!(
-        "schema = 1
-duration = \"10s\"
-[defaults]
-routes = \"static\"
-probe = false
-bgp = false
-[vip.game]
-address = \"203.0.113.10\"
-clb = \"main\"
-[pop.tokyo]
-[region.guangzhou]
-[link.tokyo-guangzhou]
-between = [\"pop.tokyo\", \"region.guangzhou\"]
-rtt = \"1ms\"
-[clb.main]
-region = \"guangzhou\"
-listener.tick = {{ port = \"udp/7000\", targets = \"tick\" }}
-[targets.tick]
-port = 7000
-servers = [{{ ip = \"10.0.0.11\" }}]
-[client.osaka]
-public = {{ tokyo = \"1ms\" }}
+    let client = format!(
+        "public = {{ tokyo = \"1ms\" }}
 load = {{ kind = \"tick\", rate = \"1000/s\", arrivals = \"fixed\", timeout = \"5s\", in_flight_max = 64, to = \"game:tick\" }}
 {fault}"
     );
-    let mut report = story::play(&text, &Options::default());
+    let edge = Edge {
+        top: "duration = \"10s\"",
+        defaults: "",
+        rtt: "1ms",
+        listener: "tick",
+        port: "udp/7000",
+        client: &client,
+    };
+    let mut report = story::play(&edge.text(), &Options::default());
     report.clients.remove(0).loads.remove(0)
 }
 
