@@ -60,10 +60,7 @@ const BURST_MAX: usize = 8 * BATCH_MAX;
 /// acknowledgements that bring the next ones would wait.
 const BURST_BYTES: usize = 262_144;
 /// Bytes after which a batch is handed over, so that they are still in the cache.
-const BATCH_BYTES: usize = 65_536;
-/// Packets, and bytes, that are put on devices together: flows that come in turns fill trains of their own.
-const DELIVERY_MAX: usize = 4 * BATCH_MAX;
-const DELIVERY_BYTES: usize = 2 * BATCH_BYTES;
+const BATCH_BYTES: usize = 49_152;
 /// Tables, a TUN device, the receiving UDP and raw sockets of each family, and what comes out of streams.
 const SOURCES_MAX: usize = 7;
 /// How often a thread that waits looks whether it shall stop.
@@ -92,6 +89,8 @@ pub struct Dataplane<F, C> {
     clock: C,
     ground: Ground,
     batch: Vec<Packet>,
+    /// How many of the batch have been weighed, and their bytes.
+    weighed: (usize, usize),
     into: Yield,
     gather: Gather,
     /// Bytes handed over since a source got its turn.
@@ -169,6 +168,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             clock,
             ground,
             batch: Vec::with_capacity(BATCH_MAX),
+            weighed: (0, 0),
             into: Yield::new(),
             gather: Gather::default(),
             burst_bytes: 0,
@@ -189,7 +189,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let followed = streams.map_or(Ok(()), |streams| streams.follow(&table, own));
         peers.renew(Arc::clone(&table), own);
         shared.apply(&self.clock, (&table, own), &mut self.into);
-        self.deliver(&peers)?;
+        self.deliver_all(&peers)?;
         followed
     }
 
@@ -256,7 +256,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             let peers = shared.peers();
             shared.timeout(&self.clock, &mut self.into);
             if !self.into.is_empty() {
-                self.deliver(&peers)?;
+                self.deliver_all(&peers)?;
             }
         }
         Ok(taken)
@@ -377,17 +377,26 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         }
     }
 
-    fn is_batch_full(&self) -> bool {
-        let bytes = || self.batch.iter().map(Packet::len).sum::<usize>();
-        self.batch.len() + self.gather.len() >= BATCH_MAX || bytes() >= BATCH_BYTES
+    fn is_batch_full(&mut self) -> bool {
+        let bytes = self.weigh();
+        self.batch.len() + self.gather.len() >= BATCH_MAX || bytes >= BATCH_BYTES
     }
 
-    /// Hands over the batch. Runs stay open; what came of it is put on devices when it is enough to fill trains.
+    /// Bytes of the batch, each packet looked at once.
+    fn weigh(&mut self) -> usize {
+        let (count, bytes) = &mut self.weighed;
+        *bytes += self.batch[*count..].iter().map(Packet::len).sum::<usize>();
+        *count = self.batch.len();
+        *bytes
+    }
+
+    /// Hands over the batch, and puts on devices what came of it. Runs and trains stay open.
     fn hand_over(&mut self, peers: &Peers) -> Result<()> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        self.burst_bytes += self.batch.iter().map(Packet::len).sum::<usize>();
+        self.burst_bytes += self.weigh();
+        self.weighed = (0, 0);
         let taken = self
             .shared
             .packets(&self.clock, &mut self.batch, &mut self.into);
@@ -399,17 +408,14 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 self.into.pool.take_back(packet);
             }
         }
-        if self.into.is_enough() {
-            self.deliver(peers)?;
-        }
-        Ok(())
+        self.deliver(peers)
     }
 
-    /// Hands over what there is, and puts on devices what came of it.
+    /// Hands over what there is, and puts on devices all that came of it.
     fn finish_turn(&mut self, peers: &Peers) -> Result<()> {
         self.gather.close(&mut self.batch);
         self.hand_over(peers)?;
-        self.deliver(peers)
+        self.deliver_all(peers)
     }
 }
 
@@ -422,12 +428,6 @@ impl Ground {
 impl Yield {
     fn is_empty(&self) -> bool {
         self.sent.is_empty() && self.local.is_empty()
-    }
-
-    fn is_enough(&self) -> bool {
-        let all = || self.sent.iter().chain(&self.local);
-        let count = self.sent.len() + self.local.len();
-        count >= DELIVERY_MAX || all().map(Packet::len).sum::<usize>() >= DELIVERY_BYTES
     }
 }
 

@@ -11,7 +11,7 @@
 mod offload;
 pub mod vnet;
 
-use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result as IoResult};
+use std::io::{Error, ErrorKind, IoSlice, Result as IoResult};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -19,7 +19,7 @@ use anyedge_net::packet::{HEADROOM, LARGE_SLOT, Meta, Offload, Packet, Pool, SMA
 use anyedge_net::wire::segments::Segments;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::sys::uio::{readv, writev};
+use nix::sys::uio::writev;
 use tun_tap::{Iface, Mode};
 
 use crate::dataplane::pieces;
@@ -57,8 +57,8 @@ pub struct Tun {
     device: Device,
     /// The last packet was a super-packet, so the next may be one.
     large: bool,
-    /// Where the end of a packet goes that is longer than its slot.
-    tail: Box<[u8]>,
+    /// Room for any packet, with what the device says about it.
+    scratch: Box<[u8]>,
 }
 
 enum Device {
@@ -76,6 +76,14 @@ impl std::fmt::Debug for Device {
 }
 
 impl Device {
+    /// Bytes in front of each packet.
+    fn header_len(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Offload(_) => vnet::HEADER_LEN,
+        }
+    }
+
     fn plain(name: &str) -> Result<Device> {
         let device = Iface::without_packet_info(name, Mode::Tun).with_context(|| {
             format!("cannot open the TUN device {name} (this needs root and /dev/net/tun)")
@@ -155,65 +163,54 @@ impl Tun {
             interface: name.clone(),
             device,
             large: false,
-            tail: vec![0; LARGE].into_boxed_slice(),
+            scratch: vec![0; LARGE].into_boxed_slice(),
         };
         Ok(devices.into_iter().map(queue).collect())
     }
 
     /// The next packet, in a slot of `pool`; `None` when none waits, or no slot is free. One that is no IP packet of
     /// the kernel's making comes empty.
+    ///
+    /// Behind a super-packet the next is read to where it shall be. Any other goes by way of memory that has room for whatever
+    /// comes: its copy costs less than the kernel takes for a vector of several places.
     pub fn recv(&mut self, pool: &mut Pool, meta: Meta) -> IoResult<Option<Packet>> {
+        let headers = self.device.header_len();
         let room = if self.large { LARGE } else { SMALL };
         let Some(mut packet) = pool.lend(room, meta) else {
             return Ok(None);
         };
-        let (header, len) = match self.read(packet.bytes_mut()) {
-            Ok(Some(read)) => read,
+        let into = if self.large {
+            packet.bytes_mut()
+        } else {
+            &mut self.scratch[..]
+        };
+        let len = match read(&self.device, into) {
+            Ok(Some(len)) if len >= headers => len - headers,
             nothing => {
                 pool.take_back(packet);
                 return nothing.map(|_| None);
             }
         };
-        if let Some(beyond) = len.checked_sub(room).filter(|beyond| *beyond > 0) {
-            let Some(mut longer) = pool.lend(room + beyond, meta) else {
-                pool.take_back(packet);
-                return Ok(None);
-            };
-            longer.bytes_mut()[..room].copy_from_slice(packet.bytes());
-            longer.bytes_mut()[room..].copy_from_slice(&self.tail[..beyond]);
-            pool.take_back(packet);
-            packet = longer;
+        let mut header = vnet::Header::default();
+        header[..headers].copy_from_slice(&into[..headers]);
+        if self.large {
+            packet.pop_front(headers);
         } else {
-            packet.truncate(len);
+            if len > SMALL {
+                pool.take_back(packet);
+                let longer = pool.lend(len, meta);
+                packet = longer.expect("the slot that came back is free");
+            }
+            let read = &self.scratch[headers..headers + len];
+            packet.bytes_mut()[..len].copy_from_slice(read);
         }
+        packet.truncate(len);
         self.large = len > SMALL;
         match vnet::read(header, packet.bytes_mut()) {
             Some(offload) => packet.meta.offload = offload,
             None => packet.truncate(0),
         }
         Ok(Some(packet))
-    }
-
-    /// Reads into `into`, and into the tail what does not fit.
-    fn read(&mut self, into: &mut [u8]) -> IoResult<Option<(vnet::Header, usize)>> {
-        let mut header = vnet::Header::default();
-        let room = LARGE - into.len();
-        let tail = IoSliceMut::new(&mut self.tail[..room]);
-        let (read, headers) = match &self.device {
-            Device::Plain(_) => {
-                let mut parts = [IoSliceMut::new(into), tail];
-                (readv(self.device.as_fd(), &mut parts), 0)
-            }
-            Device::Offload(_) => {
-                let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(into), tail];
-                (readv(self.device.as_fd(), &mut parts), vnet::HEADER_LEN)
-            }
-        };
-        match read {
-            Ok(len) => Ok(Some((header, len.saturating_sub(headers)))),
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Hands one packet to the kernel; `false` when it has no room. A packet that is neither IPv4 nor IPv6 is an error.
@@ -228,10 +225,10 @@ impl Tun {
                 if segments.is_tcp() || segments.count() == 1 || device.udp =>
             {
                 let header = vnet::write(&segments, packet.bytes_mut());
-                write(&self.device, &header, packet.bytes())
+                write_whole(&self.device, &header, packet)
             }
             (_, Some(_)) => {
-                let (device, scratch) = (&self.device, &mut self.tail);
+                let (device, scratch) = (&self.device, &mut self.scratch);
                 let mut all = Ok(true);
                 pieces::each(packet, 0, scratch, |piece| {
                     if matches!(all, Ok(true)) {
@@ -240,7 +237,7 @@ impl Tun {
                 });
                 all
             }
-            (_, None) => write(&self.device, &vnet::Header::default(), packet.bytes()),
+            (_, None) => write_whole(&self.device, &vnet::Header::default(), packet),
         }
     }
 
@@ -255,15 +252,41 @@ impl Tun {
     }
 }
 
-/// Writes one packet; a plain device has no header.
+/// Reads one packet, what the device says about it in front; how many bytes that is, if there is one.
+fn read(device: &Device, into: &mut [u8]) -> IoResult<Option<usize>> {
+    match nix::unistd::read(device, into) {
+        Ok(len) => Ok(Some(len)),
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes one packet; a device with offload wants `header` in front of it, for which there mostly is room.
+fn write_whole(device: &Device, header: &vnet::Header, packet: &mut Packet) -> IoResult<bool> {
+    match (device, packet.push_front(device.header_len())) {
+        (Device::Offload(_), Some(front)) => {
+            front.copy_from_slice(header);
+            let written = nix::unistd::write(device, packet.bytes());
+            packet.pop_front(header.len());
+            taken(written)
+        }
+        _ => write(device, header, packet.bytes()),
+    }
+}
+
+/// The same of bytes that have no room in front.
 fn write(device: &Device, header: &vnet::Header, packet: &[u8]) -> IoResult<bool> {
-    let written = match device {
-        Device::Plain(_) => writev(device.as_fd(), &[IoSlice::new(packet)]),
+    taken(match device {
+        Device::Plain(_) => nix::unistd::write(device, packet),
         Device::Offload(_) => {
             let parts = [IoSlice::new(header), IoSlice::new(packet)];
-            writev(device.as_fd(), &parts)
+            writev(device, &parts)
         }
-    };
+    })
+}
+
+/// Whether the kernel took what was written.
+fn taken(written: Result<usize, Errno>) -> IoResult<bool> {
     match written {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => Ok(false),

@@ -1,6 +1,6 @@
 //! Putting on a worker's devices what came of its calls, slots back into its pool.
 //!
-//! Tunnels first: what leaves by the mouth goes in trains, by a raw socket or a stream packet by packet. Then the TUN
+//! Tunnels first: what leaves by the mouth goes in trains, which may stay open until the end of a turn, by a raw socket or a stream packet by packet. Then the TUN
 //! takes what is for the node's own side, super-packets whole. What a device does not take is counted with its cause.
 
 use std::io;
@@ -20,7 +20,16 @@ use super::totals::Totals;
 use super::{Dataplane, Ground, pieces};
 
 impl<F: Forwarder, C: Clock> Dataplane<F, C> {
-    /// Puts on devices what came of the last calls and takes the slots back.
+    /// Puts on devices what came of the last calls, to the last datagram, and takes the slots back.
+    pub(super) fn deliver_all(&mut self, peers: &Peers) -> Result<()> {
+        self.deliver(peers)?;
+        let totals = &self.shared.totals;
+        let mouth = &mut self.ground.mouth;
+        mouth.flush(|reason, count| totals.count_drops(reason, count));
+        Ok(())
+    }
+
+    /// The same, but for datagrams that still wait for company in a train.
     pub(super) fn deliver(&mut self, peers: &Peers) -> Result<()> {
         self.send_by_tunnels(peers);
         let (ground, totals) = (&mut self.ground, &self.shared.totals);
@@ -55,8 +64,11 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             let Meta {
                 port, peer, tos, ..
             } = packet.meta;
-            let by_mouth = destination(peers, packet).is_some_and(|to| mouth.reaches(to));
-            if port == *tun_port || by_mouth {
+            if port == *tun_port {
+                continue;
+            }
+            let refused = |reason, count| totals.count_drops(reason, count);
+            if destination(peers, packet).is_some_and(|to| mouth.put(packet, to, refused)) {
                 continue;
             }
             if let Some(raw) = raw_gre
@@ -79,11 +91,6 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 totals.count_drop(DropReason::NoRoute);
             }
         }
-        mouth.send_all(
-            &self.into.sent,
-            |packet| destination(peers, packet),
-            |reason, count| totals.count_drops(reason, count),
-        );
     }
 }
 

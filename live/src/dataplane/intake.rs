@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 
 use super::Dataplane;
 use super::clock::Clock;
-use super::mouth::Side;
-use super::peers::Peers;
+use super::mouth::{Message, Side};
+use super::peers::{Arrival, Peers};
 
 impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Reads one packet: how many it was, and whether there may be more.
@@ -34,18 +34,29 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let read = self.ground.mouth.recv(side);
         let (messages, more) = read.context("cannot read from the tunnel mouth")?;
         let mut taken = 0;
+        let mut known = None;
         for index in 0..messages {
-            taken += self.take_message(index, peers)?;
+            let Some(message) = self.ground.mouth.message(index) else {
+                continue;
+            };
+            // What comes together comes from few.
+            let arrival = match known {
+                Some((from, arrival)) if from == message.from => arrival,
+                _ => peers.arrival(message.from),
+            };
+            known = Some((message.from, arrival));
+            taken += self.take_message((index, message), arrival, peers)?;
         }
         Ok((taken, more))
     }
 
     /// Takes in the datagrams of one message: how many it was.
-    fn take_message(&mut self, index: usize, peers: &Peers) -> Result<usize> {
-        let Some(message) = self.ground.mouth.message(index) else {
-            return Ok(0);
-        };
-        let arrival = peers.arrival(message.from);
+    fn take_message(
+        &mut self,
+        (index, message): (usize, Message),
+        arrival: Arrival,
+        peers: &Peers,
+    ) -> Result<usize> {
         let meta = Meta {
             peer: arrival.peer,
             tos: message.tos,

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::packet::Packet;
+use anyedge_net::packet::{Meta, Packet};
 use anyedge_net::wire::udp;
 use anyhow::{Context, Result};
 use nix::libc;
@@ -25,7 +25,7 @@ use nix::sys::socket::sockopt::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use self::inlet::Inlet;
-use self::outlet::{Outlet, SocketFd, Way};
+use self::outlet::{Outlet, Way};
 
 pub use self::inlet::Message;
 
@@ -148,22 +148,28 @@ impl Mouth {
         self.inlet.bytes(index)
     }
 
-    /// Sends all of `packets` for which there is a `destination`; each starts with its GRE header. `refused` hears
-    /// why datagrams were not taken, and how many: a super-packet is as many as it has segments.
-    pub fn send_all(
+    /// Takes in a packet for `to` that starts with its GRE header; `false` if nothing leaves for that family here. It has
+    /// left after [`Mouth::flush`] at the latest. `refused` hears why the kernel did not take datagrams, and how many: a
+    /// super-packet is as many as it has segments.
+    pub fn put(
         &mut self,
-        packets: &[Packet],
-        destination: impl Fn(&Packet) -> Option<SocketAddr>,
-        refused: impl FnMut(DropReason, u64),
-    ) {
+        packet: &Packet,
+        to: SocketAddr,
+        mut refused: impl FnMut(DropReason, u64),
+    ) -> bool {
         let Self { v4, v6, outlet, .. } = self;
-        let way = |packet: &Packet| {
-            let to = destination(packet)?;
-            let family = if to.is_ipv4() { &*v4 } else { &*v6 };
-            let family = family.as_ref()?;
-            Some(family.way(to, packet.meta.entropy, packet.meta.tos))
-        };
-        outlet.send_all(packets, way, refused);
+        let (exits, way) = (Exits { v4, v6 }, Way::of(to, packet.meta));
+        let any = exits.socket(way).is_some();
+        if any {
+            outlet.put((exits, way), packet, &mut refused);
+        }
+        any
+    }
+
+    /// Sends the trains that are open.
+    pub fn flush(&mut self, mut refused: impl FnMut(DropReason, u64)) {
+        let Self { v4, v6, outlet, .. } = self;
+        outlet.flush(Exits { v4, v6 }, &mut refused);
     }
 
     /// Sends one datagram by itself, from the port of `entropy`.
@@ -177,15 +183,13 @@ impl Mouth {
         entropy: u16,
         tos: u8,
     ) -> Result<(), DropReason> {
-        let family = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        let family = family.as_ref().ok_or(DropReason::NoRoute)?;
-        Outlet::send_one(family.way(to, entropy, tos), bytes)
-    }
-
-    /// Whether packets to an address of that family can leave.
-    pub fn reaches(&self, to: SocketAddr) -> bool {
-        let family = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        family.is_some()
+        let Self { v4, v6, .. } = self;
+        let way = Way {
+            to,
+            tos,
+            source: source_of(entropy),
+        };
+        Outlet::send_one(Exits { v4, v6 }, way, bytes)
     }
 }
 
@@ -213,16 +217,37 @@ impl FamilyMouth {
                 .context("cannot share the sockets that tunnels leave by")?,
         })
     }
+}
 
-    /// From the port of `entropy` to a peer.
-    fn way(&self, to: SocketAddr, entropy: u16, tos: u8) -> Way<'_> {
-        let socket = &self.sources[(usize::from(entropy) * SOURCES) >> 16];
-        Way {
+/// The sockets that packets leave by.
+#[derive(Clone, Copy)]
+struct Exits<'a> {
+    v4: &'a Option<FamilyMouth>,
+    v6: &'a Option<FamilyMouth>,
+}
+
+impl<'a> Exits<'a> {
+    /// The one of that way, if there is one.
+    fn socket(self, way: Way) -> Option<BorrowedFd<'a>> {
+        let family = if way.to.is_ipv4() { self.v4 } else { self.v6 };
+        Some(family.as_ref()?.sources[way.source].as_fd())
+    }
+}
+
+impl Way {
+    /// That of a packet to a peer.
+    fn of(to: SocketAddr, meta: Meta) -> Self {
+        Self {
             to,
-            tos,
-            socket: SocketFd(socket.as_fd()),
+            tos: meta.tos,
+            source: source_of(meta.entropy),
         }
     }
+}
+
+/// Which socket flows of that entropy leave by.
+fn source_of(entropy: u16) -> usize {
+    (usize::from(entropy) * SOURCES) >> 16
 }
 
 /// A socket on which tunnelled packets come; `shared`, if others do the same.

@@ -24,18 +24,15 @@ pub fn each(
         each(bytes);
         return 1;
     };
-    let headers_len = prefix_len + segments.header_len();
-    if headers_len + segments.size() > scratch.len() {
+    if prefix_len + segments.header_len() + segments.size() > scratch.len() {
         each(bytes);
         return 1;
     }
-    for index in 0..segments.count() {
-        let payload = &inner[segments.payload(index)];
-        scratch[..prefix_len].copy_from_slice(&bytes[..prefix_len]);
-        segments.write_header(inner, index, &mut scratch[prefix_len..]);
-        let len = headers_len + payload.len();
-        scratch[headers_len..len].copy_from_slice(payload);
+    let cut = segments.cut(inner);
+    scratch[..prefix_len].copy_from_slice(&bytes[..prefix_len]);
+    for index in 0..cut.count() {
+        let len = prefix_len + cut.write(index, &mut scratch[prefix_len..]);
         each(&scratch[..len]);
     }
-    segments.count()
+    cut.count()
 }

@@ -2,11 +2,12 @@
 //!
 //! TCP: sequence numbers go on, FIN and PSH are the last one's, CWR the first one's. UDP: each segment is a datagram.
 //! IPv4 identifications count up. The same code fills in the checksum of a packet that is just itself, but
-//! not complete ([`Offload::partial`]). Payload is never moved here: whoever sends a segment puts the header that
-//! [`Segments::write_header`] makes in front of [`Segments::payload`].
+//! not complete ([`Offload::partial`]). [`Cut`] writes the segments.
 //!
 //! Invariant: the payloads of all segments in order are the super-packet's payload; no segment is longer than
 //! `offload.segment_len`. References: RFC 9293 §3.1, RFC 768, RFC 6864 (identification).
+
+mod cut;
 
 use core::ops::Range;
 
@@ -15,6 +16,8 @@ use crate::checksum;
 use crate::flow::Family;
 use crate::outbox::Outbox;
 use crate::packet::{Offload, Packet};
+
+pub use cut::Cut;
 
 /// The longest header of a segment: IPv4 and TCP with all options, or IPv6 with extension headers that are not too
 /// many. Longer ones are not segmented.
@@ -112,21 +115,6 @@ impl Segments {
         from..self.total_len.min(from + self.size)
     }
 
-    /// Writes the headers of segment `index` to the start of `out`, checksums made; returns their length.
-    ///
-    /// # Panics
-    /// If `out` is shorter than the headers, `bytes` is not the packet, or there is no such segment.
-    pub fn write_header(&self, bytes: &[u8], index: usize, out: &mut [u8]) -> usize {
-        let payload = self.payload(index);
-        let header = &mut out[..self.header_len];
-        header.copy_from_slice(&bytes[..self.header_len]);
-        let is_last = payload.end == self.total_len;
-        self.place(header, index, payload.len(), is_last);
-        let covered = checksum::sum(&bytes[payload.clone()]);
-        self.fill_checksum(header, covered, payload.len());
-        self.header_len
-    }
-
     /// The pseudo-header's sum, not complemented: what the kernel wants to find in the checksum field of a packet
     /// whose checksum it is to make. Over the whole super-packet.
     pub fn pseudo_sum(&self, bytes: &[u8]) -> u16 {
@@ -210,7 +198,7 @@ pub fn split_first(packet: &mut Packet, out: &mut Outbox) -> Option<Packet> {
     let (first, count) = (segments.payload(0), segments.count());
     let rest = (count > 1).then(|| segments.rest(packet, out, offload));
     let mut header = [0; HEADER_LEN_MAX];
-    let len = segments.write_header(packet.bytes(), 0, &mut header);
+    let len = segments.cut(packet.bytes()).write_header(0, &mut header);
     packet.truncate(first.end);
     packet.bytes_mut()[..len].copy_from_slice(&header[..len]);
     rest.flatten()

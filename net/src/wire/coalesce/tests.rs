@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::FlowKey;
-use crate::wire::segments::{HEADER_LEN_MAX, Segments, finish_checksum};
+use crate::wire::segments::{Segments, finish_checksum};
 use crate::wire::{parse, sample};
 
 /// Packets put together as far as they may be.
@@ -46,11 +46,10 @@ fn cut(whole: &[(Vec<u8>, Offload)]) -> Vec<Vec<u8>> {
             continue;
         }
         let segments = Segments::of(bytes, *offload).expect("a run of TCP or UDP");
-        for index in 0..segments.count() {
-            let mut packet = vec![0; HEADER_LEN_MAX];
-            let len = segments.write_header(bytes, index, &mut packet);
-            packet.truncate(len);
-            packet.extend_from_slice(&bytes[segments.payload(index)]);
+        let cut = segments.cut(bytes);
+        for index in 0..cut.count() {
+            let mut packet = vec![0; cut.len_of(index)];
+            cut.write(index, &mut packet);
             packets.push(packet);
         }
     }

@@ -54,11 +54,13 @@ fn offload(packets: &[Vec<u8>]) -> Offload {
 
 fn cut(bytes: &[u8], offload: Offload) -> Vec<Vec<u8>> {
     let segments = Segments::of(bytes, offload).expect("a TCP or UDP packet");
-    let each = (0..segments.count()).map(|index| {
-        let mut packet = vec![0; HEADER_LEN_MAX];
-        let len = segments.write_header(bytes, index, &mut packet);
-        packet.truncate(len);
-        packet.extend_from_slice(&bytes[segments.payload(index)]);
+    let cut = segments.cut(bytes);
+    let each = (0..cut.count()).map(|index| {
+        let mut packet = vec![0; cut.len_of(index)];
+        assert_eq!(cut.write(index, &mut packet), packet.len());
+        let mut header = [0; HEADER_LEN_MAX];
+        let header_len = cut.write_header(index, &mut header);
+        assert_eq!(header[..header_len], packet[..header_len]);
         packet
     });
     each.collect()
@@ -125,8 +127,9 @@ proptest! {
     fn no_bytes_and_no_claim_about_them_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), segment_len in any::<u16>()) {
         let offload = Offload { segment_len, partial: true };
         if let Some(segments) = Segments::of(&bytes, offload) {
-            for index in 0..segments.count() {
-                segments.write_header(&bytes, index, &mut [0; HEADER_LEN_MAX]);
+            let cut = segments.cut(&bytes);
+            for index in 0..cut.count() {
+                cut.write_header(index, &mut [0; HEADER_LEN_MAX]);
             }
         }
         let mut changed = bytes.clone();
