@@ -74,6 +74,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "live",
         ],
     ),
+    (
+        "fuzz",
+        &[
+            "net",
+            "proto",
+            "ccn",
+            "pop",
+            "region",
+            "topologies",
+            "traffic",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {

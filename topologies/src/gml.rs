@@ -20,7 +20,7 @@ mod value;
 use graph::{Graph, Node};
 
 /// Longest name of a POP: the names of its link and its population are made of it.
-const NAME_MAX: usize = 32;
+const NAME_MAX: usize = 30;
 
 /// A network that was imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,8 @@ fn slug(label: &str) -> String {
 
 fn head(graph: &Graph, home: &Node, names: &BTreeMap<i64, String>) -> String {
     let network = graph.name.as_deref().unwrap_or("a network");
-    let plain = |text: &str| text.replace(['"', '\\', '\n', '\r'], " ");
+    // A comment of TOML has no control characters.
+    let plain = |text: &str| text.replace(|c: char| c.is_control(), " ");
     let name = match slug(network) {
         name if name.is_empty() => "imported".to_owned(),
         name => name,

@@ -5,7 +5,8 @@
 //! A file is included once, however many name it; included files may include others. Their texts follow that of the file
 //! in one numbering of bytes, as those of overrides do, so that a mistake in one names it.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use toml::Spanned;
@@ -124,14 +125,16 @@ fn text_of(path: &str, included: usize) -> Result<String, Wrong> {
         let reason = format!("more than {FILES_MAX} files");
         return Err(Wrong::new(reason, "fewer, larger ones"));
     }
-    let unread =
-        |error: std::io::Error| Wrong::new(format!("{path} cannot be read: {error}"), hint);
-    let length = fs::metadata(path).map_err(unread)?.len();
-    if length > BYTES_MAX {
+    let unread = |error: io::Error| Wrong::new(format!("{path} cannot be read: {error}"), hint);
+    let file = File::open(path).map_err(unread)?;
+    let mut text = String::new();
+    // What a file says of its length is not believed: a device says nothing and has no end.
+    let read = file.take(BYTES_MAX + 1).read_to_string(&mut text);
+    if read.map_err(unread)? as u64 > BYTES_MAX {
         let reason = format!("{path} has more than {BYTES_MAX} bytes");
         return Err(Wrong::new(reason, "a topology"));
     }
-    fs::read_to_string(path).map_err(unread)
+    Ok(text)
 }
 
 /// Reports files that cannot be included, and adds to `root` the tables of those that can.

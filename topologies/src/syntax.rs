@@ -151,6 +151,8 @@ fn open_brackets(text: &str) -> Vec<usize> {
     while let Some((at, byte)) = bytes.next() {
         match (quote, byte) {
             (_, b'\n') => quote = None,
+            // A comment ends with its line alone.
+            (Some(b'#'), _) => {}
             (Some(b'"'), b'\\') => drop(bytes.next()),
             (Some(own), byte) if own == byte => quote = None,
             (Some(_), _) => {}

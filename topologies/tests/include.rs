@@ -163,3 +163,14 @@ fn each_mistake_is_told_of_its_own_file() {
         "{mistakes}"
     );
 }
+
+#[test]
+fn a_file_without_an_end_is_not_read_to_its_end() {
+    let text = format!("include = [\"/dev/zero\"]\n{}", sample());
+    let mistakes = Topology::parse("x.toml", &text).expect_err("it is no topology");
+    let told = told(&mistakes);
+    assert!(
+        told.contains("/dev/zero has more than 16777216 bytes"),
+        "{told}"
+    );
+}

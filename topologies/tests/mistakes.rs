@@ -122,3 +122,15 @@ fn the_span_of_a_mistake_covers_the_value() {
     let mistakes = Topology::parse("x.toml", text).expect_err("unknown schema");
     assert_eq!(&text[mistakes[0].span.clone()], "7");
 }
+
+#[test]
+fn a_bracket_in_a_comment_is_no_bracket() {
+    let text = "schema = 1\n[vip.game]\npublish = [\"tokyo\" # one # [two\nclb = \"main\"\n";
+    let mistakes = Topology::parse("x.toml", text).expect_err("it is never closed");
+    let never_closed = &mistakes[0];
+    assert!(
+        never_closed.reason.contains("never closed"),
+        "{never_closed}"
+    );
+    assert_eq!((never_closed.line, never_closed.column), (3, 11));
+}

@@ -310,3 +310,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_address_that_ends_in_colons_is_no_priority() {
+    for (text, priority) in [
+        ("2001:db8:: drop", 0),
+        (":: drop", 0),
+        ("7: 2001:db8:: drop", 7),
+    ] {
+        let rule = Rule::parse(Direction::Ingress, text).expect(text);
+        assert_eq!(rule.priority, priority, "{text}");
+        assert_eq!(Rule::parse(Direction::Ingress, &rule.to_string()), Ok(rule));
+    }
+    let refused = Rule::parse(Direction::Ingress, "x: any drop");
+    assert_eq!(refused, Err(RuleError::Priority));
+}

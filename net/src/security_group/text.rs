@@ -134,7 +134,9 @@ impl Rule {
     pub fn read(direction: Direction, text: &str) -> Result<(Rule, &str), RuleError> {
         let mut rule = Rule::all(direction, Action::Drop);
         let mut text = text.trim();
-        if let Some((priority, rest)) = text.split_once(": ") {
+        // An IPv6 address may end in a colon too, but has another one before it.
+        let priority = text.split_once(": ");
+        if let Some((priority, rest)) = priority.filter(|(priority, _)| !priority.contains(':')) {
             let number = priority.trim().parse().ok();
             let number = number.filter(|number| *number <= PRIORITY_MAX);
             rule.priority = number.ok_or(RuleError::Priority)?;

@@ -262,7 +262,11 @@ pub fn answer_echo(bytes: &mut [u8], parsed: &Parsed) -> bool {
     let l4 = parsed.l4_mut(bytes);
     let check = u16::from_be_bytes([l4[CHECKSUM_AT], l4[CHECKSUM_AT + 1]]);
     let (old, new) = (u16::from(request) << 8, u16::from(reply) << 8);
-    let check = checksum::update16(check, old, new);
+    // A reply of nothing but zeros, which only ICMP of IPv4 can be, sums to zero with a checksum of zero.
+    let check = match checksum::update16(check, old, new) {
+        0 => 0xffff,
+        check => check,
+    };
     l4[0] = reply;
     l4[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&check.to_be_bytes());
     true

@@ -65,11 +65,20 @@ pub fn read(bytes: &[u8]) -> Read {
     if !(begins(SIGNATURE_V1) || begins(SIGNATURE_V2)) {
         return Read::Other;
     }
+    if begins(SIGNATURE_V1) && !has_line(bytes) {
+        return if bytes.len() < LEN_MAX {
+            Read::More
+        } else {
+            Read::Other
+        };
+    }
     let config = ParseConfig {
         include_tlvs: false,
         ..ParseConfig::default()
     };
     match ProxyHeader::parse(bytes, config) {
+        // However many of its bytes came at once, a longer one is not waited for.
+        Ok((_, len)) if len > READ_MAX => Read::Other,
         Ok((header, len)) => {
             let ends = header.proxied_address();
             let ends = ends.map(|ends| (ends.source, ends.destination));
@@ -78,6 +87,12 @@ pub fn read(bytes: &[u8]) -> Read {
         Err(Error::BufferTooShort) if bytes.len() < READ_MAX => Read::More,
         Err(_) => Read::Other,
     }
+}
+
+/// Whether a line ends where one of version 1 has to.
+fn has_line(bytes: &[u8]) -> bool {
+    let line = &bytes[..bytes.len().min(LEN_MAX)];
+    line.windows(2).any(|pair| pair == b"\r\n")
 }
 
 #[cfg(test)]
@@ -170,5 +185,20 @@ mod tests {
         assert_eq!(read(&own), Read::Header { ends: None, len });
         let endless = [SIGNATURE_V1, &[b' '; READ_MAX]].concat();
         assert_eq!(read(&endless), Read::Other);
+    }
+
+    #[test]
+    fn a_header_that_is_too_long_is_none_also_when_it_comes_at_once() {
+        let mut line = [SIGNATURE_V1, b"UNKNOWN", &[b' '; LEN_MAX]].concat();
+        line.extend(b"\r\n");
+        assert_eq!(read(&line), Read::Other);
+        assert_eq!(read(&line[..LEN_MAX]), Read::Other);
+        assert_eq!(read(&line[..LEN_MAX - 1]), Read::More);
+        let mut binary = [SIGNATURE_V2, &[0x20, 0, 2, 9]].concat();
+        binary.extend([0; 521]);
+        assert_eq!(read(&binary), Read::Other);
+        binary[15] = 8;
+        let len = READ_MAX;
+        assert_eq!(read(&binary), Read::Header { ends: None, len });
     }
 }

@@ -102,3 +102,25 @@ fn what_is_no_gml_has_its_place() {
         assert!(mistakes[0].hint.is_some());
     }
 }
+
+#[test]
+fn what_a_network_is_called_is_a_comment_whatever_is_in_it() {
+    let named = ABILENE.replace("\"Abilene\"", "\"Abi\u{1}le\u{7f}ne \\ \"");
+    let imported = import("a.gml", &named, None).expect("it is GML");
+    assert!(imported.text.starts_with("# Abi le ne \\ : "));
+    read(&imported.text);
+}
+
+#[test]
+fn a_hundred_nodes_with_one_long_name_have_names_that_are_short_enough() {
+    let node = |id: usize| {
+        format!(
+            "node [ id {id} label \"A name of more than thirty letters\" Latitude 1 Longitude {id} ]"
+        )
+    };
+    let edge = |id: usize| format!("edge [ source 0 target {id} ]");
+    let nodes: String = (0..120).map(node).collect();
+    let edges: String = (1..120).map(edge).collect();
+    let imported = import("a.gml", &format!("graph [ {nodes} {edges} ]"), None);
+    read(&imported.expect("it is GML").text);
+}

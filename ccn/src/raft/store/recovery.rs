@@ -60,12 +60,16 @@ pub(super) fn read(file: &impl DurableFile) -> Result<Recovery, StoreError> {
         absorb(&mut whole, record);
         whole.incarnation = incarnation;
         at += taken_bytes(content.len());
-        sequence = Some(number + 1);
+        let next = number.checked_add(1);
+        sequence = Some(next.ok_or_else(|| damaged(at, "a record has the last of all numbers"))?);
     }
     // The first record was synced before the file had its name.
     let sequence = sequence.ok_or_else(|| damaged(at, "its first record is unreadable"))?;
     refuse_damage(&bytes, at, sequence)?;
     check_entries(&whole)?;
+    if whole.incarnation == u64::MAX {
+        return Err(damaged(0, "there is no further life for its replica"));
+    }
     Ok(Recovery {
         kept: Recovered {
             hard_state: whole.hard_state.unwrap_or_default(),
@@ -103,7 +107,7 @@ fn refuse_damage(bytes: &[u8], end: u64, sequence: u64) -> Result<(), StoreError
 fn check_entries(whole: &Record) -> Result<(), StoreError> {
     let mut before = whole.foundation.as_ref().map_or(0, |at| at.index);
     for entry in &whole.entries {
-        if entry.index != before + 1 {
+        if before.checked_add(1) != Some(entry.index) {
             return Err(damaged(0, "entries of the log are missing"));
         }
         before = entry.index;

@@ -265,3 +265,31 @@ fn after_a_failed_sync_nothing_is_written_any_more() {
         Err(StoreError::Unknown)
     ));
 }
+
+#[test]
+fn numbers_beyond_the_last_are_damage() {
+    let one_entry = entries(3, 2..=2);
+    let records = [
+        Record {
+            incarnation: u64::MAX,
+            ..Record::default()
+        },
+        Record {
+            foundation: Some(Foundation {
+                index: u64::MAX,
+                ..fresh(&[1, 2, 3])
+            }),
+            ..one_entry
+        },
+    ];
+    for record in records {
+        let shelf = Shelf::default();
+        let (mut store, _) = shelf.open().expect("a fresh log");
+        store.write(&record).expect("there is room");
+        let opened = shelf.open().map(|(_, kept)| kept);
+        assert!(
+            matches!(opened, Err(StoreError::Damaged { .. })),
+            "{opened:?}"
+        );
+    }
+}

@@ -4,9 +4,9 @@
 //! message with a checksum over the quote. Each changed word repairs the message's checksum, so one that arrived
 //! wrong stays wrong and the end host judges. Reference: RFC 5508 §4.2, RFC 1624.
 
-use super::{CHECKSUM_AT, HEADER_LEN, quoted, quoted_v4, quoted_v6};
+use super::{CHECKSUM_AT, HEADER_LEN, quoted, quoted_parts};
 use crate::checksum;
-use crate::flow::Address;
+use crate::flow::{Address, Family};
 use crate::wire::{Parsed, tcp, udp};
 
 const V4_CHECKSUM_AT: usize = 10;
@@ -107,12 +107,7 @@ struct Outline {
 
 impl Outline {
     fn of(quote: &[u8]) -> Option<Outline> {
-        let is_v4 = quote.first()? >> 4 == 4;
-        let (_, _, protocol, l4) = if is_v4 {
-            quoted_v4(quote)?
-        } else {
-            quoted_v6(quote)?
-        };
+        let (src, _, protocol, l4) = quoted_parts(quote)?;
         let check = match protocol {
             tcp::PROTOCOL => tcp::CHECKSUM_AT,
             udp::PROTOCOL => udp::CHECKSUM_AT,
@@ -121,7 +116,7 @@ impl Outline {
         l4.first_chunk::<4>()?;
         let l4_at = quote.len() - l4.len();
         Some(Outline {
-            is_v4,
+            is_v4: src.family() == Family::V4,
             l4_at,
             check_at: (check + 2 <= l4.len()).then_some(l4_at + check),
             is_udp: protocol == udp::PROTOCOL,

@@ -76,6 +76,30 @@ fn a_quoted_v6_packet_is_read_behind_its_extension_headers() {
 }
 
 #[test]
+fn an_echo_of_nothing_but_zeros_is_answered_with_a_checksum() {
+    let mut packet = icmp_packet(Family::V4, [V4_ECHO_REQUEST, 0, 0, 0, 0, 0, 0, 0], &[0; 4]);
+    let parsed = sound(&packet);
+    assert!(answer_echo(&mut packet, &parsed));
+    assert_eq!(
+        sound(&packet).l4(&packet)[..4],
+        [V4_ECHO_REPLY, 0, 0xff, 0xff]
+    );
+}
+
+#[test]
+fn a_quote_that_is_no_ip_packet_is_left_alone() {
+    let flow = flow(Family::V6, udp::PROTOCOL);
+    let mut lost = udp_packet(&flow.reversed(), b"data");
+    lost[0] = 0x20;
+    let error = unreachable(Family::V6, &lost);
+    let parsed = sound(&error);
+    let mut bytes = error.clone();
+    assert!(!set_quoted_source(&mut bytes, &parsed, flow.src, 1));
+    assert!(!set_quoted_destination(&mut bytes, &parsed, flow.src, 1));
+    assert_eq!(bytes, error);
+}
+
+#[test]
 fn what_is_no_error_quotes_nothing() {
     for family in FAMILIES {
         let echo = icmp_packet(family, [V6_ECHO_REQUEST, 0, 0, 0, 0, 0, 0, 0], &[0x45; 40]);

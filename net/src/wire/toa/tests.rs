@@ -99,11 +99,10 @@ fn every_segment_of_a_super_packet_has_the_option_and_none_is_longer_than_it_may
     assert_eq!(packet.wire_len(), 1_048);
     let segments = Segments::of(packet.bytes(), packet.meta.offload).expect("a super-packet");
     assert_eq!((segments.count(), segments.size()), (3, 1_000));
+    let cut = segments.cut(packet.bytes());
     for index in 0..3 {
-        let mut segment = [0; 128];
-        let len = segments.write_header(packet.bytes(), index, &mut segment);
-        let payload = &packet.bytes()[segments.payload(index)];
-        let whole = [&segment[..len], payload].concat();
+        let mut whole = vec![0; cut.len_of(index)];
+        cut.write(index, &mut whole);
         let parsed = sound(&whole);
         assert_eq!(read(&whole, &parsed).map(|toa| toa.port()), Some(49_152));
         assert_eq!(tcp::sequence(&whole, &parsed), 1_000 + 1_000 * index as u32);
