@@ -404,6 +404,7 @@ impl Exits {
     }
 
     /// When to call [`Exits::refresh`] next: a better way will then have lasted long enough.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Deadline> {
         let reason = "a better path has lasted";
         self.settled_at.map(|at| Deadline { at, reason })

@@ -199,9 +199,9 @@ impl Prober {
     }
 
     /// When to call [`Prober::handle_timeout`] next, for the sessions or for the choice among paths.
+    #[inline]
     pub fn poll_timeout(&self, exits: &Exits) -> Option<Deadline> {
-        let reason = "paths are probed";
-        let probes = self.wake_at.map(|at| Deadline { at, reason });
+        let probes = Deadline::or_due(None, self.wake_at, "paths are probed");
         Deadline::earlier(probes, exits.poll_timeout())
     }
 

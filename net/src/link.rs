@@ -124,8 +124,10 @@ impl<K> Link<K> {
         let sent = if self.spec.rate_bps == 0 {
             now
         } else {
-            let waiting = self.busy_until.since(now);
-            let backlog = bytes_in(waiting, self.spec.rate_bps);
+            let backlog = match self.busy_until.since(now) {
+                Duration::ZERO => 0,
+                waiting => bytes_in(waiting, self.spec.rate_bps),
+            };
             if backlog + bytes as u64 > self.spec.queue_bytes_max {
                 return Err(DropReason::QueueFull);
             }

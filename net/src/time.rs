@@ -92,9 +92,23 @@ pub struct Deadline {
 
 impl Deadline {
     /// The earlier of two, if there is one; of equal ones the first.
+    #[inline]
     pub fn earlier(one: Option<Deadline>, other: Option<Deadline>) -> Option<Deadline> {
-        let both = one.into_iter().chain(other);
-        both.min_by_key(|deadline| deadline.at)
+        match (one, other) {
+            (Some(first), Some(second)) if second.at < first.at => other,
+            (Some(_), _) => one,
+            (None, _) => other,
+        }
+    }
+
+    /// The earlier of one and a time that something is due at; of equal ones the first.
+    #[inline]
+    pub fn or_due(
+        one: Option<Deadline>,
+        at: Option<Instant>,
+        reason: &'static str,
+    ) -> Option<Deadline> {
+        Deadline::earlier(one, at.map(|at| Deadline { at, reason }))
     }
 }
 

@@ -384,23 +384,21 @@ impl Forwarder for ClbNode {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let due = |at: Option<Instant>, reason| at.map(|at| Deadline { at, reason });
         let holds_any = self.connections.len() + self.connections.replicas() > 0;
         let refresh = self.sync.walk.refresh_at().filter(|_| holds_any);
-        let deadlines = [
-            due(self.connections.wake_at(), "flows expire"),
-            due(self.gates.wake_at(), "a SYN gate is looked at"),
-            due(self.sync.walk.bulk_at(), "flows are sent to another node"),
-            due(refresh, "flows are told again"),
-            due(self.gossip.wake_at(), "loads are told"),
-            self.prober.poll_timeout(&self.exits),
-            due(self.checks.wake_at(), "targets are checked"),
-            due(self.unbinding.wake_at(), "flows of unbound targets are cut"),
-            due(self.relocation.wake_at(), "flows follow their target"),
-            due(self.snat_walk.wake_at(), "flows of lost addresses are cut"),
-            due(self.fragments.wake_at(), "fragments wait in vain"),
-        ];
-        deadlines.into_iter().flatten().min_by_key(|due| due.at)
+        // One after the other and no list of them: this is asked after each packet of a simulated run.
+        let mut first = Deadline::or_due(None, self.connections.wake_at(), "flows expire");
+        let mut or = |at, reason| first = Deadline::or_due(first, at, reason);
+        or(self.gates.wake_at(), "a SYN gate is looked at");
+        or(self.sync.walk.bulk_at(), "flows are sent to another node");
+        or(refresh, "flows are told again");
+        or(self.gossip.wake_at(), "loads are told");
+        or(self.checks.wake_at(), "targets are checked");
+        or(self.unbinding.wake_at(), "flows of unbound targets are cut");
+        or(self.relocation.wake_at(), "flows follow their target");
+        or(self.snat_walk.wake_at(), "flows of lost addresses are cut");
+        or(self.fragments.wake_at(), "fragments wait in vain");
+        Deadline::earlier(first, self.prober.poll_timeout(&self.exits))
     }
 
     fn held(&self) -> usize {

@@ -233,14 +233,10 @@ impl Forwarder for VSwitch {
     }
 
     fn poll_timeout(&self) -> Option<Deadline> {
-        let due = |at: Option<Instant>, reason| at.map(|at| Deadline { at, reason });
-        let tuples = due(self.tuples.wake_at(), "tuples expire");
-        let fragments = due(self.fragments.wake_at(), "fragments wait in vain");
-        let probes = self.prober.poll_timeout(&self.exits);
-        [tuples, fragments, probes]
-            .into_iter()
-            .flatten()
-            .min_by_key(|due| due.at)
+        let tuples = Deadline::or_due(None, self.tuples.wake_at(), "tuples expire");
+        let fragments = self.fragments.wake_at();
+        let first = Deadline::or_due(tuples, fragments, "fragments wait in vain");
+        Deadline::earlier(first, self.prober.poll_timeout(&self.exits))
     }
 
     fn held(&self) -> usize {

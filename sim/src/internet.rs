@@ -8,17 +8,16 @@
 
 mod announcements;
 
-use core::hash::BuildHasherDefault;
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyedge_net::flow::Address;
 use anyedge_net::rng::Seed;
 use anyedge_net::switch;
 use anyedge_topologies::Convergence;
-use siphasher::sip::SipHasher13;
 
 use crate::executor::HostId;
+use crate::lookup::{AddressMap, At};
 use crate::world::LinkId;
 
 pub(crate) use announcements::{Change, News, Standing};
@@ -62,9 +61,6 @@ struct AnycastVip {
     publishers: Vec<SiteId>,
 }
 
-/// Lookups only, never iterated: its order cannot show.
-type AddressMap<T> = HashMap<Address, T, BuildHasherDefault<SipHasher13>>;
-
 /// Routing between clients and sites.
 pub(crate) struct Internet {
     seed: Seed,
@@ -103,7 +99,7 @@ impl Internet {
         publishers: Vec<SiteId>,
     ) {
         for address in addresses {
-            self.vips.insert(address, self.anycast.len());
+            self.vips.insert(At(address), self.anycast.len());
         }
         self.anycast.push(AnycastVip { publishers });
     }
@@ -138,12 +134,12 @@ impl Internet {
     }
 
     pub(crate) fn add_host(&mut self, address: Address, host: HostId, population: PopulationId) {
-        self.hosts.insert(address, (host, population));
+        self.hosts.insert(At(address), (host, population));
     }
 
     /// The number of the VIP with that address.
     pub(crate) fn vip(&self, address: Address) -> Option<usize> {
-        self.vips.get(&address).copied()
+        self.vips.get(&At(address)).copied()
     }
 
     /// Something changed at `site`: who hears what of it, and how much later.
@@ -191,14 +187,14 @@ impl Internet {
     /// The link that a client's packet to `destination` takes; `None` when no site announces it.
     pub(crate) fn towards(&self, from: PopulationId, destination: Address) -> Option<LinkId> {
         let population = &self.populations[usize::from(from.0)];
-        let vip = *self.vips.get(&destination)?;
+        let vip = *self.vips.get(&At(destination))?;
         let site = population.pinned.or(population.catchment[vip])?;
         population.paths.get(&site).map(|path| path.to_site)
     }
 
     /// The link from `site` to the client at `destination`.
     pub(crate) fn back(&self, site: SiteId, destination: Address) -> Option<LinkId> {
-        let (_, population) = self.hosts.get(&destination)?;
+        let (_, population) = self.hosts.get(&At(destination))?;
         let path = self.populations[usize::from(population.0)]
             .paths
             .get(&site)?;
@@ -207,13 +203,13 @@ impl Internet {
 
     /// The link that a packet to `destination` takes from beside the client at `client`.
     pub(crate) fn near(&self, client: Address, destination: Address) -> Option<LinkId> {
-        let (_, population) = self.hosts.get(&client)?;
+        let (_, population) = self.hosts.get(&At(client))?;
         self.towards(*population, destination)
     }
 
     /// The client host at `destination`.
     pub(crate) fn host(&self, destination: Address) -> Option<HostId> {
-        self.hosts.get(&destination).map(|(host, _)| *host)
+        self.hosts.get(&At(destination)).map(|(host, _)| *host)
     }
 
     /// Where packets of a population to `destination` enter now, and all places where they might, as it ranks them.
@@ -223,7 +219,7 @@ impl Internet {
         destination: Address,
     ) -> Option<(Option<SiteId>, Vec<Rank>)> {
         let population = self.population(from);
-        let vip = *self.vips.get(&destination)?;
+        let vip = *self.vips.get(&At(destination))?;
         let chosen = population.pinned.or(population.catchment[vip]);
         let publishers = self.anycast[vip].publishers.iter();
         let ranks = publishers.filter_map(|site| population.rank(vip, *site));

@@ -19,6 +19,7 @@ mod findings;
 pub mod host;
 mod internet;
 mod link;
+mod lookup;
 mod management;
 mod node;
 mod order;

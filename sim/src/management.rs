@@ -8,16 +8,15 @@
 
 mod partitions;
 
-use core::hash::BuildHasherDefault;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyedge_net::flow::Address;
 use anyedge_topologies::{Line, Managed, Topology, Ways};
-use siphasher::sip::SipHasher13;
 
 use crate::executor::HostId;
 use crate::link::LinkSpec;
+use crate::lookup::{AddressMap, At};
 use crate::world::LinkId;
 
 use partitions::Partitions;
@@ -38,7 +37,7 @@ pub(crate) struct Management {
     places: BTreeMap<HostId, usize>,
     names: BTreeMap<String, HostId>,
     /// Lookups only, never iterated: its order cannot show.
-    addresses: HashMap<Address, HostId, BuildHasherDefault<SipHasher13>>,
+    addresses: AddressMap<HostId>,
     links: BTreeMap<Leg, LinkId>,
     pub(crate) partitions: Partitions,
 }
@@ -53,7 +52,7 @@ impl Management {
             cut: BTreeSet::new(),
             places: BTreeMap::new(),
             names: BTreeMap::new(),
-            addresses: HashMap::default(),
+            addresses: AddressMap::default(),
             links: BTreeMap::new(),
             partitions: Partitions::default(),
         }
@@ -72,13 +71,13 @@ impl Management {
         self.names.insert(node.name.clone(), host);
         self.partitions.add(host, &node.name);
         for address in node.address.iter() {
-            self.addresses.insert(address.into(), host);
+            self.addresses.insert(At(address.into()), host);
         }
     }
 
     /// The host with that address.
     pub(crate) fn host_at(&self, address: Address) -> Option<HostId> {
-        self.addresses.get(&address).copied()
+        self.addresses.get(&At(address)).copied()
     }
 
     /// The host of the node of that full name.

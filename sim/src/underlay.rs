@@ -6,7 +6,7 @@
 //! do, with the same bytes on the wire: DF set, TTL 64, the flow's entropy as UDP source port, UDP
 //! checksum zero (RFC 8086 §4, RFC 6935 for IPv6 tunnels).
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use anyedge_net::flow::{Address, Family};
 use anyedge_net::id::NodeId;
@@ -15,6 +15,8 @@ use anyedge_net::route_table::{Node, RouteTable};
 use anyedge_net::wire::outer::Encap;
 use anyedge_net::wire::{gre, ip, udp};
 
+use crate::lookup::{At, Table};
+
 const TTL: u8 = 64;
 /// Source ports of GRE-in-UDP lie in the ephemeral range (RFC 8086 §3.2.1).
 const SOURCE_PORTS_FROM: u16 = 0xc000;
@@ -22,18 +24,18 @@ const SOURCE_PORTS_FROM: u16 = 0xc000;
 /// Which node has which tunnel address: what a tunnel's port asks about both ends of an outer header.
 #[derive(Default)]
 pub(crate) struct Neighbours {
-    v4: Vec<(Ipv4Addr, NodeId)>,
-    v6: Vec<(Ipv6Addr, NodeId)>,
+    v4: Table<u32, NodeId>,
+    v6: Table<At, NodeId>,
 }
 
 impl Neighbours {
     pub(crate) fn of(table: &RouteTable) -> Neighbours {
         let nodes = table.nodes.iter().zip((0..).map(NodeId));
-        let (mut v4, mut v6): (Vec<_>, Vec<_>) = nodes
-            .map(|(node, id)| ((node.underlay_v4, id), (node.underlay_v6, id)))
-            .unzip();
-        v4.sort_unstable();
-        v6.sort_unstable();
+        let both = nodes.map(|(node, id)| {
+            let v6 = Address::v6(node.underlay_v6.octets());
+            ((node.underlay_v4.to_bits(), id), (At(v6), id))
+        });
+        let (v4, v6) = both.unzip();
         Neighbours { v4, v6 }
     }
 
@@ -41,18 +43,10 @@ impl Neighbours {
     #[inline]
     pub(crate) fn at(&self, address: IpAddr) -> Option<NodeId> {
         match address {
-            IpAddr::V4(address) => find(&self.v4, address),
-            IpAddr::V6(address) => find(&self.v6, address),
+            IpAddr::V4(address) => self.v4.get(&address.to_bits()).copied(),
+            IpAddr::V6(address) => self.v6.get(&At(Address::v6(address.octets()))).copied(),
         }
     }
-}
-
-#[inline]
-fn find<A: Ord + Copy>(sorted: &[(A, NodeId)], address: A) -> Option<NodeId> {
-    let place = sorted
-        .binary_search_by_key(&address, |(known, _)| *known)
-        .ok()?;
-    Some(sorted[place].1)
 }
 
 /// What the outer header of an arriving packet said.

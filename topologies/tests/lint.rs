@@ -237,6 +237,7 @@ const SHIPPED: &[(&str, &[&str])] = &[
     ("game-udp", &["L13"]),
     ("global-14", &["L13"]),
     ("grey-link", &[]),
+    ("idle-100k", &["L13", "L13"]),
     ("ipv6-dual-stack", &["L13"]),
     ("link-down", &[]),
     ("nat64", &["L13"]),

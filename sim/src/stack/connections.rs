@@ -26,8 +26,9 @@ use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
 use super::tcp::{Phase, TcpEngine, Wire};
 use super::time_wait::{Late, RECORDS_MAX, Segment, TIME_WAIT, TimeWait};
-use super::tuple::{Table, Tuple};
+use super::tuple::Tuple;
 use super::{HostConfig, Io, LocalAddresses, Outcome, StackStats};
+use crate::lookup::Table;
 
 /// How long an answer may be due before the connection is given up. Linux tries for 127 s (SYN) or 15 min.
 pub(super) const USER_TIMEOUT: Duration = Duration::from_secs(30);

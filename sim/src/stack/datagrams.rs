@@ -24,8 +24,9 @@ use anyedge_net::wire::{Parsed, udp};
 use super::fragments::payload_len_max;
 use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
-use super::tuple::{Bound, Table};
+use super::tuple::Bound;
 use super::{HostConfig, HostStack, Io, Outcome, drop_packet, icmp, socket_address, unspecified};
+use crate::lookup::Table;
 
 /// A UDP socket of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

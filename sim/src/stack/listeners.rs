@@ -10,8 +10,9 @@ use std::task::Waker;
 
 use anyedge_net::flow::Address;
 
-use super::tuple::{Bound, Table};
+use super::tuple::Bound;
 use super::{socket_address, unspecified};
+use crate::lookup::Table;
 
 /// A TCP listener of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

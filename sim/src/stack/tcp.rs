@@ -8,6 +8,8 @@
 //! Known of this TCP: Reno from 2 x 1,024 bytes, RTO at least 1 s, no SACK sender, delayed ACK 10 ms.
 //! Reference: RFC 9293, RFC 5681, RFC 6298 as far as smoltcp implements them.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,12 +18,14 @@ use anyedge_net::packet::{Meta, Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{ip::header_len, tcp};
+use self_cell::{MutBorrow, self_cell};
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet, SocketStorage};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
 use anyedge_net::checksum;
+use memory::Memory;
 
 /// The TCP that every simulated host speaks, for reports.
 pub const TCP_STACK: &str = "smoltcp 0.14 (Reno, no SACK)";
@@ -85,9 +89,21 @@ pub(super) struct TcpEngine {
 }
 
 /// One connection's protocol machine and its buffers, which are kept when it is used again.
-pub(super) struct TcpEndpoint {
-    set: SocketSet<'static>,
+pub(super) struct TcpEndpoint(Machine);
+
+/// A set of one socket, which is what smoltcp polls.
+struct Lone<'a> {
+    set: SocketSet<'a>,
     handle: SocketHandle,
+}
+
+self_cell! {
+    /// A socket beside the memory that it buffers in.
+    struct Machine {
+        owner: MutBorrow<Memory>,
+        #[not_covariant]
+        dependent: Lone,
+    }
 }
 
 impl TcpEngine {
@@ -110,11 +126,17 @@ impl TcpEngine {
     }
 
     pub(super) fn endpoint(&self) -> TcpEndpoint {
-        let receive = SocketBuffer::new(vec![0; self.buffers.receive]);
-        let send = SocketBuffer::new(vec![0; self.buffers.send]);
-        let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
-        let handle = set.add(Socket::new(receive, send));
-        TcpEndpoint { set, handle }
+        let TcpBuffers { receive, send } = self.buffers;
+        let memory = MutBorrow::new(Memory::zeroed(receive + send));
+        TcpEndpoint(Machine::new(memory, |memory| {
+            let (receive, send) = memory.borrow_mut().split_at_mut(receive);
+            let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
+            let handle = set.add(Socket::new(
+                SocketBuffer::new(receive),
+                SocketBuffer::new(send),
+            ));
+            Lone { set, handle }
+        }))
     }
 
     /// Starts a connection; the SYN leaves with the next [`transmit`](TcpEngine::transmit).
@@ -124,13 +146,13 @@ impl TcpEngine {
         local: SocketAddr,
         remote: SocketAddr,
     ) {
-        let socket = endpoint.fresh();
-        socket
-            .connect(
-                self.interface.context(),
-                to_smoltcp(remote),
-                to_smoltcp(local),
-            )
+        let (context, remote, local) = (
+            self.interface.context(),
+            to_smoltcp(remote),
+            to_smoltcp(local),
+        );
+        endpoint
+            .fresh(|socket| socket.connect(context, remote, local))
             .expect("the socket is closed and both ends have an address and a port");
     }
 
@@ -142,8 +164,7 @@ impl TcpEngine {
             port: local.port,
         };
         endpoint
-            .fresh()
-            .listen(listen)
+            .fresh(|socket| socket.listen(listen))
             .expect("the socket is closed and the port not zero");
     }
 
@@ -163,8 +184,10 @@ impl TcpEngine {
             spare: &mut self.spare,
             unsent: &mut self.unsent,
         };
-        self.interface
-            .poll_ingress_single(to_micros(now), &mut port, &mut endpoint.set);
+        endpoint.0.with_dependent_mut(|_, lone| {
+            self.interface
+                .poll_ingress_single(to_micros(now), &mut port, &mut lone.set)
+        });
     }
 
     /// Sends all that the endpoint may send now, in packets of at most `mtu` bytes, and returns when it wants to
@@ -191,10 +214,13 @@ impl TcpEngine {
             spare: &mut self.spare,
             unsent: &mut self.unsent,
         };
-        while interface.poll_egress(at, &mut port, &mut endpoint.set)
-            == PollResult::SocketStateChanged
-        {}
-        match interface.poll_at(at, &endpoint.set) {
+        let due = endpoint.0.with_dependent_mut(|_, lone| {
+            while interface.poll_egress(at, &mut port, &mut lone.set)
+                == PollResult::SocketStateChanged
+            {}
+            interface.poll_at(at, &lone.set)
+        });
+        match due {
             None => Instant::FAR_FUTURE,
             Some(due) => {
                 let micros = due
@@ -207,26 +233,29 @@ impl TcpEngine {
 }
 
 impl TcpEndpoint {
-    fn socket(&self) -> &Socket<'static> {
-        self.set.get(self.handle)
+    fn ask<R>(&self, of: impl FnOnce(&Socket<'_>) -> R) -> R {
+        self.0
+            .with_dependent(|_, lone| of(lone.set.get(lone.handle)))
     }
 
-    fn socket_mut(&mut self) -> &mut Socket<'static> {
-        self.set.get_mut(self.handle)
+    fn act<R>(&mut self, on: impl FnOnce(&mut Socket<'_>) -> R) -> R {
+        self.0
+            .with_dependent_mut(|_, lone| on(lone.set.get_mut(lone.handle)))
     }
 
-    /// The socket, closed and with nothing left of an earlier connection.
-    fn fresh(&mut self) -> &mut Socket<'static> {
-        let socket = self.socket_mut();
-        socket.abort();
-        // smoltcp's own reset leaves the congestion window as it was.
-        socket.set_congestion_control(CongestionControl::Reno);
-        socket.set_nagle_enabled(false);
-        socket
+    /// Acts on the socket, closed and with nothing left of an earlier connection.
+    fn fresh<R>(&mut self, on: impl FnOnce(&mut Socket<'_>) -> R) -> R {
+        self.act(|socket| {
+            socket.abort();
+            // smoltcp's own reset leaves the congestion window as it was.
+            socket.set_congestion_control(CongestionControl::Reno);
+            socket.set_nagle_enabled(false);
+            on(socket)
+        })
     }
 
     pub(super) fn phase(&self) -> Phase {
-        match self.socket().state() {
+        match self.ask(|socket| socket.state()) {
             State::SynSent => Phase::Opening,
             State::SynReceived => Phase::Accepting,
             State::Established | State::CloseWait => Phase::Open,
@@ -240,30 +269,31 @@ impl TcpEndpoint {
 
     /// Whether nothing will ever be sent again, a RST included.
     pub(super) fn is_silent(&self) -> bool {
-        self.phase() == Phase::Closed && self.socket().remote_endpoint().is_none()
+        self.phase() == Phase::Closed && self.ask(|socket| socket.remote_endpoint().is_none())
     }
 
     /// Whether the other end owes us an acknowledgement.
     pub(super) fn is_outstanding(&self) -> bool {
         match self.phase() {
             Phase::Opening | Phase::Accepting | Phase::Closing => true,
-            Phase::Open => self.socket().send_queue() > 0,
+            Phase::Open => self.ask(|socket| socket.send_queue()) > 0,
             Phase::HalfClosed | Phase::TimeWait | Phase::Closed => false,
         }
     }
 
     /// Whether a read would not wait: data, the other's FIN, or the end.
     pub(super) fn is_readable(&self) -> bool {
-        let socket = self.socket();
-        socket.can_recv() || !(socket.may_recv() || self.is_handshaking())
+        self.ask(|socket| socket.can_recv())
+            || !(self.ask(|socket| socket.may_recv()) || self.is_handshaking())
     }
 
     /// Whether a write is worth a wake-up: a third of the buffer is free, or it would fail.
     pub(super) fn is_writable(&self) -> bool {
-        let socket = self.socket();
-        let room = socket.send_capacity() - socket.send_queue();
-        (socket.may_send() && room * 3 >= socket.send_capacity())
-            || !(socket.may_send() || self.is_handshaking())
+        let (may_send, has_room) = self.ask(|socket| {
+            let room = socket.send_capacity() - socket.send_queue();
+            (socket.may_send(), room * 3 >= socket.send_capacity())
+        });
+        (may_send && has_room) || !(may_send || self.is_handshaking())
     }
 
     fn is_handshaking(&self) -> bool {
@@ -272,7 +302,7 @@ impl TcpEndpoint {
 
     /// Received bytes that nobody has read.
     pub(super) fn unread(&self) -> usize {
-        self.socket().recv_queue()
+        self.ask(|socket| socket.recv_queue())
     }
 
     /// Moves received bytes out; `None` when there are none yet, 0 at the other's FIN or after the end.
@@ -281,28 +311,28 @@ impl TcpEndpoint {
             return None;
         }
         // The error says that no more will come: the end of the stream.
-        Some(self.socket_mut().recv_slice(into).unwrap_or(0))
+        Some(self.act(|socket| socket.recv_slice(into)).unwrap_or(0))
     }
 
     /// Moves bytes in, as many as there is room for; `None` when our direction is closed.
     pub(super) fn write(&mut self, data: &[u8]) -> Option<usize> {
-        self.socket_mut().send_slice(data).ok()
+        self.act(|socket| socket.send_slice(data)).ok()
     }
 
     /// Whether the other end's FIN has come and all before it.
     pub(super) fn is_finished(&mut self) -> bool {
-        let error = self.socket_mut().peek(1).err();
+        let error = self.act(|socket| socket.peek(1).err());
         matches!(error, Some(smoltcp::socket::tcp::RecvError::Finished))
     }
 
     /// Sends FIN behind what was written.
     pub(super) fn close(&mut self) {
-        self.socket_mut().close();
+        self.act(|socket| socket.close());
     }
 
     /// Sends RST with the next pass and forgets the rest.
     pub(super) fn abort(&mut self) {
-        self.socket_mut().abort();
+        self.act(|socket| socket.abort());
     }
 }
 

@@ -102,11 +102,15 @@ impl World {
         if !self.out.events_mut().is_empty() {
             self.take_events(index);
         }
-        let mut sent = core::mem::take(self.out.sent_mut());
-        for packet in sent.drain(..) {
-            self.send_from(index, packet);
+        if self.out.sent_mut().len() > 1 {
+            let mut sent = core::mem::take(self.out.sent_mut());
+            for packet in sent.drain(..) {
+                self.send_from(index, packet);
+            }
+            *self.out.sent_mut() = sent;
+        } else if let Some(only) = self.out.sent_mut().pop() {
+            self.send_from(index, only);
         }
-        *self.out.sent_mut() = sent;
         // No node of this world has services of its own yet: nothing can be meant for one.
         while let Some(packet) = self.out.local_mut().pop() {
             self.lose(packet, DropReason::NotForHost);
