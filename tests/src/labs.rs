@@ -1,8 +1,10 @@
 //! Labs as a user has them, by the real command: up, asked and told, broken, and down again whatever happens.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyedge_live::lab;
@@ -28,6 +30,12 @@ pub const FORWARDERS: [&str; 5] = [
 const UP_MAX: Duration = Duration::from_secs(20);
 /// An order is in force within a few round trips; the machine that runs tests does other things too.
 const ORDER_MAX: Duration = Duration::from_secs(20);
+/// How long a lab may take to be well after what befell it.
+const HEALTHY_MAX: Duration = Duration::from_secs(60);
+/// How often it is asked.
+const HEALTH_EVERY: Duration = Duration::from_millis(20);
+/// How much of the log of a process that is not well is shown.
+const LOG_LINES: usize = 12;
 
 /// A lab that goes whatever happens.
 #[derive(Debug)]
@@ -79,6 +87,31 @@ impl Lab {
     /// When it is not up.
     pub fn status(&self) -> LabStatus {
         lab::status(&self.0).expect("it is up")
+    }
+
+    /// Waits until all of it is well.
+    ///
+    /// # Panics
+    /// With what is not, and what it said last, when that takes longer than a minute.
+    pub fn await_health(&self) {
+        let started = Instant::now();
+        while !self.status().is_healthy() {
+            assert!(started.elapsed() < HEALTHY_MAX, "{}", self.ailments());
+            thread::sleep(HEALTH_EVERY);
+        }
+    }
+
+    /// Each process that is not well, with the end of its log.
+    fn ailments(&self) -> String {
+        let nodes = self.status().nodes.into_iter();
+        let all = nodes.flat_map(|node| node.processes);
+        let told = all.filter(|process| !process.is_well()).map(|process| {
+            let log = fs::read_to_string(&process.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
+            let last: Vec<&str> = lines.into_iter().rev().collect();
+            format!("{process:?}\n{}\n", last.join("\n"))
+        });
+        told.collect()
     }
 
     /// `anyedge ctl` with its controllers.

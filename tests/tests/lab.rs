@@ -340,7 +340,7 @@ fn the_faults_of_a_file_are_played_in_its_lab_and_leave_it_whole() {
             .zip(before)
             .all(|(now, then)| *now != then)
     );
-    wait_for("a healthy lab", || lab.status().is_healthy());
+    lab.await_health();
     wait_for("service", || lab.who_answers().is_some());
     let links = anyedge_live::lab::fault::links::list(&name).expect("they have the file's");
     assert!(links.iter().all(|link| link.up && !link.worse), "{links:?}");

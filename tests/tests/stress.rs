@@ -341,7 +341,7 @@ fn garbage_on_every_socket_is_counted_and_nothing_else() {
     let sent: Vec<u64> = floods.iter().map(Flood::sent).collect();
     drop(floods);
     assert_eq!(pids(&lab), before, "nobody was started anew");
-    wait_for("a healthy lab", || lab.status().is_healthy());
+    lab.await_health();
     let more: Vec<f64> = FORWARDERS
         .iter()
         .zip(counted)

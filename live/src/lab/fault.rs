@@ -51,7 +51,10 @@ pub fn strike(lab: &LabName, fault: Fault, name: &str, time: Duration) -> Result
     process.signal(signal)?;
     std::thread::sleep(time);
     match fault {
-        Fault::Crash => start_again(lab, name),
+        Fault::Crash => {
+            process.await_end()?;
+            start_again(lab, name)
+        }
         Fault::Hang => process.signal(Signal::SIGCONT),
     }
 }

@@ -1,9 +1,10 @@
 //! Processes of a lab: started inside a namespace and left running, found again later, ended for certain.
 //!
 //! A process is remembered by its id *and* its start time, so that a recycled id is never signalled. A process that
-//! has ended but was not waited for (state Z) counts as gone.
+//! has ended but was not waited for (state Z) counts as gone once its last thread has: until then it holds its devices
+//! and ports, which the one that takes its place would ask for in vain.
 //!
-//! Reference: proc_pid_stat(5), fields 3 and 22.
+//! Reference: proc_pid_stat(5), fields 3, 20 and 22.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -22,6 +23,8 @@ use crate::netns::{self, Namespace, NamespaceId};
 
 /// How long a process may take to end after each signal.
 pub const GRACE_MAX: Duration = Duration::from_secs(1);
+/// How long one that was killed may take to be gone.
+const GONE_MAX: Duration = Duration::from_secs(5);
 /// How often a dying process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Ticks per second in /proc, part of the kernel's interface to programs.
@@ -40,8 +43,8 @@ impl ProcessId {
     /// The living process with this number.
     pub fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (state, start_ticks) = parse_stat(&stat)?;
-        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_ticks })
+        let (has_ended, start_ticks) = parse_stat(&stat)?;
+        (!has_ended).then_some(Self { pid, start_ticks })
     }
 
     /// Whether this very process runs, not another with its number.
@@ -69,6 +72,17 @@ impl ProcessId {
                 Err(error).with_context(|| format!("cannot send {signal} to process {}", self.pid))
             }
         }
+    }
+
+    /// Waits until a process that was killed is gone, with all that it held.
+    ///
+    /// # Errors
+    /// When it is still there after five seconds.
+    pub fn await_end(self) -> Result<()> {
+        if !all_gone_within(&[self], GONE_MAX) {
+            bail!("process {} outlived SIGKILL by {GONE_MAX:?}", self.pid);
+        }
+        Ok(())
     }
 
     fn raw(self) -> Pid {
@@ -183,14 +197,16 @@ fn lead_a_session(command: &mut Command) {
     }
 }
 
-/// State and start time from a line of /proc/PID/stat. The second field, the program's name in brackets, may itself
-/// hold blanks and brackets.
-fn parse_stat(stat: &str) -> Option<(char, u64)> {
+/// Whether the process has ended, and its start time, from a line of /proc/PID/stat. The second field, the program's
+/// name in brackets, may itself hold blanks and brackets. The first thread may have ended before the others.
+fn parse_stat(stat: &str) -> Option<(bool, u64)> {
     let after_name = &stat[stat.rfind(')')? + 1..];
     let mut fields = after_name.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some((state, start_ticks))
+    let threads: u64 = fields.nth(16)?.parse().ok()?;
+    let start_ticks = fields.nth(1)?.parse().ok()?;
+    let has_ended = state == 'X' || state == 'Z' && threads <= 1;
+    Some((has_ended, start_ticks))
 }
 
 #[cfg(test)]
@@ -200,7 +216,11 @@ mod tests {
     #[test]
     fn a_stat_line_is_read_past_any_program_name() {
         let stat = "42 (a ) R b) S 1 42 42 0 -1 4194560 9 0 0 0 1 2 0 0 20 0 1 0 987654 1000 10 18446744073709551615";
-        assert_eq!(parse_stat(stat), Some(('S', 987_654)));
+        assert_eq!(parse_stat(stat), Some((false, 987_654)));
+        let ended = stat.replace(") S ", ") Z ");
+        assert_eq!(parse_stat(&ended), Some((true, 987_654)));
+        let with_a_thread_left = ended.replace(" 20 0 1 0 ", " 20 0 2 0 ");
+        assert_eq!(parse_stat(&with_a_thread_left), Some((false, 987_654)));
         assert_eq!(parse_stat("42 (cut) S 1 2"), None);
         assert_eq!(parse_stat(""), None);
     }

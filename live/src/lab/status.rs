@@ -68,16 +68,19 @@ pub struct ProcessStatus {
     pub log: PathBuf,
 }
 
+impl ProcessStatus {
+    /// Whether it lives, answers if it can, and waits for nothing.
+    pub fn is_well(&self) -> bool {
+        self.alive && self.answering != Some(false) && self.waits_for.is_none()
+    }
+}
+
 impl LabStatus {
     /// Whether every namespace stands, every process lives, all that can answer do, and all CLB nodes know the flows of
     /// their slots.
     pub fn is_healthy(&self) -> bool {
-        let well = |process: &ProcessStatus| {
-            process.alive && process.answering != Some(false) && process.waits_for.is_none()
-        };
-        self.nodes
-            .iter()
-            .all(|node| node.present && node.processes.iter().all(well))
+        let mut nodes = self.nodes.iter();
+        nodes.all(|node| node.present && node.processes.iter().all(ProcessStatus::is_well))
     }
 }
 

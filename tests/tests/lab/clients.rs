@@ -140,7 +140,7 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pops_and_their_clb
         lab.fault(&["crash", pop, "--for", "1s"]);
         done = download.read(done, bytes / 16 * (9 + part as u64));
         wait_for("service", || lab.who_answers().is_some());
-        wait_for("a healthy lab", || lab.status().is_healthy());
+        lab.await_health();
         idle.still_answers();
     }
     download.1 = "the CLB node's loss";
@@ -158,7 +158,7 @@ fn a_download_and_an_idle_connection_outlive_their_link_their_pops_and_their_clb
         lab.fault(&["crash", node, "--for", "1s"]);
         done = download.read(done, bytes / 16 * (13 + part as u64));
         // One that is back and knows its flows.
-        wait_for("a healthy lab", || lab.status().is_healthy());
+        lab.await_health();
         idle.still_answers();
     }
     assert_eq!(download.read(done, bytes), bytes);

@@ -50,7 +50,7 @@ fn a_connection_of_ipv6_to_a_server_of_ipv4_outlives_both_clb_nodes_in_turn() {
         for _ in 0..4 {
             wait_for("an answer", || answer(&lab).contains(SEEN));
         }
-        wait_for("a healthy lab", || lab.status().is_healthy());
+        lab.await_health();
     }
     kept.still_answers();
 }

@@ -78,7 +78,7 @@ impl Street {
     fn is_as_it_was(&self, before: &[u32]) {
         assert_eq!(pids(&self.lab), before, "nobody was started anew");
         let lab = &self.lab;
-        wait_for("a healthy lab", || lab.status().is_healthy());
+        lab.await_health();
         wait_for("service", || lab.who_answers().is_some());
         FORWARDERS.iter().for_each(|node| assert_counted(lab, node));
     }

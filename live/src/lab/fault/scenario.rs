@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyedge_net::link::Loss;
 use anyedge_topologies::{Degrade, Fault, FaultVerb, Kind, LEADER, Partition, Topology};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 
 use super::links::{self, LinkFault, Stretch};
@@ -18,11 +18,6 @@ use crate::lab::orders::are_taken;
 use crate::lab::plan::plain::has_vswitch;
 use crate::lab::refused::refuse;
 use crate::node;
-
-/// How long a process may take to be gone once it was killed.
-const GONE_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked after.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// A file's faults in its lab.
 #[derive(Debug)]
@@ -254,14 +249,7 @@ impl<'a> Scenario<'a> {
 
     fn await_end(&self, name: &str) -> Result<()> {
         let process = find(&read(self.lab)?, name)?.process;
-        let killed = Instant::now();
-        while process.is_alive() {
-            if killed.elapsed() > GONE_MAX {
-                bail!("`{name}` outlived SIGKILL by {GONE_MAX:?}");
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
-        Ok(())
+        process.await_end().with_context(|| format!("`{name}`"))
     }
 }
 
