@@ -6,6 +6,8 @@
 mod edge;
 #[path = "proofs/goodput.rs"]
 mod goodput;
+#[path = "proofs/little.rs"]
+mod little;
 #[path = "proofs/losses.rs"]
 mod losses;
 #[path = "proofs/queues.rs"]

@@ -10,7 +10,7 @@ use std::fs;
 
 use anyedge_tests::binary::root;
 
-use super::{losses, queues, stalls, wires};
+use super::{little, losses, queues, stalls, wires};
 
 /// How far a figure may be from theory's.
 #[derive(Clone, Copy)]
@@ -84,6 +84,10 @@ fn the_simulator_does_what_theory_says() {
     let parts = [
         ("A wire, in ns", wires::rows()),
         ("A queue, in ms unless it says else", queues::rows()),
+        (
+            "Little's law over every queue of an edge: packets or requests there",
+            little::rows(),
+        ),
         ("Loss in bursts", losses::rows()),
         (
             "An open loop before a server that stalls for 1 s",
