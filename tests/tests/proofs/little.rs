@@ -102,13 +102,13 @@ fn instant(seconds: f64) -> Instant {
 fn account() -> BTreeMap<String, Queue> {
     let edge = Edge {
         top: "drain = \"30s\"",
-        defaults: "ccn.rate = \"600kbps\"\nccn.queue = \"1MiB\"\nhost.rate = \"500kbps\"\nhost.queue = \"1MiB\"",
+        defaults: "ccn.rate = \"600Kbps\"\nccn.queue = \"1MiB\"\nhost.rate = \"500Kbps\"\nhost.queue = \"1MiB\"",
         rtt: "1ms",
         listener: "web",
         port: "tcp/7000",
         client: "count = 40
 public = { tokyo = \"1ms\" }
-public_rate = \"700kbps\"
+public_rate = \"700Kbps\"
 public_queue = \"1MiB\"
 load = { kind = \"request\", rate = \"30/s\", arrivals = \"poisson\", request_size = \"600B\", size = \"600B\", timeout = \"30s\", to = \"game:web\" }",
     };
