@@ -12,6 +12,8 @@
 
 use core::fmt;
 
+use prefetch_index::prefetch_index;
+
 use crate::id::NodeId;
 use crate::port::PortId;
 
@@ -74,6 +76,9 @@ impl Meta {
     }
 }
 
+/// Bytes that come to the processor at once.
+const CACHE_LINE: usize = 64;
+
 /// Bytes of one packet in a slot on loan.
 pub struct Packet {
     slot: Box<[u8]>,
@@ -87,6 +92,15 @@ impl Packet {
     /// The packet's bytes, outermost header first.
     pub fn bytes(&self) -> &[u8] {
         &self.slot[self.start as usize..(self.start + self.len) as usize]
+    }
+
+    /// Has its bytes fetched to the processor, without waiting for them.
+    #[inline]
+    pub fn fetch(&self) {
+        let bytes = self.bytes();
+        for at in (0..bytes.len()).step_by(CACHE_LINE) {
+            prefetch_index(bytes, at);
+        }
     }
 
     /// The packet's bytes, to be rewritten in place.

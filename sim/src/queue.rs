@@ -6,7 +6,9 @@
 //!
 //! Three levels: buckets of 4 us for the next 67 ms, buckets of 67 ms for the next 68 s, a heap beyond.
 //! The bucket being emptied is sorted once; what is pushed into it meanwhile goes to a small heap beside.
-//! Events live in a slab, so that only (time, tie, index) is sorted and moved.
+//! Events live in a slab, so that only (time, tie, index) is sorted and moved; when they are due stands beside it, close
+//! together. What comes next is far from the processor, since it was put down long ago: while a bucket is in work, the
+//! slots of the next but one are fetched, and what the events of the next one point at ([`Ahead`]).
 //!
 //! Invariant: no pending event is earlier than the bucket that `fine_at` names.
 
@@ -14,25 +16,37 @@ use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use anyedge_net::time::Instant;
+use prefetch_index::prefetch_index;
 
 const FINE_SHIFT: u32 = 12;
 const FINE_BUCKETS: usize = 1 << 14;
 const COARSE_SHIFT: u32 = FINE_SHIFT + 14;
 const COARSE_BUCKETS: usize = 1 << 10;
 const NONE: u32 = u32::MAX;
+/// Events of a bucket that are looked at before it is in work.
+const AHEAD_MAX: usize = 8;
 
-struct Slot<T> {
+/// An event that points at memory which is looked at when it happens.
+pub(crate) trait Ahead {
+    /// Has that memory brought to the processor, without waiting for it.
+    fn fetch(&self);
+}
+
+/// When an event is due, and which follows it in its bucket, or in the list of free slots.
+#[derive(Clone, Copy)]
+struct Slot {
     at: u64,
     tie: u64,
     next: u32,
-    payload: Option<T>,
 }
 
 type Key = (u64, u64, u32);
 
 /// Pending events, earliest first.
 pub(crate) struct EventQueue<T> {
-    slab: Vec<Slot<T>>,
+    slots: Vec<Slot>,
+    /// What happens, by slot.
+    payloads: Vec<Option<T>>,
     free: u32,
     fine: Ring,
     coarse: Ring,
@@ -46,10 +60,11 @@ pub(crate) struct EventQueue<T> {
     len: usize,
 }
 
-impl<T> EventQueue<T> {
+impl<T: Ahead> EventQueue<T> {
     pub(crate) fn new() -> EventQueue<T> {
         EventQueue {
-            slab: Vec::new(),
+            slots: Vec::new(),
+            payloads: Vec::new(),
             free: NONE,
             fine: Ring::new(FINE_BUCKETS),
             coarse: Ring::new(COARSE_BUCKETS),
@@ -73,15 +88,16 @@ impl<T> EventQueue<T> {
             at: at.as_nanos(),
             tie,
             next: NONE,
-            payload: Some(payload),
         };
         let index = if self.free == NONE {
-            self.slab.push(slot);
-            u32::try_from(self.slab.len() - 1).expect("fewer than 2^32 events are pending")
+            self.slots.push(slot);
+            self.payloads.push(Some(payload));
+            u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 events are pending")
         } else {
             let index = self.free;
-            self.free = self.slab[index as usize].next;
-            self.slab[index as usize] = slot;
+            self.free = self.slots[index as usize].next;
+            self.slots[index as usize] = slot;
+            self.payloads[index as usize] = Some(payload);
             index
         };
         self.len += 1;
@@ -89,14 +105,14 @@ impl<T> EventQueue<T> {
     }
 
     fn place(&mut self, index: u32) {
-        let (at, tie) = (self.slab[index as usize].at, self.slab[index as usize].tie);
+        let Slot { at, tie, .. } = self.slots[index as usize];
         let fine = at >> FINE_SHIFT;
         if fine <= self.fine_at {
             self.late.push(Reverse((at, tie, index)));
         } else if fine >> 14 == self.fine_at >> 14 {
-            self.slab[index as usize].next = self.fine.put(fine, index);
+            self.slots[index as usize].next = self.fine.put(fine, index);
         } else if (at >> COARSE_SHIFT) - (self.fine_at >> 14) < COARSE_BUCKETS as u64 {
-            self.slab[index as usize].next = self.coarse.put(at >> COARSE_SHIFT, index);
+            self.slots[index as usize].next = self.coarse.put(at >> COARSE_SHIFT, index);
         } else {
             self.far.push(Reverse((at, tie, index)));
         }
@@ -127,12 +143,10 @@ impl<T> EventQueue<T> {
         } else {
             self.current.pop().expect("seen above")
         };
-        let slot = &mut self.slab[index as usize];
-        let payload = slot
-            .payload
+        let payload = self.payloads[index as usize]
             .take()
             .expect("a pending event has its payload");
-        slot.next = self.free;
+        self.slots[index as usize].next = self.free;
         self.free = index;
         self.len -= 1;
         Some((Instant::from_nanos(at), payload))
@@ -147,6 +161,7 @@ impl<T> EventQueue<T> {
             {
                 self.fine_at = fine;
                 self.collect(fine);
+                self.look_ahead();
             } else {
                 self.cascade();
             }
@@ -156,11 +171,35 @@ impl<T> EventQueue<T> {
     fn collect(&mut self, fine: u64) {
         let mut index = self.fine.take(fine);
         while index != NONE {
-            let slot = &self.slab[index as usize];
+            let slot = &self.slots[index as usize];
             self.current.push((slot.at, slot.tie, index));
             index = slot.next;
         }
         self.current.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    /// Has fetched what the buckets behind the one in work will want.
+    fn look_ahead(&self) {
+        let end = (self.fine_at | 0x3fff) + 1;
+        let Some(next) = self.fine.next_from(self.fine_at + 1, end) else {
+            return;
+        };
+        // The slot of its first was fetched when it was the next but one.
+        let mut index = self.fine.first(next);
+        for _ in 0..AHEAD_MAX {
+            if index == NONE {
+                break;
+            }
+            if let Some(payload) = &self.payloads[index as usize] {
+                payload.fetch();
+            }
+            index = self.slots[index as usize].next;
+        }
+        if let Some(after) = self.fine.next_from(next + 1, end) {
+            let index = self.fine.first(after) as usize;
+            prefetch_index(&self.slots, index);
+            prefetch_index(&self.payloads, index);
+        }
     }
 
     /// The fine ring is spent: enters the next coarse bucket that holds anything.
@@ -181,8 +220,8 @@ impl<T> EventQueue<T> {
         let mut index = self.coarse.take(next);
         self.fine_at = next << 14;
         while index != NONE {
-            let following = self.slab[index as usize].next;
-            self.slab[index as usize].next = NONE;
+            let following = self.slots[index as usize].next;
+            self.slots[index as usize].next = NONE;
             self.place(index);
             index = following;
         }
@@ -197,9 +236,9 @@ impl<T> EventQueue<T> {
 
     /// Takes all events, in no particular order: the end of a run.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
-        let slab = core::mem::take(&mut self.slab);
+        let payloads = core::mem::take(&mut self.payloads);
         *self = EventQueue::new();
-        slab.into_iter().filter_map(|slot| slot.payload)
+        payloads.into_iter().flatten()
     }
 }
 
@@ -226,6 +265,11 @@ impl Ring {
         let slot = self.slot(number);
         self.filled[slot / 64] |= 1 << (slot % 64);
         core::mem::replace(&mut self.heads[slot], index)
+    }
+
+    /// What is first in bucket `number`.
+    fn first(&self, number: u64) -> u32 {
+        self.heads[self.slot(number)]
     }
 
     fn take(&mut self, number: u64) -> u32 {
@@ -255,6 +299,18 @@ mod tests {
     use super::*;
     use anyedge_net::rng::Seed;
     use std::collections::BTreeMap;
+
+    impl Ahead for usize {
+        fn fetch(&self) {}
+    }
+
+    impl Ahead for u64 {
+        fn fetch(&self) {}
+    }
+
+    impl Ahead for char {
+        fn fetch(&self) {}
+    }
 
     /// Random pushes and pops, compared with a map that is obviously right.
     fn agree(seed: u64, spread: u64, steps: usize) {

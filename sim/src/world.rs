@@ -47,7 +47,7 @@ use crate::management::Management;
 use crate::node::Node;
 use crate::order::{Kind, Source};
 use crate::peerings::Peerings;
-use crate::queue::EventQueue;
+use crate::queue::{Ahead, EventQueue};
 use crate::scenario::Act;
 use crate::services::LeaderHook;
 use crate::stack::{FlowTimer, HostStack, Io};
@@ -105,6 +105,15 @@ enum Happening {
     FlowTimer(HostId, FlowTimer),
     Wake(TimerId),
     Scenario(Act),
+}
+
+impl Ahead for Happening {
+    #[inline]
+    fn fetch(&self) {
+        if let Happening::Delivery(_, _, packet) = self {
+            packet.fetch();
+        }
+    }
 }
 
 /// Everything that exists.
