@@ -158,10 +158,10 @@ fn go_on(executor: &mut Executor, shared: &Shared, until: Instant) -> bool {
     let mut world = shared.world();
     world.flush();
     while executor.handle().is_idle() {
-        if world.next_at().is_none_or(|at| at > until) {
+        let Some(next) = world.next().filter(|next| next.at() <= until) else {
             return false;
-        }
-        world.step();
+        };
+        world.step(next);
         world.flush();
     }
     true

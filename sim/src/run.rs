@@ -230,16 +230,16 @@ impl Course {
         let mut world = shared.world();
         world.flush();
         while executor.handle().is_idle() {
-            let Some(at) = world.next_at() else {
+            let Some(next) = world.next() else {
                 return false;
             };
-            if at >= self.check_at && self.is_over(at, accounts) {
+            if next.at() >= self.check_at && self.is_over(next.at(), accounts) {
                 return false;
             }
             if self.is_watched && world.is_watched_out() {
                 return false;
             }
-            world.step();
+            world.step(next);
             world.flush();
             if world.power_changed() {
                 return true;

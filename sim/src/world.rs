@@ -47,7 +47,7 @@ use crate::management::Management;
 use crate::node::Node;
 use crate::order::{Kind, Source};
 use crate::peerings::Peerings;
-use crate::queue::{Ahead, EventQueue};
+use crate::queue::{Ahead, EventQueue, Next};
 use crate::scenario::Act;
 use crate::services::LeaderHook;
 use crate::stack::{FlowTimer, HostStack, Io};
@@ -282,16 +282,18 @@ impl World {
             .push(at.max(self.now), tie, Happening::Wake(timer));
     }
 
-    /// When the next event is due.
-    pub(crate) fn next_at(&mut self) -> Option<Instant> {
-        self.queue.next_at()
+    /// Which event is next.
+    #[inline]
+    pub(crate) fn next(&mut self) -> Option<Next> {
+        self.queue.next()
     }
 
-    /// Lets the next event happen.
-    pub(crate) fn step(&mut self) {
-        let Some((at, happening)) = self.queue.pop() else {
+    /// Lets the next event happen, of which [`next`](World::next) just told.
+    pub(crate) fn step(&mut self, next: Next) {
+        let Some(happening) = self.queue.take(next) else {
             return;
         };
+        let at = next.at();
         debug_assert!(at >= self.now, "time never runs back");
         if self.timeline.is_due(at) {
             self.sample(at);
@@ -412,8 +414,9 @@ impl World {
                 } else {
                     self.spoil(link, arrival, packet)
                 };
+                let delivery = Happening::Delivery(link, outages, packet);
                 self.queue
-                    .push(arrival, tie, Happening::Delivery(link, outages, packet));
+                    .push_in_lane(link.index(), arrival, tie, delivery);
             }
             // The link has counted it, here and below.
             Err(DropReason::LinkMtu) => self.refuse_too_big(link, packet),

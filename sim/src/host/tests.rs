@@ -127,10 +127,10 @@ impl Lab {
             let mut world = self.shared.world();
             world.flush();
             while self.executor.handle().is_idle() {
-                if world.next_at().is_none_or(|at| at > until) {
+                let Some(next) = world.next().filter(|next| next.at() <= until) else {
                     return;
-                }
-                world.step();
+                };
+                world.step(next);
                 world.flush();
             }
         }
@@ -352,8 +352,8 @@ fn connects_fail_by_kind_and_a_dropped_one_leaves_nothing() {
     assert!(
         lab.shared
             .world()
-            .next_at()
-            .is_none_or(|at| at.as_nanos() < 100_000_000_000)
+            .next()
+            .is_none_or(|next| next.at().as_nanos() < 100_000_000_000)
     );
     assert_eq!(
         lab.finish().0,

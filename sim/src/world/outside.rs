@@ -98,8 +98,8 @@ impl World {
 
     /// Lets everything happen that is due up to `at`, and moves on to that time.
     pub(crate) fn run_until(&mut self, at: Instant) {
-        while self.next_at().is_some_and(|next| next <= at) {
-            self.step();
+        while let Some(next) = self.next().filter(|next| next.at() <= at) {
+            self.step(next);
         }
         assert!(self.now <= at, "a trace's time went back");
         self.now = at;

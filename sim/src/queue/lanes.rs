@@ -1,0 +1,101 @@
+//! Lanes: events of sources whose own never overtake each other, and which of them is first.
+//!
+//! An event stands behind those of its lane, in memory too, and waits there until it is taken; a heap holds the first
+//! of each lane. What comes next is far from the processor, since it was put down long ago: an event that becomes
+//! first in its lane has what it points at fetched ([`Ahead`]), while those of other lanes happen.
+
+use std::cmp::Ordering;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::{Ahead, Due};
+
+/// The first event of a lane. The greatest of them is the earliest: heaps give the greatest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Head {
+    due: Due,
+    lane: u32,
+}
+
+impl Ord for Head {
+    #[inline]
+    fn cmp(&self, other: &Head) -> Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+impl PartialOrd for Head {
+    #[inline]
+    fn partial_cmp(&self, other: &Head) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Events in lanes.
+pub(super) struct Lanes<T> {
+    lanes: Vec<VecDeque<(Due, T)>>,
+    /// One for each lane that is not empty.
+    heads: BinaryHeap<Head>,
+}
+
+impl<T: Ahead> Lanes<T> {
+    pub(super) const fn new() -> Lanes<T> {
+        Lanes {
+            lanes: Vec::new(),
+            heads: BinaryHeap::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lanes.iter().map(VecDeque::len).sum()
+    }
+
+    /// Puts an event last into its lane. One that is due before the last comes back.
+    #[inline]
+    pub(super) fn push(&mut self, lane: usize, due: Due, payload: T) -> Option<T> {
+        if lane >= self.lanes.len() {
+            self.lanes.resize_with(lane + 1, VecDeque::new);
+        }
+        let events = &mut self.lanes[lane];
+        match events.back() {
+            Some((last, _)) if *last > due => return Some(payload),
+            Some(_) => {}
+            None => self.heads.push(Head {
+                due,
+                lane: lane as u32,
+            }),
+        }
+        events.push_back((due, payload));
+        None
+    }
+
+    /// When the first event is due.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<Due> {
+        self.heads.peek().map(|head| head.due)
+    }
+
+    /// Takes the first event.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let mut head = self.heads.peek_mut()?;
+        let events = &mut self.lanes[head.lane as usize];
+        let taken = events.pop_front();
+        match events.front() {
+            Some((due, next)) => {
+                head.due = *due;
+                next.fetch();
+            }
+            None => {
+                PeekMut::pop(head);
+            }
+        }
+        taken.map(|(_, payload)| payload)
+    }
+
+    /// All events, in no particular order.
+    pub(super) fn into_events(self) -> impl Iterator<Item = T> {
+        self.lanes.into_iter().flatten().map(|(_, payload)| payload)
+    }
+}
