@@ -72,7 +72,7 @@ use relocate::Relocation;
 use served::Served;
 use slot_part::SlotPart;
 use snat::SnatWalk;
-use staging::{Found, Stage, Stages, Way};
+use staging::{Found, Stage, Staged, Stages, Way};
 use syn_gate::SynGates;
 use sync::Sync;
 
@@ -263,10 +263,20 @@ impl ClbNode {
         let host = self.connections.flow(id).host;
         Some(Found { id, host })
     }
-}
 
-impl Forwarder for ClbNode {
-    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+    /// A packet alone, as in the simulator: nothing to be fetched side by side.
+    #[inline]
+    fn handle_one(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
+        match self.stage(&mut packet) {
+            Ok(mut stage) => {
+                stage.found = self.look_up(&stage);
+                self.pass(now, stage.with(packet), out);
+            }
+            Err(reason) => self.pass_unstaged(now, packet, reason, out),
+        }
+    }
+
+    fn handle_many(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
         let mut staged = core::mem::take(&mut self.staged);
         let Stages { packets, stages } = &mut staged;
         for mut packet in batch.drain(..) {
@@ -275,8 +285,7 @@ impl Forwarder for ClbNode {
                     stages.push(stage);
                     packets.push(packet);
                 }
-                Err(DropReason::Entries) => self.take_entries(now, packet, out),
-                Err(reason) => self.refuse(now, packet, reason, out),
+                Err(reason) => self.pass_unstaged(now, packet, reason, out),
             }
         }
         self.connections
@@ -293,16 +302,46 @@ impl Forwarder for ClbNode {
             if self.connections.generation() != generation {
                 stage.found = self.look_up(stage);
             }
-            let staged = stage.with(packet);
-            match staged.way {
-                Way::Onward(key, exit) => self.pass_on(staged, (key, exit), out),
-                _ if staged.parsed.fragment.is_some() => self.on_fragment(now, staged, out),
-                Way::ToTarget(entrance) => self.pass_to_target(now, staged, entrance, out),
-                Way::ToClient(key) => self.pass_to_client(now, staged, key, out),
-            }
+            self.pass(now, stage.with(packet), out);
         }
         stages.clear();
         self.staged = staged;
+    }
+
+    /// What `stage` did not understand as a packet of a flow.
+    fn pass_unstaged(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        reason: DropReason,
+        out: &mut Outbox,
+    ) {
+        match reason {
+            DropReason::Entries => self.take_entries(now, packet, out),
+            reason => self.refuse(now, packet, reason, out),
+        }
+    }
+
+    #[inline]
+    fn pass(&mut self, now: Instant, staged: Staged<'_>, out: &mut Outbox) {
+        match staged.way {
+            Way::Onward(key, exit) => self.pass_on(staged, (key, exit), out),
+            _ if staged.parsed.fragment.is_some() => self.on_fragment(now, staged, out),
+            Way::ToTarget(entrance) => self.pass_to_target(now, staged, entrance, out),
+            Way::ToClient(key) => self.pass_to_client(now, staged, key, out),
+        }
+    }
+}
+
+impl Forwarder for ClbNode {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        if batch.len() == 1
+            && let Some(packet) = batch.pop()
+        {
+            self.handle_one(now, packet, out);
+        } else {
+            self.handle_many(now, batch, out);
+        }
         self.sync.send(&self.exits, out);
     }
 

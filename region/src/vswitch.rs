@@ -168,10 +168,20 @@ impl VSwitch {
         self.tuples.remove(id);
         None
     }
-}
 
-impl Forwarder for VSwitch {
-    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+    /// A packet alone, as in the simulator: nothing to be fetched side by side.
+    #[inline]
+    fn handle_one(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
+        match self.stage(&mut packet) {
+            Ok(mut stage) => {
+                stage.found = self.look_up(&stage);
+                self.pass(now, (stage.way, stage.with(packet)), out);
+            }
+            Err(reason) => self.refuse(now, packet, reason, out),
+        }
+    }
+
+    fn handle_many(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
         let mut packets = core::mem::take(&mut self.packets);
         let mut stages = core::mem::take(&mut self.stages);
         for mut packet in batch.drain(..) {
@@ -192,17 +202,33 @@ impl Forwarder for VSwitch {
             if self.tuples.generation() != generation {
                 stage.found = self.look_up(stage);
             }
-            let staged = stage.with(packet);
-            match stage.way {
-                Way::ToBackend(key) => self.deliver(now, staged, key, out),
-                Way::ToClbNode if staged.parsed.fragment.is_some() => {
-                    self.answer_fragment(now, staged, out);
-                }
-                Way::ToClbNode => self.answer(now, staged, out),
-            }
+            self.pass(now, (stage.way, stage.with(packet)), out);
         }
         stages.clear();
         (self.packets, self.stages) = (packets, stages);
+    }
+
+    #[inline]
+    fn pass(&mut self, now: Instant, (way, staged): (Way, Staged<'_>), out: &mut Outbox) {
+        match way {
+            Way::ToBackend(key) => self.deliver(now, staged, key, out),
+            Way::ToClbNode if staged.parsed.fragment.is_some() => {
+                self.answer_fragment(now, staged, out);
+            }
+            Way::ToClbNode => self.answer(now, staged, out),
+        }
+    }
+}
+
+impl Forwarder for VSwitch {
+    fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        if batch.len() == 1
+            && let Some(packet) = batch.pop()
+        {
+            self.handle_one(now, packet, out);
+        } else {
+            self.handle_many(now, batch, out);
+        }
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outbox) {
