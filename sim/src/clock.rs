@@ -4,11 +4,41 @@
 //! drift begins a new line where the old one ends or ahead of it, so that no clock ever runs back. Integers only; own
 //! time is rounded down, and the world's time of an own time is the first at which the clock shows it.
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
 use anyedge_net::time::Instant;
 
 const WHOLE_PPM: u128 = 1_000_000;
+
+/// The world's time for who asks it without the world's lock, which is most of all that is asked.
+///
+/// One thread runs the world: what it stores here is only loaded and stored, in the order of its own steps.
+#[derive(Default)]
+pub(crate) struct WorldTime {
+    nanos: AtomicU64,
+    some_clock_is_wrong: AtomicBool,
+}
+
+impl WorldTime {
+    /// The time is `now`.
+    #[inline]
+    pub(crate) fn set(&self, now: Instant) {
+        self.nanos.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// From now on some machine's clock may show another time.
+    pub(crate) fn doubt_clocks(&self) {
+        self.some_clock_is_wrong.store(true, Ordering::Relaxed);
+    }
+
+    /// What every machine's clock shows; `None` when they may differ.
+    #[inline]
+    pub(crate) fn shown(&self) -> Option<Instant> {
+        let differ = self.some_clock_is_wrong.load(Ordering::Relaxed);
+        (!differ).then(|| Instant::from_nanos(self.nanos.load(Ordering::Relaxed)))
+    }
+}
 
 /// A machine's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -55,9 +55,10 @@ impl Handle {
         self.0.has_spawned.store(true, Ordering::Relaxed);
     }
 
-    /// Remembers `waker` of `host` under a fresh id, for [`fire`](Handle::fire).
-    pub fn add_timer(&self, host: HostId, waker: &Waker) -> TimerId {
-        locked(&self.0.timers).add(host, waker)
+    /// Remembers `waker` of `host` for [`fire`](Handle::fire): in the place of the one before where `timer` has not fired,
+    /// else under a fresh id. Whether it is a fresh one.
+    pub fn arm_timer(&self, host: HostId, timer: &mut Option<TimerId>, waker: &Waker) -> bool {
+        locked(&self.0.timers).arm(host, timer, waker)
     }
 
     /// The clock of `host` changed: wakes all that wait for a time there, who look again.
@@ -66,22 +67,16 @@ impl Handle {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Replaces the waker of a timer that has not fired; false when it has.
-    pub fn renew_timer(&self, timer: TimerId, waker: &Waker) -> bool {
-        locked(&self.0.timers).renew(timer, waker)
-    }
-
     /// Forgets a timer. The world's entry for it stays and will find nothing.
     pub fn cancel_timer(&self, timer: TimerId) {
-        let waker = locked(&self.0.timers).take(timer);
-        drop(waker);
+        locked(&self.0.timers).take(timer);
     }
 
     /// The timer is due: wakes who waits for it, unless it was cancelled.
     pub fn fire(&self, timer: TimerId) {
-        let waker = locked(&self.0.timers).take(timer);
-        if let Some(waker) = waker {
-            waker.wake();
+        // Wakers note that a task is ready and do no more: they have no timers.
+        if let Some(waker) = locked(&self.0.timers).take(timer) {
+            waker.wake_by_ref();
         }
     }
 

@@ -21,6 +21,7 @@ use anyedge_net::host::{Host, RawHost};
 use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
 
+use crate::clock::WorldTime;
 use crate::disk::DiskFile;
 use crate::executor::{Handle, HostId};
 use crate::stack::{HostStack, Io};
@@ -35,12 +36,14 @@ pub use udp::SimUdpSocket;
 /// The world and the executor's handle: what all hosts of a run share.
 pub struct Shared {
     world: Mutex<World>,
+    time: Arc<WorldTime>,
     tasks: Handle,
 }
 
 impl Shared {
     pub(crate) fn new(world: World, tasks: Handle) -> Arc<Shared> {
         Arc::new(Shared {
+            time: Arc::clone(world.time()),
             world: Mutex::new(world),
             tasks,
         })
@@ -92,7 +95,9 @@ impl Host for SimHost {
     }
 
     fn now(&self) -> Instant {
-        self.shared.world().host_now(self.id)
+        let shared = &self.shared;
+        let shown = shared.time.shown();
+        shown.unwrap_or_else(|| shared.world().host_now(self.id))
     }
 
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> + Send + 'static {

@@ -183,8 +183,12 @@ pub(crate) fn run_as(
             options.progress_every
         },
     };
-    while course.go_on(&mut executor, &shared, &accounts, progress) {
-        machines.follow_power(&mut executor, &shared);
+    loop {
+        match course.go_on(&mut executor, &shared, &accounts, progress) {
+            Standing::Over => break,
+            Standing::Goes => {}
+            Standing::PowerChanged => machines.follow_power(&mut executor, &shared),
+        }
     }
     let now = shared.world().now();
     for account in &accounts {
@@ -205,7 +209,15 @@ pub(crate) fn run_as(
     ))
 }
 
-/// Where a run stands and how far it goes.
+/// How a run stands.
+enum Standing {
+    Over,
+    Goes,
+    /// Machines stopped or started.
+    PowerChanged,
+}
+
+/// Where a run is and how far it goes.
 struct Course {
     end: Instant,
     latest: Instant,
@@ -218,37 +230,41 @@ struct Course {
 }
 
 impl Course {
-    /// Lets things happen until services are ready again or a machine stops or starts; false when the run is over.
+    /// Lets things happen until services are ready again or a machine stops or starts.
     fn go_on(
         &mut self,
         executor: &mut Executor,
         shared: &Arc<Shared>,
         accounts: &[LoadAccount],
         progress: &mut dyn FnMut(Progress),
-    ) -> bool {
+    ) -> Standing {
         executor.run_ready();
         let mut world = shared.world();
         world.flush();
         while executor.handle().is_idle() {
             let Some(next) = world.next() else {
-                return false;
+                return Standing::Over;
             };
             if next.at() >= self.check_at && self.is_over(next.at(), accounts) {
-                return false;
+                return Standing::Over;
             }
             if self.is_watched && world.is_watched_out() {
-                return false;
+                return Standing::Over;
             }
             world.step(next);
             world.flush();
             if world.power_changed() {
-                return true;
+                break;
             }
             if world.steps() >= self.report_at {
                 self.tell(&world, progress);
             }
         }
-        true
+        if world.power_changed() {
+            Standing::PowerChanged
+        } else {
+            Standing::Goes
+        }
     }
 
     fn is_over(&mut self, at: Instant, accounts: &[LoadAccount]) -> bool {

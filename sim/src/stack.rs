@@ -20,6 +20,7 @@ mod port_range;
 mod tcp;
 mod time_wait;
 mod tuple;
+mod waiter;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -37,6 +37,7 @@ use anyedge_net::wire::ip::destination;
 use anyedge_topologies::Convergence;
 
 use crate::budget::Budget;
+use crate::clock::WorldTime;
 use crate::control::Control;
 use crate::digest::TraceDigest;
 use crate::egress::Egress;
@@ -119,6 +120,8 @@ impl Ahead for Happening {
 /// Everything that exists.
 pub(crate) struct World {
     now: Instant,
+    /// The same for others.
+    time: Arc<WorldTime>,
     seed: Seed,
     queue: EventQueue<Happening>,
     out: Outbox,
@@ -181,6 +184,7 @@ impl World {
     ) -> World {
         World {
             now: Instant::ZERO,
+            time: Arc::default(),
             seed,
             queue: EventQueue::new(),
             out: Outbox::new(Pool::new(PACKETS_MAX)),
@@ -221,6 +225,17 @@ impl World {
 
     pub(crate) const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The time, for who has not the world's lock.
+    pub(crate) const fn time(&self) -> &Arc<WorldTime> {
+        &self.time
+    }
+
+    #[inline]
+    fn move_on(&mut self, to: Instant) {
+        self.now = to;
+        self.time.set(to);
     }
 
     /// What the clock of `host` shows.
@@ -298,7 +313,7 @@ impl World {
         if self.timeline.is_due(at) {
             self.sample(at);
         }
-        self.now = at;
+        self.move_on(at);
         self.steps += 1;
         match happening {
             Happening::Delivery(link, outages, packet) => self.deliver(link, outages, packet),

@@ -3,8 +3,8 @@
 //! A waker knows its task by index and generation and the queue by reference, nothing of the world. Its flag
 //! keeps a task from standing in the queue twice, however often it is woken before its poll.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
 /// A task: a slot and the count of tasks that had it before.
@@ -14,39 +14,73 @@ pub(super) struct TaskId {
     pub(super) generation: u32,
 }
 
+impl TaskId {
+    fn to_number(self) -> u64 {
+        (u64::from(self.generation) << 32) | u64::from(self.index)
+    }
+
+    fn from_number(number: u64) -> TaskId {
+        TaskId {
+            index: number as u32,
+            generation: (number >> 32) as u32,
+        }
+    }
+}
+
+/// Tasks that are queued without a lock.
+const FIRST_MAX: usize = 64;
+
 /// Woken tasks in the order of their wake-ups.
-#[derive(Default)]
+///
+/// One thread runs the world. Everything here may be shared because wakers must be, and the usual few tasks are kept in
+/// atomics that are only loaded and stored, which costs no more than memory does.
 pub(super) struct ReadyQueue {
-    woken: Mutex<Vec<TaskId>>,
-    /// Whether `woken` holds anything: asked after every event, so without the lock.
-    filled: AtomicBool,
+    first: [AtomicU64; FIRST_MAX],
+    /// How many there are, those in `rest` included.
+    len: AtomicUsize,
+    /// Those that `first` had no room for.
+    rest: Mutex<Vec<TaskId>>,
+}
+
+impl Default for ReadyQueue {
+    fn default() -> ReadyQueue {
+        ReadyQueue {
+            first: std::array::from_fn(|_| AtomicU64::new(0)),
+            len: AtomicUsize::new(0),
+            rest: Mutex::default(),
+        }
+    }
 }
 
 impl ReadyQueue {
     /// Queues a task that does not stand in the queue.
     pub(super) fn push(&self, id: TaskId) {
-        self.woken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(id);
-        self.filled.store(true, Ordering::Relaxed);
+        let len = self.len.load(Ordering::Relaxed);
+        match self.first.get(len) {
+            Some(place) => place.store(id.to_number(), Ordering::Relaxed),
+            None => self.rest().push(id),
+        }
+        self.len.store(len + 1, Ordering::Relaxed);
     }
 
     /// Moves all to `batch`, which is empty.
     pub(super) fn drain_into(&self, batch: &mut Vec<TaskId>) {
         debug_assert!(batch.is_empty());
-        if self.is_empty() {
-            return;
+        let len = self.len.load(Ordering::Relaxed);
+        self.len.store(0, Ordering::Relaxed);
+        let first = self.first.iter().take(len);
+        batch.extend(first.map(|place| TaskId::from_number(place.load(Ordering::Relaxed))));
+        if len > FIRST_MAX {
+            batch.append(&mut self.rest());
         }
-        self.filled.store(false, Ordering::Relaxed);
-        std::mem::swap(
-            &mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner),
-            batch,
-        );
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        !self.filled.load(Ordering::Relaxed)
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Vec<TaskId>> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

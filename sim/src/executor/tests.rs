@@ -124,7 +124,15 @@ fn a_timer_wakes_once_and_a_cancelled_one_never() {
         HOST,
         poll_fn(move |context| {
             polls += 1;
-            locked(&kept).push(timers.add_timer(HostId(0), context.waker()));
+            let mut timer = None;
+            assert!(timers.arm_timer(HostId(0), &mut timer, context.waker()));
+            let armed = timer;
+            assert!(
+                !timers.arm_timer(HostId(0), &mut timer, context.waker()),
+                "it waits already"
+            );
+            assert_eq!(timer, armed);
+            locked(&kept).push(timer.expect("it was armed"));
             if polls == 3 {
                 Poll::Ready(())
             } else {
@@ -140,8 +148,40 @@ fn a_timer_wakes_once_and_a_cancelled_one_never() {
     let second = locked(&ids)[1];
     handle.cancel_timer(second);
     handle.fire(second);
-    assert!(!handle.renew_timer(second, Waker::noop()));
+    let mut again = Some(second);
+    assert!(handle.arm_timer(HostId(0), &mut again, Waker::noop()));
+    assert_ne!(again, Some(second), "what has ended does not wait again");
     assert_eq!((executor.run_ready(), executor.alive()), (0, 1));
+}
+
+#[test]
+fn tasks_run_in_the_order_of_their_wake_ups_however_many_there_are() {
+    let mut executor = Executor::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let wakers = Arc::new(Mutex::new(Vec::new()));
+    let all = 0..200_usize;
+    for number in all.clone() {
+        let (order, wakers) = (Arc::clone(&order), Arc::clone(&wakers));
+        let mut polls = 0;
+        executor.handle().spawn(
+            HOST,
+            poll_fn(move |context| {
+                polls += 1;
+                if polls == 1 {
+                    locked(&wakers).push(context.waker().clone());
+                    return Poll::Pending;
+                }
+                locked(&order).push(number);
+                Poll::Ready(())
+            }),
+        );
+    }
+    executor.run_ready();
+    locked(&wakers).iter().rev().for_each(Waker::wake_by_ref);
+    assert_eq!(executor.run_ready(), 200);
+    assert!(executor.handle().is_idle());
+    let backwards: Vec<usize> = all.rev().collect();
+    assert_eq!(*locked(&order), backwards);
 }
 
 /// Counts how many of it are alive.

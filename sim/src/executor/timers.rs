@@ -1,7 +1,8 @@
 //! Wakers that wait for a time, by id.
 //!
 //! The world keeps the times; here is only who is to be woken. An id has a generation, so cancelling is free:
-//! the world's entry stays in its queue and finds a slot that has moved on.
+//! the world's entry stays in its queue and finds a slot that has moved on. A slot keeps its last waker: it is likely to be
+//! used by the same task again, which then needs no other.
 
 use std::task::Waker;
 
@@ -23,22 +24,53 @@ pub(super) struct Timers {
 struct Slot {
     generation: u32,
     host: HostId,
-    waker: Option<Waker>,
+    waits: bool,
+    waker: Waker,
+}
+
+impl Slot {
+    fn is(&self, timer: TimerId) -> bool {
+        self.waits && self.generation == timer.generation
+    }
+
+    fn end(&mut self) {
+        self.waits = false;
+        self.generation = self.generation.wrapping_add(1);
+    }
 }
 
 impl Timers {
-    pub(super) fn add(&mut self, host: HostId, waker: &Waker) -> TimerId {
-        let index = self.free.pop().unwrap_or_else(|| {
+    /// Has `waker` wait under the id in `timer`, if that still waits, else under a new one; whether it is new.
+    pub(super) fn arm(&mut self, host: HostId, timer: &mut Option<TimerId>, waker: &Waker) -> bool {
+        if let Some(timer) = timer {
+            let slot = &mut self.slots[timer.index as usize];
+            if slot.is(*timer) {
+                slot.waker.clone_from(waker);
+                return false;
+            }
+        }
+        *timer = Some(self.add(host, waker));
+        true
+    }
+
+    fn add(&mut self, host: HostId, waker: &Waker) -> TimerId {
+        let Some(index) = self.free.pop() else {
             self.slots.push(Slot {
                 generation: 0,
                 host,
-                waker: None,
+                waits: true,
+                waker: waker.clone(),
             });
-            u32::try_from(self.slots.len() - 1).expect("timers are far fewer than 2^32")
-        });
+            let index = u32::try_from(self.slots.len() - 1);
+            return TimerId {
+                index: index.expect("timers are far fewer than 2^32"),
+                generation: 0,
+            };
+        };
         let slot = &mut self.slots[index as usize];
         slot.host = host;
-        slot.waker = Some(waker.clone());
+        slot.waits = true;
+        slot.waker.clone_from(waker);
         TimerId {
             index,
             generation: slot.generation,
@@ -49,37 +81,23 @@ impl Timers {
     pub(super) fn take_all_of(&mut self, host: HostId) -> Vec<Waker> {
         let mut wakers = Vec::new();
         for (slot, index) in self.slots.iter_mut().zip(0..) {
-            if slot.host == host
-                && let Some(waker) = slot.waker.take()
-            {
-                slot.generation = slot.generation.wrapping_add(1);
+            if slot.host == host && slot.waits {
+                slot.end();
                 self.free.push(index);
-                wakers.push(waker);
+                wakers.push(slot.waker.clone());
             }
         }
         wakers
     }
 
-    pub(super) fn renew(&mut self, timer: TimerId, waker: &Waker) -> bool {
+    /// Ends a timer; who waits for it, unless it has ended before.
+    pub(super) fn take(&mut self, timer: TimerId) -> Option<&Waker> {
         let slot = &mut self.slots[timer.index as usize];
-        match &mut slot.waker {
-            Some(old) if slot.generation == timer.generation => {
-                old.clone_from(waker);
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Ends a timer; `None` when it has ended before.
-    pub(super) fn take(&mut self, timer: TimerId) -> Option<Waker> {
-        let slot = &mut self.slots[timer.index as usize];
-        if slot.generation != timer.generation {
+        if !slot.is(timer) {
             return None;
         }
-        let waker = slot.waker.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.end();
         self.free.push(timer.index);
-        Some(waker)
+        Some(&slot.waker)
     }
 }

@@ -54,16 +54,13 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         let tasks = &sleep.shared.tasks;
-        if !sleep
-            .timer
-            .is_some_and(|timer| tasks.renew_timer(timer, context.waker()))
+        let is_fresh = tasks.arm_timer(sleep.host, &mut sleep.timer, context.waker());
+        // What never comes needs no place on the calendar.
+        if is_fresh
+            && at < Instant::FAR_FUTURE
+            && let Some(timer) = sleep.timer
         {
-            let timer = tasks.add_timer(sleep.host, context.waker());
-            sleep.timer = Some(timer);
-            // Never comes: it needs no place on the calendar.
-            if at < Instant::FAR_FUTURE {
-                world.schedule_timer(at, timer);
-            }
+            world.schedule_timer(at, timer);
         }
         Poll::Pending
     }

@@ -20,7 +20,7 @@ use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{Parsed, tcp as wire_tcp, toa};
 
-use super::flow::{Flow, FlowId, FlowTimer, Role, wake};
+use super::flow::{Flow, FlowId, FlowTimer, Role};
 use super::listeners::{ListenerId, Listeners};
 use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
@@ -267,7 +267,7 @@ impl Connections {
                 if let Some(listener) = self.listeners.get(listener) {
                     listener.half_open -= 1;
                     listener.waiting.push_back(index);
-                    wake(&mut listener.acceptor);
+                    listener.acceptor.wake();
                 }
             }
             // Nobody will read what came: the other end learns by RST (RFC 1122 §4.2.2.13).

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use anyedge_net::checksum;
 use anyedge_net::drop_reason::DropReason;
@@ -25,6 +25,7 @@ use super::fragments::payload_len_max;
 use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
 use super::tuple::Bound;
+use super::waiter::Waiter;
 use super::{HostConfig, HostStack, Io, Outcome, drop_packet, icmp, socket_address, unspecified};
 use crate::lookup::Table;
 
@@ -55,7 +56,7 @@ struct Socket {
     refused: bool,
     /// Whether datagrams that are too long are refused and not cut.
     whole: bool,
-    reader: Option<Waker>,
+    reader: Waiter,
 }
 
 /// A datagram in its packet, cut to the payload.
@@ -102,7 +103,7 @@ impl Datagrams {
         };
         if let Some(socket) = &mut self.sockets[index as usize].socket {
             socket.refused = true;
-            wake(&mut socket.reader);
+            socket.reader.wake();
         }
     }
 
@@ -166,7 +167,7 @@ impl Datagrams {
             queue: VecDeque::new(),
             refused: false,
             whole: false,
-            reader: None,
+            reader: Waiter::default(),
         });
         self.bound.insert(local, index);
         Ok((
@@ -189,12 +190,6 @@ impl Datagrams {
         for received in socket.queue {
             pool.take_back(received.payload);
         }
-    }
-}
-
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
     }
 }
 
@@ -245,7 +240,7 @@ impl HostStack {
             ttl: parsed.ttl,
             tos: parsed.tos,
         });
-        wake(&mut socket.reader);
+        socket.reader.wake();
         Outcome::Delivered
     }
 
@@ -368,7 +363,7 @@ impl HostStack {
             return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
         }
         let Some(received) = socket.queue.pop_front() else {
-            socket.reader = Some(context.waker().clone());
+            socket.reader.wait(context.waker());
             return Poll::Pending;
         };
         let payload = received.payload.bytes();

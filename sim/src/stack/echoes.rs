@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, Family};
@@ -19,6 +19,7 @@ use anyedge_net::wire::icmp::{Echo, HEADER_LEN, PROTOCOL_V4, PROTOCOL_V6, fill_c
 use anyedge_net::wire::ip::{DEFAULT_TTL, Header, header_len};
 
 use super::fragments::payload_len_max;
+use super::waiter::Waiter;
 use super::{HostConfig, HostStack, Io, Outcome, drop_packet};
 
 /// Series of a host at a time.
@@ -42,7 +43,7 @@ struct Series {
     serial: u64,
     local: Address,
     queue: VecDeque<(Vec<u8>, EchoMeta)>,
-    reader: Option<Waker>,
+    reader: Waiter,
 }
 
 impl Echoes {
@@ -76,7 +77,7 @@ impl Echoes {
             serial: id.serial,
             local,
             queue: VecDeque::new(),
-            reader: None,
+            reader: Waiter::default(),
         };
         self.series.insert(id.ident, series);
         Ok(id)
@@ -168,7 +169,7 @@ impl HostStack {
     ) -> Poll<io::Result<(usize, EchoMeta)>> {
         let series = self.echoes.of(id)?;
         let Some((payload, meta)) = series.queue.pop_front() else {
-            series.reader = Some(context.waker().clone());
+            series.reader.wait(context.waker());
             return Poll::Pending;
         };
         let len = payload.len().min(into.len());
@@ -196,9 +197,7 @@ impl HostStack {
             };
             let payload = parsed.l4(packet.bytes())[HEADER_LEN..].to_vec();
             series.queue.push_back((payload, meta));
-            if let Some(reader) = series.reader.take() {
-                reader.wake();
-            }
+            series.reader.wake();
         }
         io.pool.take_back(packet);
         Outcome::Delivered

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::task::Waker;
 
 use anyedge_net::flow::Family;
 use anyedge_net::packet::Packet;
@@ -13,6 +12,7 @@ use super::listeners::ListenerId;
 use super::tcp::TcpEndpoint;
 use super::time_wait::Segment;
 use super::tuple::Tuple;
+use super::waiter::Waiter;
 
 /// A connection of a host: a slot and the count of connections that had it before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -64,8 +64,8 @@ pub(super) struct Flow {
     pub(super) last: Segment,
     /// The sequence number behind all that was ever sent.
     sent_until: Option<u32>,
-    pub(super) reader: Option<Waker>,
-    pub(super) writer: Option<Waker>,
+    pub(super) reader: Waiter,
+    pub(super) writer: Waiter,
 }
 
 impl Flow {
@@ -83,8 +83,8 @@ impl Flow {
             toa: None,
             last: Segment::default(),
             sent_until: None,
-            reader: None,
-            writer: None,
+            reader: Waiter::default(),
+            writer: Waiter::default(),
         }
     }
 
@@ -106,8 +106,8 @@ impl Flow {
         self.generation = self.generation.wrapping_add(1);
         self.role = Role::Orphan;
         self.armed = Instant::FAR_FUTURE;
-        self.reader = None;
-        self.writer = None;
+        self.reader = Waiter::default();
+        self.writer = Waiter::default();
     }
 
     pub(super) fn heard(&mut self, bytes: &[u8], parsed: &Parsed, now: Instant) {
@@ -137,11 +137,11 @@ impl Flow {
     /// Wakes whoever waits for what has become possible.
     pub(super) fn wake(&mut self) {
         let over = !self.attached;
-        if self.reader.is_some() && (over || self.endpoint.is_readable()) {
-            wake(&mut self.reader);
+        if self.reader.waits() && (over || self.endpoint.is_readable()) {
+            self.reader.wake();
         }
-        if self.writer.is_some() && (over || self.endpoint.is_writable()) {
-            wake(&mut self.writer);
+        if self.writer.waits() && (over || self.endpoint.is_writable()) {
+            self.writer.wake();
         }
     }
 }
@@ -157,18 +157,4 @@ fn occupied(bytes: &[u8]) -> Option<(u32, u32)> {
     let payload = bytes.len() - at - usize::from(header[12] >> 4) * 4;
     let flags = u32::from(header[13] & tcp::SYN != 0) + u32::from(header[13] & tcp::FIN != 0);
     Some((u32::from_be_bytes([a, b, c, d]), payload as u32 + flags))
-}
-
-pub(super) fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
-}
-
-/// Remembers who waits, without a new reference when it is the same as before.
-pub(super) fn wait(waker: &mut Option<Waker>, current: &Waker) {
-    match waker {
-        Some(waker) => waker.clone_from(current),
-        None => *waker = Some(current.clone()),
-    }
 }

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::task::Waker;
 
 use anyedge_net::flow::Address;
 
 use super::tuple::Bound;
+use super::waiter::Waiter;
 use super::{socket_address, unspecified};
 use crate::lookup::Table;
 
@@ -28,7 +28,7 @@ pub(super) struct Listener {
     pub(super) half_open: usize,
     /// Positions of connections that wait for `accept`, oldest first.
     pub(super) waiting: VecDeque<u32>,
-    pub(super) acceptor: Option<Waker>,
+    pub(super) acceptor: Waiter,
 }
 
 impl Listener {
@@ -92,7 +92,7 @@ impl Listeners {
             backlog: backlog.max(1),
             half_open: 0,
             waiting: VecDeque::new(),
-            acceptor: None,
+            acceptor: Waiter::default(),
         });
         let id = ListenerId {
             index,

@@ -78,6 +78,7 @@ impl World {
         let clock = &mut self.hosts[host.index()].clock;
         let clock = clock.get_or_insert_with(|| Box::new(Clock::RIGHT));
         clock.set(self.now, drift_ppm, jump);
+        self.time.doubt_clocks();
         self.tasks.wake_sleepers(host);
     }
 

@@ -102,7 +102,7 @@ impl World {
             self.step(next);
         }
         assert!(self.now <= at, "a trace's time went back");
-        self.now = at;
+        self.move_on(at);
     }
 
     /// A packet goes onto `link` now. `wrap` puts outer headers in front of it.

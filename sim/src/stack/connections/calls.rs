@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use anyedge_net::flow::Address;
 use anyedge_net::time::Instant;
 
-use super::super::flow::{FlowId, Role, wait};
+use super::super::flow::{FlowId, Role};
 use super::super::listeners::ListenerId;
 use super::super::port_range::PortRange;
 use super::super::tcp::Phase;
 use super::super::time_wait::REUSE_AFTER;
 use super::super::tuple::{Bound, Tuple};
+use super::super::waiter::Waiter;
 use super::super::{HostStack, LocalAddresses, unspecified};
 use super::{Connections, Entry};
 
@@ -110,7 +111,7 @@ impl Connections {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let Some(index) = listener.waiting.pop_front() else {
-            wait(&mut listener.acceptor, context.waker());
+            listener.acceptor.wait(context.waker());
             return Poll::Pending;
         };
         let flow = &mut self.flows[index as usize];
@@ -151,7 +152,7 @@ impl Connections {
             return Poll::Ready(Err(failure.into()));
         }
         if flow.attached && flow.role == Role::Connecting {
-            wait(&mut flow.writer, context.waker());
+            flow.writer.wait(context.waker());
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -170,7 +171,7 @@ impl Connections {
         match flow.endpoint.read(into) {
             // An end that timed out has a machine that still hopes.
             None if flow.attached => {
-                wait(&mut flow.reader, context.waker());
+                flow.reader.wait(context.waker());
                 Poll::Pending
             }
             None | Some(0) => {
@@ -198,7 +199,7 @@ impl Connections {
         match flow.endpoint.write(data) {
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Some(0) if !data.is_empty() => {
-                wait(&mut flow.writer, context.waker());
+                flow.writer.wait(context.waker());
                 Poll::Pending
             }
             Some(count) => {
@@ -232,8 +233,8 @@ impl Connections {
             return;
         }
         flow.role = Role::Orphan;
-        flow.reader = None;
-        flow.writer = None;
+        flow.reader = Waiter::default();
+        flow.writer = Waiter::default();
         if !flow.attached {
             self.end(id.index);
             return;
