@@ -1,7 +1,7 @@
 //! A simulated machine as services see it: the `Host` contract over the world's clock, tasks, transports and disks.
 //!
 //! Everything here is a handle: the world behind its lock, and an id with a generation. A call locks the
-//! world, acts on one host's transport, and returns; nothing is kept borrowed, so handles are `Send` and
+//! world (unless it asks the time alone), acts on one host's transport, and returns; nothing is kept borrowed, so handles are `Send` and
 //! `Sync` and may outlive what they name, which then answers `NotConnected`.
 //!
 //! Invariant: no service code and no destructor of it runs while the world is locked.

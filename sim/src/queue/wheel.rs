@@ -131,12 +131,14 @@ impl<T> Wheel<T> {
         } else {
             self.current.pop().expect("seen above")
         };
-        let payload = self.payloads[index as usize].take();
+        let payload = self.payloads[index as usize]
+            .take()
+            .expect("a pending event has its payload");
         self.slots[index as usize].next = self.free;
         self.free = index;
         self.len -= 1;
         self.not_before = self.bound();
-        payload
+        Some(payload)
     }
 
     fn first_in_work(&self) -> Option<Due> {
