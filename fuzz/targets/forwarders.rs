@@ -26,7 +26,7 @@ use crate::sealing::seal;
 
 /// Packets of one input.
 const PACKETS_MAX: usize = 48;
-const LIMITS: Limits = Limits { flows_max: 64 };
+const LIMITS: Limits = Limits::of(64);
 
 /// Those of the shipped topology, with two CLB nodes, as it is and with one of its CLB nodes drained.
 static TABLES: LazyLock<Vec<Arc<RouteTable>>> = LazyLock::new(|| {

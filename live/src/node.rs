@@ -124,7 +124,7 @@ pub fn run(args: &NodeArgs) -> Result<()> {
     };
     let flows_max = usize::try_from(topology.defaults.flows_max)
         .context("more flows than memory has addresses")?;
-    let limits = Limits { flows_max };
+    let limits = Limits::of(flows_max);
     let seed = entropy::seed()?;
     let kind = beginning.route_table.nodes[beginning.own.index()].kind;
     let forwarding = Forwarding {

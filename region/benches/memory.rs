@@ -52,9 +52,7 @@ fn weigh<F: Forwarder>(
         }
     }
     let before = resident_mb();
-    let mut forwarder = make(Limits {
-        flows_max: FLOWS as usize,
-    });
+    let mut forwarder = make(Limits::of(FLOWS as usize));
     forwarder.apply(Instant::ZERO, Arc::new(table), &mut out);
     let mut batch = Vec::new();
     for number in 0..FLOWS {

@@ -134,7 +134,7 @@ impl ClbNode {
             served: Served::default(),
             checks: Checks::default(),
             unbinding: Unbinding::default(),
-            connections: ConnectionTable::new(limits.flows_max),
+            connections: ConnectionTable::new(limits),
             persistence: Persistence::default(),
             gossip: Gossip::default(),
             part: SlotPart::default(),

@@ -22,6 +22,7 @@ use anyedge_net::route_table::Target;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{Parsed, tcp};
 
+use crate::Limits;
 use crate::expected::Expected;
 use crate::flow_index::FlowIndex;
 use crate::flow_life::{FlowLife, Step};
@@ -221,12 +222,16 @@ pub(crate) struct ConnectionTable {
 }
 
 impl ConnectionTable {
-    /// A table of at most `flows_max` flows.
-    pub(crate) fn new(flows_max: usize) -> ConnectionTable {
+    /// An empty table.
+    pub(crate) fn new(limits: Limits) -> ConnectionTable {
+        let Limits {
+            flows_max,
+            flows_indexed,
+        } = limits;
         ConnectionTable {
             flows: FlowTable::new(flows_max),
-            by_key: FlowIndex::new(flows_max),
-            by_reply: FlowIndex::new(flows_max),
+            by_key: FlowIndex::new(flows_indexed),
+            by_reply: FlowIndex::new(flows_indexed),
             replicas: 0,
             replicas_max: flows_max / REPLICAS_SHARE,
             loads: Loads::default(),

@@ -1,8 +1,9 @@
 //! Flow index: from a flow's hash to its entry, in one cache line as a rule.
 //!
 //! Open addressing with linear probing over 8-byte cells (32 bits of hash, 32 of entry number), at most half
-//! full. Removal shifts the cells behind it back, so there are no tombstones and never a rehash: the cost of
-//! a flow does not depend on how many came before it, and no memory is asked for after construction.
+//! full. Removal shifts the cells behind it back, so there are no tombstones: the cost of a flow does not depend on
+//! how many came before it. With more entries than it was laid out for it is laid out anew, twice as large; a
+//! forwarder of real packets has it laid out for all it may hold, so that none ever waits for that.
 //! Flooding one cell takes the secret key of the flow hash.
 //!
 //! Invariant: between an entry's home cell and the cell it is in, no cell is empty.
@@ -18,15 +19,17 @@ const EMPTY: u64 = 0;
 pub(crate) struct FlowIndex {
     cells: Box<[u64]>,
     mask: usize,
+    entries: usize,
 }
 
 impl FlowIndex {
-    /// Room for `entries_max` entries. Pages are touched when first used.
-    pub(crate) fn new(entries_max: usize) -> FlowIndex {
-        let cells = (entries_max.max(1) * 2).next_power_of_two();
+    /// Laid out for `entries`: no memory is asked for up to there. Pages are touched when first used.
+    pub(crate) fn new(entries: usize) -> FlowIndex {
+        let cells = (entries.max(1) * 2).next_power_of_two();
         FlowIndex {
             cells: vec![EMPTY; cells].into_boxed_slice(),
             mask: cells - 1,
+            entries: 0,
         }
     }
 
@@ -61,13 +64,32 @@ impl FlowIndex {
         (cell != EMPTY && hash_in(cell) == hash).then(|| entry_in(cell))
     }
 
-    /// Adds an entry. The caller keeps to the number of entries that the index was made for.
+    /// Adds an entry.
     pub(crate) fn insert(&mut self, hash: u32, entry: u32) {
-        let mut at = hash as usize & self.mask;
+        if self.entries * 2 >= self.cells.len() {
+            self.double();
+        }
+        self.entries += 1;
+        self.put(u64::from(hash) << 32 | (u64::from(entry) + 1));
+    }
+
+    fn put(&mut self, cell: u64) {
+        let mut at = hash_in(cell) as usize & self.mask;
         while self.cells[at] != EMPTY {
             at = (at + 1) & self.mask;
         }
-        self.cells[at] = u64::from(hash) << 32 | (u64::from(entry) + 1);
+        self.cells[at] = cell;
+    }
+
+    #[cold]
+    fn double(&mut self) {
+        let twice = vec![EMPTY; self.cells.len() * 2].into_boxed_slice();
+        self.mask = twice.len() - 1;
+        for cell in std::mem::replace(&mut self.cells, twice) {
+            if cell != EMPTY {
+                self.put(cell);
+            }
+        }
     }
 
     /// Takes an entry out that was inserted with `hash`.
@@ -77,6 +99,7 @@ impl FlowIndex {
             hole = (hole + 1) & self.mask;
         }
         debug_assert_ne!(self.cells[hole], EMPTY, "what is removed was inserted");
+        self.entries -= 1;
         let mut at = hole;
         loop {
             at = (at + 1) & self.mask;
@@ -98,6 +121,7 @@ impl FlowIndex {
     /// Forgets all entries.
     pub(crate) fn clear(&mut self) {
         self.cells.fill(EMPTY);
+        self.entries = 0;
     }
 }
 
@@ -124,8 +148,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_finds_exactly_what_a_list_of_pairs_holds(steps in any_steps()) {
-            let mut index = FlowIndex::new(32);
+        fn it_finds_exactly_what_a_list_of_pairs_holds(steps in any_steps(), laid_out in 0_usize..=32) {
+            let mut index = FlowIndex::new(laid_out);
             let mut list: Vec<(u32, u32)> = Vec::new();
             for (number, (hash, add)) in steps.into_iter().enumerate() {
                 let entry = number as u32;

@@ -36,12 +36,23 @@ pub use vswitch::VSwitch;
 pub struct Limits {
     /// Flows held at a time; their memory is reserved at construction and touched when first used.
     pub flows_max: usize,
+    /// Flows that the indices are laid out for at construction. Above it they are laid out anew at a doubling; few flows
+    /// in an index that is large for them are far from each other in memory.
+    pub flows_indexed: usize,
+}
+
+impl Limits {
+    /// All laid out at construction, so that no packet waits for it.
+    pub const fn of(flows_max: usize) -> Limits {
+        Limits {
+            flows_max,
+            flows_indexed: flows_max,
+        }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            flows_max: connection_table::FLOWS_MAX,
-        }
+        Limits::of(connection_table::FLOWS_MAX)
     }
 }

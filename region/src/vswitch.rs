@@ -104,7 +104,7 @@ impl VSwitch {
             region: None,
             exits: Exits::new(&routes, NodeId::UNKNOWN),
             prober: Prober::new(own_name, seed),
-            tuples: TupleTable::new(limits.flows_max),
+            tuples: TupleTable::new(limits),
             guard: Guard::default(),
             errors: TokenBucket::new(ERRORS_PER_SECOND, ERRORS_BURST),
             fragments: FragmentTable::new(),

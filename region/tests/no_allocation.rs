@@ -53,7 +53,7 @@ struct Chain {
 impl Chain {
     /// With or without checks of the targets of TCP listeners; with or without security groups, persistence and TOA.
     fn new(checked: bool, ruled: bool) -> Chain {
-        let limits = Limits { flows_max: 8_192 };
+        let limits = Limits::of(8_192);
         let mut chain = Chain {
             clb_node: ClbNode::new(CLB_NODE_NAME, limits, Seed(7)),
             vswitch: VSwitch::new(WEB_1_NAME, limits, Seed(7)),

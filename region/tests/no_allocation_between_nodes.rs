@@ -46,7 +46,7 @@ struct Pair {
 impl Pair {
     fn new() -> Pair {
         let node = |place: usize| {
-            let limits = Limits { flows_max: 8_192 };
+            let limits = Limits::of(8_192);
             ClbNode::new(CLB_NODE_NAMES[place], limits, Seed(7))
         };
         let mut pair = Pair {

@@ -81,7 +81,7 @@ impl Pair {
                 let Some(Reverse((_, host, timer))) = self.due.pop() else {
                     break;
                 };
-                self.with(host, |stack, io| stack.handle_timer(timer, io.now));
+                self.with(host, |stack, io| stack.handle_timer(timer, io));
             }
             for packet in packets.drain(..) {
                 let to = 1 - from;
@@ -181,7 +181,7 @@ fn tcp(rounds: u32) {
                         panic!("stuck")
                     };
                     pair.now = pair.now.max(at);
-                    pair.with(host, |stack, io| stack.handle_timer(timer, io.now));
+                    pair.with(host, |stack, io| stack.handle_timer(timer, io));
                 }
             }
         }

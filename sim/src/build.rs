@@ -45,6 +45,9 @@ pub(crate) use peerings::PeeringHosts;
 use ranks::Ranks;
 pub(crate) use streams::StreamHost;
 
+/// Flows that a node's indices are laid out for at first. They grow: a run of few flows keeps them near each other.
+const FLOWS_INDEXED: usize = 1_024;
+
 /// Why a topology that reads well cannot be simulated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BuildError {
@@ -259,6 +262,7 @@ fn add_nodes(
 ) {
     let limits = Limits {
         flows_max: topology.defaults.flows_max as usize,
+        flows_indexed: FLOWS_INDEXED,
     };
     let absent = faults::absent_nodes(topology, table);
     for (node, id) in table.nodes.iter().zip(0u16..) {

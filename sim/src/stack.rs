@@ -185,8 +185,8 @@ impl HostStack {
     }
 
     /// A timer that was asked for is due. Call [`flush`](HostStack::flush) afterwards.
-    pub fn handle_timer(&mut self, timer: FlowTimer, now: Instant) {
-        self.tcp.on_timer(timer, now);
+    pub fn handle_timer(&mut self, timer: FlowTimer, io: &mut Io<'_>) {
+        self.tcp.on_timer(timer, io);
     }
 
     /// Whether [`flush`](HostStack::flush) has something to do.

@@ -452,7 +452,7 @@ impl World {
     }
 
     fn flow_timer(&mut self, host: HostId, timer: FlowTimer) {
-        self.with_stack(host, |stack, io| stack.handle_timer(timer, io.now));
+        self.with_stack(host, |stack, io| stack.handle_timer(timer, io));
     }
 
     /// Carries out what a host's transport left behind.

@@ -101,7 +101,7 @@ impl Life {
         let refused =
             (rng.below(3) == 0).then(|| client_flow(Family::V4, tcp::PROTOCOL, 80, 0).src);
         table.clbs[0].security.filter = refused.map(all_but);
-        let node = ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 256 }, Seed(seed));
+        let node = ClbNode::new(CLB_NODE_NAME, Limits::of(256), Seed(seed));
         let seeded = (Seed(seed), CLB_NODE_NAME);
         let naive = Naive::new(&table.clbs[0], table.hash_key, seeded, refused);
         let real = Stage::new(node, table.clone());

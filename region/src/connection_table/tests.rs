@@ -118,7 +118,7 @@ fn open_with(table: &mut ConnectionTable, number: u32, hash: u64) -> u32 {
 fn a_mark_means_the_one_flow_that_has_it_and_of_two_neither() {
     const MARK: u64 = 0x12_3456_789a;
     const NEAR: u64 = MARK ^ 1 << 39;
-    let mut table = ConnectionTable::new(FLOWS);
+    let mut table = ConnectionTable::new(Limits::of(FLOWS));
     let one = open_with(&mut table, 1, MARK | 1 << 40);
     let near = open_with(&mut table, 2, NEAR);
     assert_eq!(table.find_mark(MARK), Some(one));
@@ -141,7 +141,7 @@ struct Both {
 
 impl Both {
     fn new() -> Both {
-        let mut table = ConnectionTable::new(FLOWS);
+        let mut table = ConnectionTable::new(Limits::of(FLOWS));
         table.renumber_listeners(2, |_| None);
         Both {
             table,

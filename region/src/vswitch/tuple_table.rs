@@ -10,6 +10,7 @@ use anyedge_net::time::Instant;
 use anyedge_net::wire::Parsed;
 use anyedge_net::wire::gre::GreKey;
 
+use crate::Limits;
 use crate::flow_index::FlowIndex;
 use crate::flow_life::FlowLife;
 use crate::flow_table::{EXPIRED_PER_CALL_MAX, Entry, FlowTable};
@@ -47,11 +48,11 @@ pub(super) struct TupleTable {
 }
 
 impl TupleTable {
-    /// A table of at most `flows_max` tuples.
-    pub(super) fn new(flows_max: usize) -> TupleTable {
+    /// An empty table.
+    pub(super) fn new(limits: Limits) -> TupleTable {
         TupleTable {
-            tuples: FlowTable::new(flows_max),
-            by_reply: FlowIndex::new(flows_max),
+            tuples: FlowTable::new(limits.flows_max),
+            by_reply: FlowIndex::new(limits.flows_indexed),
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! A segment finds its connection by its tuple, then the listener, then gets a RST. Connections that segments,
 //! timers or calls touched are worked on once at the next flush. One timer per connection is outstanding with
-//! the caller, or two when the second is earlier; one that comes too early finds nothing due.
+//! the caller, or two when the second is earlier; one that comes too early is set anew. What timers and ids are compared
+//! with stands by itself ([`Slot`]), since most are of connections that nothing else has in the caches.
 //!
 //! An end that stays silent for [`USER_TIMEOUT`] while we wait for it ends the connection (`TimedOut`); a
 //! connection that its owner dropped and the other end never closes goes after [`ORPHAN_TIMEOUT`].
 
 mod calls;
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::listeners::{ListenerId, Listeners};
 use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
 use super::tcp::{Phase, TcpEngine, Wire};
-use super::time_wait::{Late, RECORDS_MAX, Segment, TIME_WAIT, TimeWait};
+use super::time_wait::{Late, Segment, TimeWait, TimeWaits};
 use super::tuple::Tuple;
 use super::{HostConfig, Io, LocalAddresses, Outcome, StackStats};
 use crate::lookup::Table;
@@ -39,20 +39,38 @@ pub(super) const ORPHAN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longer than any delayed acknowledgement: what is due later in TIME-WAIT is only its end.
 const ACK_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// What a tuple stands for.
+/// What a connection's timers and ids are compared with.
 #[derive(Clone, Copy)]
-enum Entry {
-    Flow(u32),
-    TimeWait(TimeWait),
+struct Slot {
+    /// Connections that had the slot before.
+    generation: u32,
+    /// Due for the next flush.
+    touched: bool,
+    /// The earliest timer that the caller holds for it.
+    armed: Instant,
+    /// When it wants to be worked on again, as of the last flush.
+    due: Instant,
+}
+
+impl Slot {
+    const FREE: Slot = Slot {
+        generation: 0,
+        touched: false,
+        armed: Instant::FAR_FUTURE,
+        due: Instant::FAR_FUTURE,
+    };
 }
 
 pub(super) struct Connections {
     engine: TcpEngine,
     flows: Vec<Flow>,
+    /// Of the same numbers.
+    slots: Vec<Slot>,
     free: Vec<u32>,
-    table: Table<Tuple, Entry>,
+    table: Table<Tuple, u32>,
     listeners: Listeners,
-    time_waits: VecDeque<(Instant, Tuple)>,
+    /// No tuple is here and in `table`.
+    time_waits: TimeWaits,
     touched: Vec<u32>,
     ports: PortRange,
     flows_max: usize,
@@ -66,10 +84,11 @@ impl Connections {
         Connections {
             engine: TcpEngine::new(config.mtu, draw("tcp"), config.buffers),
             flows: Vec::new(),
+            slots: Vec::new(),
             free: Vec::new(),
             table: Table::default(),
             listeners: Listeners::default(),
-            time_waits: VecDeque::new(),
+            time_waits: TimeWaits::default(),
             touched: Vec::new(),
             ports: PortRange::new(draw("tcp-ports")),
             flows_max: config.flows_max,
@@ -88,7 +107,7 @@ impl Connections {
     /// A segment that we sent was too long for its path. What is lost is sent again in its time, shorter.
     pub(super) fn on_too_big(&mut self, sent: &FlowKey, mtu: u32, now: Instant) {
         let tuple = Tuple::of_arrival(&sent.reversed());
-        if matches!(self.table.get(&tuple), Some(Entry::Flow(_))) {
+        if self.table.contains_key(&tuple) {
             self.path_mtus.learn(sent.dst, mtu, now);
         }
     }
@@ -100,11 +119,10 @@ impl Connections {
         self.listeners.forget_all();
         self.touched.clear();
         self.free.clear();
-        for (index, flow) in self.flows.iter_mut().enumerate() {
-            flow.attached = false;
-            flow.touched = false;
-            flow.end();
-            self.free.push(index as u32);
+        for index in 0..self.flows.len() as u32 {
+            self.flows[index as usize].attached = false;
+            self.slots[index as usize].touched = false;
+            self.end(index);
         }
     }
 
@@ -113,9 +131,9 @@ impl Connections {
     }
 
     fn touch(&mut self, index: u32) {
-        let flow = &mut self.flows[index as usize];
-        if flow.attached && !flow.touched {
-            flow.touched = true;
+        let slot = &mut self.slots[index as usize];
+        if self.flows[index as usize].attached && !slot.touched {
+            slot.touched = true;
             self.touched.push(index);
         }
     }
@@ -129,12 +147,12 @@ impl Connections {
         io: &mut Io<'_>,
     ) -> Outcome {
         let tuple = Tuple::of_arrival(&parsed.flow);
-        match self.table.get(&tuple).copied() {
-            Some(Entry::Flow(index)) => {
-                self.on_flow_segment(index, bytes, parsed, io);
-                return Outcome::Delivered;
-            }
-            Some(Entry::TimeWait(record)) => match record.on_segment(&Segment::of(bytes, parsed)) {
+        if let Some(&index) = self.table.get(&tuple) {
+            self.on_flow_segment(index, bytes, parsed, io);
+            return Outcome::Delivered;
+        }
+        if let Some(record) = self.time_waits.get(&tuple) {
+            match record.on_segment(&Segment::of(bytes, parsed)) {
                 Late::Ignore => return Outcome::Delivered,
                 Late::Answer => {
                     match record.answer(&tuple, io.pool) {
@@ -144,14 +162,11 @@ impl Connections {
                     return Outcome::Delivered;
                 }
                 Late::Forget => {
-                    self.table.remove(&tuple);
+                    self.time_waits.forget(&tuple);
                     return Outcome::Delivered;
                 }
-                Late::Reopen => {
-                    self.table.remove(&tuple);
-                }
-            },
-            None => {}
+                Late::Reopen => self.time_waits.forget(&tuple),
+            }
         }
         self.on_stray(tuple, bytes, parsed, local, io)
     }
@@ -277,20 +292,37 @@ impl Connections {
         self.flows[index as usize].wake();
     }
 
-    pub(super) fn on_timer(&mut self, timer: FlowTimer, now: Instant) {
-        let flow = &mut self.flows[timer.index as usize];
-        if flow.generation == timer.generation && now >= flow.armed {
-            flow.armed = Instant::FAR_FUTURE;
+    pub(super) fn on_timer(&mut self, timer: FlowTimer, io: &mut Io<'_>) {
+        let slot = &mut self.slots[timer.index as usize];
+        if slot.generation != timer.generation || io.now < slot.armed {
+            return;
+        }
+        slot.armed = Instant::FAR_FUTURE;
+        if slot.touched {
+            return;
+        }
+        if slot.due <= io.now {
             self.touch(timer.index);
+        } else {
+            self.arm(timer.index, io);
+        }
+    }
+
+    /// Asks for a timer at the time that it is due, unless an earlier one is coming.
+    fn arm(&mut self, index: u32, io: &mut Io<'_>) {
+        let slot = &mut self.slots[index as usize];
+        if slot.due < slot.armed {
+            slot.armed = slot.due;
+            let generation = slot.generation;
+            io.timers.push((slot.due, FlowTimer { index, generation }));
         }
     }
 
     pub(super) fn flush(&mut self, io: &mut Io<'_>) {
         let mut touched = std::mem::take(&mut self.touched);
         for index in touched.drain(..) {
-            let flow = &mut self.flows[index as usize];
-            flow.touched = false;
-            if flow.attached {
+            self.slots[index as usize].touched = false;
+            if self.flows[index as usize].attached {
                 self.poll_flow(index, io);
             }
         }
@@ -321,44 +353,23 @@ impl Connections {
             self.enter_time_wait(index, io.now);
             return;
         }
-        let due = asked.min(flow.gives_up_at());
-        if due < flow.armed {
-            flow.armed = due;
-            io.timers.push((
-                due,
-                FlowTimer {
-                    index,
-                    generation: flow.generation,
-                },
-            ));
-        }
+        self.slots[index as usize].due = asked.min(flow.gives_up_at());
+        self.arm(index, io);
     }
 
-    /// Leaves a record in the table; the stream, if one is left, reads to its end.
+    /// Leaves a record; the stream, if one is left, reads to its end.
     fn enter_time_wait(&mut self, index: u32, now: Instant) {
         let flow = &self.flows[index as usize];
         let (tuple, record) = (flow.tuple, TimeWait::after(&flow.last, now));
         self.detach(index);
-        while let Some(&(since, oldest)) = self.time_waits.front() {
-            let expired = since + TIME_WAIT <= now || self.time_waits.len() >= RECORDS_MAX;
-            if !expired {
-                break;
-            }
-            self.time_waits.pop_front();
-            // The tuple may have been used again since.
-            if matches!(self.table.get(&oldest), Some(Entry::TimeWait(record)) if record.since == since)
-            {
-                self.table.remove(&oldest);
-            }
-        }
-        self.time_waits.push_back((now, tuple));
-        self.table.insert(tuple, Entry::TimeWait(record));
+        self.time_waits.add(tuple, record);
     }
 
     /// Takes a connection off the wire and tells its owner; without one its slot is free.
     fn detach(&mut self, index: u32) {
         let flow = &mut self.flows[index as usize];
         flow.attached = false;
+        self.slots[index as usize].due = Instant::FAR_FUTURE;
         self.table.remove(&flow.tuple);
         match flow.role {
             Role::Connecting | Role::Owned | Role::Waiting(_) => flow.wake(),
@@ -380,23 +391,38 @@ impl Connections {
     fn open(&mut self, tuple: Tuple, role: Role, now: Instant) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
             self.flows.push(Flow::new(self.engine.endpoint(), tuple));
+            self.slots.push(Slot::FREE);
             u32::try_from(self.flows.len() - 1).expect("flows_max is below 2^32")
         });
         self.flows[index as usize].open(tuple, role, now);
-        self.table.insert(tuple, Entry::Flow(index));
+        let slot = &mut self.slots[index as usize];
+        slot.armed = Instant::FAR_FUTURE;
+        slot.due = Instant::FAR_FUTURE;
+        self.time_waits.forget(&tuple);
+        self.table.insert(tuple, index);
         self.stats.flows_opened += 1;
         index
     }
 
+    /// Frees a slot; ids and timers of its connection mean nothing any more.
     fn end(&mut self, index: u32) {
         self.flows[index as usize].end();
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
         self.free.push(index);
     }
 
+    /// The name of the connection that has the slot now.
+    fn id_of(&self, index: u32) -> FlowId {
+        FlowId {
+            index,
+            generation: self.slots[index as usize].generation,
+        }
+    }
+
     fn flow(&mut self, id: FlowId) -> io::Result<&mut Flow> {
-        let flow = &mut self.flows[id.index as usize];
-        if flow.generation == id.generation {
-            Ok(flow)
+        if id == self.id_of(id.index) {
+            Ok(&mut self.flows[id.index as usize])
         } else {
             Err(io::ErrorKind::NotConnected.into())
         }

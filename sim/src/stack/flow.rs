@@ -44,20 +44,15 @@ pub(super) enum Role {
 }
 
 pub(super) struct Flow {
-    pub(super) generation: u32,
     pub(super) tuple: Tuple,
     pub(super) endpoint: TcpEndpoint,
     pub(super) role: Role,
     /// In the table: segments reach it, and it sends.
     pub(super) attached: bool,
-    /// Due for the next flush.
-    pub(super) touched: bool,
     /// Why it ended, unless by both FINs.
     pub(super) failure: Option<io::ErrorKind>,
     /// When the other end last said something, or when we began to wait for it.
     pub(super) heard_at: Instant,
-    /// The earliest timer that the caller holds for it.
-    pub(super) armed: Instant,
     /// The client that the SYN's TOA option told of.
     pub(super) toa: Option<SocketAddr>,
     /// The segment that came last, which TIME-WAIT remembers.
@@ -71,15 +66,12 @@ pub(super) struct Flow {
 impl Flow {
     pub(super) fn new(endpoint: TcpEndpoint, tuple: Tuple) -> Flow {
         Flow {
-            generation: 0,
             tuple,
             endpoint,
             role: Role::Orphan,
             attached: false,
-            touched: false,
             failure: None,
             heard_at: Instant::ZERO,
-            armed: Instant::FAR_FUTURE,
             toa: None,
             last: Segment::default(),
             sent_until: None,
@@ -95,17 +87,14 @@ impl Flow {
         self.attached = true;
         self.failure = None;
         self.heard_at = now;
-        self.armed = Instant::FAR_FUTURE;
         self.toa = None;
         self.last = Segment::default();
         self.sent_until = None;
     }
 
-    /// Ends; ids and timers of this connection mean nothing any more.
+    /// Ends; nobody waits for it any more.
     pub(super) fn end(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
         self.role = Role::Orphan;
-        self.armed = Instant::FAR_FUTURE;
         self.reader = Waiter::default();
         self.writer = Waiter::default();
     }

@@ -1,11 +1,12 @@
 //! TIME-WAIT without a socket: what is left of a connection that both ends have closed.
 //!
 //! The side that closed first must answer late segments for a while (RFC 9293 §3.6.1). That takes two
-//! sequence numbers, so the socket and its buffers go back at once and a small record stays in the table of
-//! tuples. Records last [`TIME_WAIT`], as all last equally long they expire in the order in which they came,
-//! without timers. A SYN with a higher sequence number opens a new connection at once, and a `connect` may take
+//! sequence numbers, so the socket and its buffers go back at once and a small record stays, in a table of its own: the
+//! connections that are open are few beside them. Records last [`TIME_WAIT`], as all last equally long they expire in the
+//! order in which they came, without timers. A SYN with a higher sequence number opens a new connection at once, and a `connect` may take
 //! the tuple after [`REUSE_AFTER`] (RFC 6191; Linux `tcp_tw_reuse`).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyedge_net::packet::{Meta, Packet, Pool};
@@ -15,14 +16,15 @@ use anyedge_net::wire::ip::{DEFAULT_TTL, Header, header_len};
 use anyedge_net::wire::{Parsed, tcp};
 
 use super::tuple::Tuple;
+use crate::lookup::Table;
 
 /// How long a closed connection's tuple answers for it. Linux: 60 s; here short, since addresses are few and
 /// rates high.
-pub(super) const TIME_WAIT: Duration = Duration::from_secs(10);
+const TIME_WAIT: Duration = Duration::from_secs(10);
 /// How old a record must be before a `connect` may take its tuple.
 pub(super) const REUSE_AFTER: Duration = Duration::from_secs(1);
 /// Records that a host keeps; the oldest goes when there are more.
-pub(super) const RECORDS_MAX: usize = 32_768;
+const RECORDS_MAX: usize = 32_768;
 
 /// What a TCP header says of sequence numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,6 +61,49 @@ pub(super) struct TimeWait {
     pub(super) since: Instant,
     send_next: u32,
     receive_next: u32,
+}
+
+/// The records of a host.
+#[derive(Default)]
+pub(super) struct TimeWaits {
+    records: Table<Tuple, TimeWait>,
+    /// The oldest first; those among them that are forgotten already have no record of that time.
+    order: VecDeque<(Instant, Tuple)>,
+}
+
+impl TimeWaits {
+    pub(super) fn get(&self, tuple: &Tuple) -> Option<&TimeWait> {
+        self.records.get(tuple)
+    }
+
+    pub(super) fn forget(&mut self, tuple: &Tuple) {
+        self.records.remove(tuple);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.order.clear();
+    }
+
+    /// Adds the record of a connection that has just closed; those whose time is over go.
+    pub(super) fn add(&mut self, tuple: Tuple, record: TimeWait) {
+        let now = record.since;
+        while let Some(&(since, oldest)) = self.order.front() {
+            let expired = since + TIME_WAIT <= now || self.order.len() >= RECORDS_MAX;
+            if !expired {
+                break;
+            }
+            self.order.pop_front();
+            if self
+                .get(&oldest)
+                .is_some_and(|record| record.since == since)
+            {
+                self.forget(&oldest);
+            }
+        }
+        self.order.push_back((now, tuple));
+        self.records.insert(tuple, record);
+    }
 }
 
 /// What a late segment leads to.

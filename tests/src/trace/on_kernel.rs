@@ -74,9 +74,7 @@ pub fn play(trace: &Trace) -> Result<(Transcript, Crossed)> {
     let table = &trace.network.tables[0];
     let own = table.node_named(trace.node).context("no such node")?;
     let topology = &trace.network.topology;
-    let limits = Limits {
-        flows_max: usize::try_from(topology.defaults.flows_max)?,
-    };
+    let limits = Limits::of(usize::try_from(topology.defaults.flows_max)?);
     let bare = match table.nodes[own.index()].kind {
         NodeKind::Pop => Some(PortId::PUBLIC),
         NodeKind::ClbNode(_) => None,

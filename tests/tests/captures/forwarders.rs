@@ -21,7 +21,7 @@ use anyedge_tests::binary::root;
 use anyedge_tests::captures::{all, frames, network_layer};
 use anyedge_topologies::Topology;
 
-const LIMITS: Limits = Limits { flows_max: 10_000 };
+const LIMITS: Limits = Limits::of(10_000);
 
 fn table() -> Arc<RouteTable> {
     let topology =

@@ -14,11 +14,11 @@ use super::super::flow::{FlowId, Role};
 use super::super::listeners::ListenerId;
 use super::super::port_range::PortRange;
 use super::super::tcp::Phase;
-use super::super::time_wait::REUSE_AFTER;
+use super::super::time_wait::{REUSE_AFTER, TimeWait};
 use super::super::tuple::{Bound, Tuple};
 use super::super::waiter::Waiter;
 use super::super::{HostStack, LocalAddresses, unspecified};
-use super::{Connections, Entry};
+use super::Connections;
 
 impl Connections {
     fn connect(
@@ -60,9 +60,8 @@ impl Connections {
         let flow = &mut self.flows[index as usize];
         self.engine
             .connect(&mut flow.endpoint, tuple.local_addr(), tuple.remote_addr());
-        let generation = flow.generation;
         self.touch(index);
-        Ok(FlowId { index, generation })
+        Ok(self.id_of(index))
     }
 
     fn ephemeral(&mut self, tuple: Tuple, now: Instant) -> Option<u16> {
@@ -85,11 +84,8 @@ impl Connections {
     }
 
     fn is_taken(&self, tuple: &Tuple, now: Instant) -> bool {
-        match self.table.get(tuple) {
-            None => false,
-            Some(Entry::Flow(_)) => true,
-            Some(Entry::TimeWait(record)) => now < record.since + REUSE_AFTER,
-        }
+        let waits = |record: &TimeWait| now < record.since + REUSE_AFTER;
+        self.table.contains_key(tuple) || self.time_waits.get(tuple).is_some_and(waits)
     }
 
     fn listen(&mut self, local: SocketAddr, backlog: usize) -> io::Result<ListenerId> {
@@ -114,12 +110,8 @@ impl Connections {
             listener.acceptor.wait(context.waker());
             return Poll::Pending;
         };
-        let flow = &mut self.flows[index as usize];
-        flow.role = Role::Owned;
-        Poll::Ready(Ok(FlowId {
-            index,
-            generation: flow.generation,
-        }))
+        self.flows[index as usize].role = Role::Owned;
+        Poll::Ready(Ok(self.id_of(index)))
     }
 
     /// Connections that nobody will accept are reset.

@@ -151,9 +151,7 @@ impl Pipe {
         };
         self.now = at;
         match event {
-            Event::Timer(host, timer) => {
-                self.with(host, |stack, io| stack.handle_timer(timer, io.now))
-            }
+            Event::Timer(host, timer) => self.with(host, |stack, io| stack.handle_timer(timer, io)),
             Event::Packet(host, packet) => self.deliver(host, packet),
         }
         true
