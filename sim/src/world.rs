@@ -105,8 +105,12 @@ enum Happening {
     NodeTimer(NodeId),
     FlowTimer(HostId, FlowTimer),
     Wake(TimerId),
-    Scenario(Act),
+    /// Rare, and larger than a packet.
+    Scenario(Box<Act>),
 }
+
+// With its time an event in a lane is one cache line.
+const _: () = assert!(size_of::<Happening>() <= 48);
 
 impl Ahead for Happening {
     #[inline]
@@ -287,7 +291,8 @@ impl World {
     /// Puts `act` on the calendar.
     pub(crate) fn schedule_act(&mut self, at: Instant, act: Act) {
         let tie = self.director.next(Kind::Scenario);
-        self.queue.push(at, tie, Happening::Scenario(act));
+        let act = Happening::Scenario(Box::new(act));
+        self.queue.push(at, tie, act);
     }
 
     /// Puts a service's timer on the calendar.
@@ -320,7 +325,7 @@ impl World {
             Happening::NodeTimer(node) => self.node_timer(node),
             Happening::FlowTimer(host, timer) => self.flow_timer(host, timer),
             Happening::Wake(timer) => self.tasks.fire(timer),
-            Happening::Scenario(act) => self.act(act),
+            Happening::Scenario(act) => self.act(*act),
         }
     }
 

@@ -31,9 +31,16 @@ impl PartialOrd for Head {
     }
 }
 
+/// An event in its lane: one cache line, if what happens leaves the time enough of it.
+#[repr(align(64))]
+struct Standing<T> {
+    due: Due,
+    payload: T,
+}
+
 /// Events in lanes.
 pub(super) struct Lanes<T> {
-    lanes: Vec<VecDeque<(Due, T)>>,
+    lanes: Vec<VecDeque<Standing<T>>>,
     /// One for each lane that is not empty.
     heads: BinaryHeap<Head>,
 }
@@ -59,14 +66,14 @@ impl<T: Ahead> Lanes<T> {
         }
         let events = &mut self.lanes[lane];
         match events.back() {
-            Some((last, _)) if *last > due => return Some(payload),
+            Some(last) if last.due > due => return Some(payload),
             Some(_) => {}
             None => self.heads.push(Head {
                 due,
                 lane: lane as u32,
             }),
         }
-        events.push_back((due, payload));
+        events.push_back(Standing { due, payload });
         None
     }
 
@@ -83,19 +90,19 @@ impl<T: Ahead> Lanes<T> {
         let events = &mut self.lanes[head.lane as usize];
         let taken = events.pop_front();
         match events.front() {
-            Some((due, next)) => {
-                head.due = *due;
-                next.fetch();
+            Some(next) => {
+                head.due = next.due;
+                next.payload.fetch();
             }
             None => {
                 PeekMut::pop(head);
             }
         }
-        taken.map(|(_, payload)| payload)
+        taken.map(|event| event.payload)
     }
 
     /// All events, in no particular order.
     pub(super) fn into_events(self) -> impl Iterator<Item = T> {
-        self.lanes.into_iter().flatten().map(|(_, payload)| payload)
+        self.lanes.into_iter().flatten().map(|event| event.payload)
     }
 }

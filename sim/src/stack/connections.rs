@@ -59,6 +59,14 @@ impl Slot {
         armed: Instant::FAR_FUTURE,
         due: Instant::FAR_FUTURE,
     };
+
+    /// Taken by another connection. Timers are told by the generation.
+    fn open(&mut self) {
+        *self = Slot {
+            generation: self.generation,
+            ..Slot::FREE
+        };
+    }
 }
 
 pub(super) struct Connections {
@@ -395,9 +403,7 @@ impl Connections {
             u32::try_from(self.flows.len() - 1).expect("flows_max is below 2^32")
         });
         self.flows[index as usize].open(tuple, role, now);
-        let slot = &mut self.slots[index as usize];
-        slot.armed = Instant::FAR_FUTURE;
-        slot.due = Instant::FAR_FUTURE;
+        self.slots[index as usize].open();
         self.time_waits.forget(&tuple);
         self.table.insert(tuple, index);
         self.stats.flows_opened += 1;
