@@ -45,10 +45,7 @@ const TICK_PORT: u16 = 7_000;
 
 /// The node of region guangzhou with these routes.
 fn node_with(table: RouteTable) -> Stage<ClbNode> {
-    Stage::new(
-        ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 64 }, Seed(7)),
-        table,
-    )
+    Stage::new(ClbNode::new(CLB_NODE_NAME, Limits::of(64), Seed(7)), table)
 }
 
 fn node() -> Stage<ClbNode> {

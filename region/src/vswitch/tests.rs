@@ -20,10 +20,7 @@ mod security;
 const KEY: GreKey = GreKey::new(1, false, 4_711);
 
 fn vswitch_with(table: RouteTable) -> Stage<VSwitch> {
-    Stage::new(
-        VSwitch::new(WEB_1_NAME, Limits { flows_max: 8 }, Seed(7)),
-        table,
-    )
+    Stage::new(VSwitch::new(WEB_1_NAME, Limits::of(8), Seed(7)), table)
 }
 
 fn vswitch() -> Stage<VSwitch> {
@@ -150,10 +147,7 @@ fn only_clb_nodes_of_the_region_may_send() {
 
 #[test]
 fn a_vswitch_not_in_the_routes_serves_nobody() {
-    let mut stranger = Stage::new(
-        VSwitch::new("host.web-9", Limits { flows_max: 8 }, Seed(7)),
-        routes(),
-    );
+    let mut stranger = Stage::new(VSwitch::new("host.web-9", Limits::of(8), Seed(7)), routes());
     assert_eq!(
         stranger
             .clb_node_sends(KEY, &segment(web(1), tcp::SYN))

@@ -263,7 +263,7 @@ fn a_full_table_refuses_new_flows_and_keeps_the_old() {
 #[test]
 fn many_flows_that_end_together_are_collected_in_portions() {
     let mut stage = Stage::new(
-        ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 16_000 }, Seed(7)),
+        ClbNode::new(CLB_NODE_NAME, Limits::of(16_000), Seed(7)),
         routes(),
     );
     for number in 0..1_000 {

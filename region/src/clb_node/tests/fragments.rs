@@ -65,7 +65,7 @@ struct Region {
 
 impl Region {
     fn new(table: &RouteTable) -> Region {
-        let limits = Limits { flows_max: 64 };
+        let limits = Limits::of(64);
         let node = |name| Stage::new(ClbNode::new(name, limits, Seed(7)), table.clone());
         Region {
             nodes: [node(CLB_NODE_NAME), node(SECOND_NAME)],

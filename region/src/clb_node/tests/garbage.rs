@@ -133,7 +133,7 @@ fn follow(open: &mut BTreeSet<FlowKey>, outcome: &Outcome) {
 proptest! {
     #[test]
     fn nothing_is_lost_or_left_behind(acts in proptest::collection::vec(any_act(), 1..60)) {
-        let mut stage = Stage::new(ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 12 }, Seed(7)), routes());
+        let mut stage = Stage::new(ClbNode::new(CLB_NODE_NAME, Limits::of(12), Seed(7)), routes());
         let mut open = BTreeSet::new();
         for act in acts {
             let outcome = match act {

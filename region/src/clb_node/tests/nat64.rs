@@ -72,7 +72,7 @@ fn without_it_clients_have_targets_of_their_own_family() {
 #[test]
 fn every_flow_has_a_port_of_its_own_of_this_nodes_blocks_in_turn() {
     let table = with_nat64(routes(), &[CLB_NODES[1], CLB_NODE]);
-    let limits = Limits { flows_max: 1_024 };
+    let limits = Limits::of(1_024);
     let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), table);
     let ports: Vec<u16> = (0..250)
         .map(|number| node.opens_at(v6_flow(udp::PROTOCOL, number)).src_port)
@@ -106,7 +106,7 @@ fn to_one_server(mut table: RouteTable) -> RouteTable {
 #[test]
 fn an_address_has_55_000_flows_to_one_server_and_refuses_the_next() {
     let table = to_one_server(with_nat64(routes(), &[CLB_NODE; 220]));
-    let limits = Limits { flows_max: 131_072 };
+    let limits = Limits::of(131_072);
     let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), table);
     let ports: Vec<u16> = (0..55_000)
         .map(|number| node.opens_at(v6_flow(tcp::PROTOCOL, number)).src_port)
@@ -286,7 +286,7 @@ fn a_block_that_was_another_nodes_is_the_last_choice_for_half_an_hour() {
         table.revision = Revision(revision);
         table
     };
-    let limits = Limits { flows_max: 1_024 };
+    let limits = Limits::of(1_024);
     let table = with(1, &[CLB_NODES[1], CLB_NODE]);
     let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), table);
     node.apply(with(2, &[CLB_NODE, CLB_NODE]));

@@ -78,8 +78,8 @@ fn packets_come_by_tunnels_and_the_public_port_alone() {
 fn a_node_without_routes_or_not_in_them_serves_nothing() {
     let flow = web_flow(1);
     let syn = segment(flow, tcp::SYN);
-    let stranger = ClbNode::new("region.guangzhou.clb-9", Limits { flows_max: 4 }, Seed(7));
-    let new = ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 4 }, Seed(7));
+    let stranger = ClbNode::new("region.guangzhou.clb-9", Limits::of(4), Seed(7));
+    let new = ClbNode::new(CLB_NODE_NAME, Limits::of(4), Seed(7));
     for (node, table) in [(stranger, routes()), (new, RouteTable::empty())] {
         let mut stage = Stage::new(node, table);
         assert_eq!(

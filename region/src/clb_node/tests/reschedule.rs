@@ -113,10 +113,7 @@ fn a_new_target_gets_its_share_of_the_flows_under_way() {
     let alone = routes_with(1, (on, [10, 10]), |table| {
         web(table).targets.retain(|target| target.host == WEB_1);
     });
-    let mut node = Stage::new(
-        ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 512 }, Seed(7)),
-        alone,
-    );
+    let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, Limits::of(512), Seed(7)), alone);
     establish(&mut node, 200);
     let mut outcome = node.apply(routes_with(2, (on, [10, 10]), |_| {}));
     let mut moved = cut(&outcome);
@@ -222,7 +219,7 @@ fn flows_are_cut_one_after_the_other_within_the_spread() {
         })
     };
     let mut node = Stage::new(
-        ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 512 }, Seed(7)),
+        ClbNode::new(CLB_NODE_NAME, Limits::of(512), Seed(7)),
         spread(1, [10, 10]),
     );
     establish(&mut node, 200);

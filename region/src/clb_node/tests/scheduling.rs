@@ -100,7 +100,7 @@ fn ip_hash(listener: &mut Listener) {
 #[test]
 fn by_ip_hash_a_client_has_one_target_and_clients_are_spread_by_weight() {
     let mut node = Stage::new(
-        ClbNode::new(CLB_NODE_NAME, Limits { flows_max: 4_096 }, Seed(7)),
+        ClbNode::new(CLB_NODE_NAME, Limits::of(4_096), Seed(7)),
         with_web(1, ip_hash),
     );
     let mut clients = [0, 0];
@@ -213,7 +213,7 @@ fn each_node_has_its_part_of_a_limit() {
     let table = with_web(3, |listener| listener.limits = limits);
     let mut all = 0;
     for name in CLB_NODE_NAMES {
-        let node = ClbNode::new(name, Limits { flows_max: 64 }, Seed(7));
+        let node = ClbNode::new(name, Limits::of(64), Seed(7));
         let mut node = Stage::new(node, table.clone());
         let refused = refused(&mut node, 0..40).len();
         let own = 40 - refused;
@@ -235,7 +235,7 @@ fn a_shared_instance_has_its_limits_over_all_of_its_listeners() {
     let shared = |limits: FlowLimits| {
         let mut table = with_web(3, |_| {});
         table.clbs[0].limits = limits;
-        let node = ClbNode::new(CLB_NODE_NAMES[0], Limits { flows_max: 64 }, Seed(7));
+        let node = ClbNode::new(CLB_NODE_NAMES[0], Limits::of(64), Seed(7));
         Stage::new(node, table)
     };
     let at_a_time = FlowLimits {
@@ -268,7 +268,7 @@ fn node_of_three(place: usize) -> Stage<ClbNode> {
         replication: false,
         ..Mechanisms::ALL
     };
-    let node = ClbNode::new(CLB_NODE_NAMES[place], Limits { flows_max: 64 }, Seed(7));
+    let node = ClbNode::new(CLB_NODE_NAMES[place], Limits::of(64), Seed(7));
     Stage::new(node, table)
 }
 

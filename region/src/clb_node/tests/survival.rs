@@ -279,6 +279,6 @@ impl Region {
 }
 
 fn stage(place: usize, table: RouteTable) -> Stage<ClbNode> {
-    let limits = Limits { flows_max: 64 };
+    let limits = Limits::of(64);
     Stage::new(ClbNode::new(CLB_NODE_NAMES[place], limits, Seed(7)), table)
 }

@@ -14,9 +14,7 @@ const FLOWS_MAX: usize = 2_000;
 fn small(syn_gate: bool) -> Stage<ClbNode> {
     let mut table = routes();
     table.mechanisms.syn_gate = syn_gate;
-    let limits = Limits {
-        flows_max: FLOWS_MAX,
-    };
+    let limits = Limits::of(FLOWS_MAX);
     Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), table)
 }
 
@@ -80,9 +78,7 @@ fn acknowledged(flow: &FlowKey, inner: &[u8]) -> u32 {
 #[test]
 fn cookies_are_those_of_the_nodes_own_seed() {
     let cookie = |seed| {
-        let limits = Limits {
-            flows_max: FLOWS_MAX,
-        };
+        let limits = Limits::of(FLOWS_MAX);
         let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, seed), routes());
         node.flood();
         node.challenged(web_flow(1), 1_000)
@@ -246,7 +242,7 @@ impl Flood {
     fn new(syn_gate: bool) -> Flood {
         let mut table = routes();
         table.mechanisms.syn_gate = syn_gate;
-        let limits = Limits { flows_max: TABLE };
+        let limits = Limits::of(TABLE);
         let node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), table);
         let begun_at = node.now;
         Flood {

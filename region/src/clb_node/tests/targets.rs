@@ -44,10 +44,7 @@ fn nodes_of_other_names_start_their_rounds_elsewhere() {
     let first = |name: &str| {
         let mut table = wrr([99, 100]);
         table.nodes[CLB_NODE.index()].name = name.to_owned();
-        let mut stage = Stage::new(
-            ClbNode::new(name, Limits { flows_max: 128 }, Seed(7)),
-            table,
-        );
+        let mut stage = Stage::new(ClbNode::new(name, Limits::of(128), Seed(7)), table);
         (0..40)
             .map(|number| stage.open(web_flow(number)))
             .collect::<Vec<_>>()

@@ -178,7 +178,7 @@ fn udp_goes_on_at_another_target_without_a_word() {
 #[test]
 fn ten_thousand_flows_are_cut_in_bounded_steps_and_those_that_speak_at_once() {
     const FLOWS: u32 = 10_000;
-    let limits = Limits { flows_max: 40_000 };
+    let limits = Limits::of(40_000);
     let mut table = without(None, |_| {});
     table.mechanisms.syn_gate = false;
     let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), table);
@@ -265,7 +265,7 @@ fn a_listener_that_is_gone_drains_and_one_that_returns_keeps_its_flows() {
 fn a_target_bound_again_during_the_walk_keeps_the_flows_that_were_not_reached() {
     const FLOWS: u32 = 4 * CUTS_PER_STEP_MAX;
     let calm = |gone| without(gone, |table| table.mechanisms.syn_gate = false);
-    let limits = Limits { flows_max: 4_096 };
+    let limits = Limits::of(4_096);
     let mut node = Stage::new(ClbNode::new(CLB_NODE_NAME, limits, Seed(7)), calm(None));
     let flows: Vec<FlowKey> = (0..FLOWS).map(web_flow).collect();
     let mut of_web_1 = Vec::new();

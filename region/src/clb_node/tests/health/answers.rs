@@ -66,10 +66,7 @@ fn nodes_of_a_region_never_check_from_the_same_port() {
     table.regions[0].slots = std::sync::Arc::new(slot::SlotMap::fill(&members));
     let mut seen = std::collections::BTreeMap::new();
     for name in NAMES {
-        let mut stage = Stage::new(
-            ClbNode::new(name, Limits { flows_max: 64 }, Seed(7)),
-            table.clone(),
-        );
+        let mut stage = Stage::new(ClbNode::new(name, Limits::of(64), Seed(7)), table.clone());
         let log = stage.live(secs(20_000), all(Answer::SynAck));
         let sent = log
             .segments

@@ -200,7 +200,7 @@ fn nodes_check_in_phases_of_their_own() {
     let first_sent = |name: &str| {
         let mut table = defaults();
         table.nodes[CLB_NODE.index()].name = name.to_owned();
-        let mut stage = Stage::new(ClbNode::new(name, Limits { flows_max: 64 }, Seed(7)), table);
+        let mut stage = Stage::new(ClbNode::new(name, Limits::of(64), Seed(7)), table);
         let log = stage.live(secs(5), all(Answer::SynAck));
         [first(), second()].map(|target| log.sent_to(target)[0])
     };

@@ -170,7 +170,7 @@ fn another_node_goes_on_with_the_shift_when_the_flows_own_dies() {
     for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
         let table = by_header(routes_of_three(1, &[0, 1, 2]), version);
         let mut nodes = [0, 1].map(|place| {
-            let limits = Limits { flows_max: 64 };
+            let limits = Limits::of(64);
             Stage::new(
                 ClbNode::new(CLB_NODE_NAMES[place], limits, Seed(7)),
                 table.clone(),
