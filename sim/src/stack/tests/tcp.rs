@@ -382,6 +382,26 @@ fn a_host_has_no_more_connections_than_its_bound() {
     pipe.connected(flows[2]).expect("its SYN is sent again");
 }
 
+/// The answer says what the delayed acknowledgement was to say, and is lost: its timer finds nothing to do before it is to be
+/// sent again.
+#[test]
+fn a_timer_that_comes_too_early_costs_no_pass_and_is_set_anew() {
+    let mut pipe = Pipe::new(1);
+    let [client, server] = pipe.establish();
+    pipe.run_for(Duration::from_secs(2));
+    pipe.write(CLIENT, client, b"ping").expect("it is open");
+    assert_eq!(pipe.read(SERVER, server).expect("it is open"), b"ping");
+    let mut lost = false;
+    pipe.tap = Box::new(move |from, _| from == SERVER && !std::mem::replace(&mut lost, true));
+    pipe.write(SERVER, server, b"pong").expect("it is open");
+    let polls = |pipe: &Pipe| pipe.hosts[SERVER].stats().flow_polls;
+    let before = polls(&pipe);
+    pipe.run_for(Duration::from_millis(500));
+    assert_eq!(polls(&pipe), before);
+    assert_eq!(pipe.read(CLIENT, client).expect("it is open"), b"pong");
+    pipe.finish();
+}
+
 #[test]
 fn ten_thousand_connections_cost_no_more_each_than_ten() {
     let polls_each = |count: usize| {
