@@ -60,10 +60,11 @@ impl Slot {
         due: Instant::FAR_FUTURE,
     };
 
-    /// Taken by another connection. Timers are told by the generation.
+    /// Taken by another connection. Timers are told by the generation; a slot that is due for the next flush stays so.
     fn open(&mut self) {
         *self = Slot {
             generation: self.generation,
+            touched: self.touched,
             ..Slot::FREE
         };
     }

@@ -99,7 +99,7 @@ struct Lone<'a> {
 
 impl Lone<'_> {
     /// Whether the segment that was just sent leaves nothing for another: all is acknowledged, and no FIN or RST is to
-    /// be sent. It would be found out by asking, which costs a third of what a segment does.
+    /// be sent. Found out by asking for another it would cost more.
     fn has_said_all(&self) -> bool {
         let socket: &Socket<'_> = self.set.get(self.handle);
         let is_open = matches!(
