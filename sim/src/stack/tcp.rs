@@ -98,8 +98,8 @@ struct Lone<'a> {
 }
 
 impl Lone<'_> {
-    /// Whether the segment that was just sent leaves nothing for another: all is acknowledged, and no FIN or RST is to
-    /// be sent. Found out by asking for another it would cost more.
+    /// Whether the segment that was just sent leaves nothing for another: no byte waits or is unacknowledged, and no FIN
+    /// or RST is to be sent. Asking smoltcp for another would tell the same and cost more.
     fn has_said_all(&self) -> bool {
         let socket: &Socket<'_> = self.set.get(self.handle);
         let is_open = matches!(

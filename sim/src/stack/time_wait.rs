@@ -3,8 +3,8 @@
 //! The side that closed first must answer late segments for a while (RFC 9293 §3.6.1). That takes two
 //! sequence numbers, so the socket and its buffers go back at once and a small record stays, in a table of its own: the
 //! connections that are open are few beside them. Records last [`TIME_WAIT`], as all last equally long they expire in the
-//! order in which they came, without timers. A SYN with a higher sequence number opens a new connection at once, and a `connect` may take
-//! the tuple after [`REUSE_AFTER`] (RFC 6191; Linux `tcp_tw_reuse`).
+//! order in which they came, without timers. A SYN with a higher sequence number opens a new connection at once, and a
+//! `connect` may take the tuple after [`REUSE_AFTER`] (RFC 6191; Linux `tcp_tw_reuse`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
