@@ -29,7 +29,7 @@ use anyedge_net::wire::gre::{self, GreKey};
 
 use crate::exits::{Exits, LinkName};
 use message::Message;
-use session::Session;
+use session::{Session, Taken};
 
 pub use session::Standing;
 
@@ -218,12 +218,15 @@ impl Prober {
         let index = index.ok_or(DropReason::UnknownPeer)?;
         let watched = self.sessions.get_mut(index).filter(|known| !known.is_mute);
         let watched = watched.ok_or(DropReason::UnknownPeer)?;
-        if !watched.session.on_message(now, &message) {
-            return Err(DropReason::Malformed);
+        match watched.session.on_message(now, &message) {
+            Taken::Newest => {
+                self.was_known |= watched.session.was_known;
+                watched.reaches = Some((message.revision, message.reaches));
+                Ok(index)
+            }
+            Taken::Overtaken => Ok(index),
+            Taken::Foreign => Err(DropReason::Malformed),
         }
-        self.was_known |= watched.session.was_known;
-        watched.reaches = Some((message.revision, message.reaches));
-        Ok(index)
     }
 
     /// Acts upon what a session knows: tells of it, and sends its probe if that is due.

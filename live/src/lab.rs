@@ -103,7 +103,8 @@ pub fn up_with(file: &Path, topology: &Topology, name: &str, wishes: Wishes) -> 
     up_blueprint(&blueprint)
 }
 
-/// Builds the lab and waits until every node that can answer does. On any failure nothing of it stays.
+/// Builds the lab and waits until every node that can answer does, and for none that waits for another. On any failure
+/// nothing of it stays.
 pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {
     blueprint.check()?;
     if !geteuid().is_root() {
@@ -127,7 +128,7 @@ pub fn up_blueprint(blueprint: &Blueprint) -> Result<LabStatus> {
     let state = build::build(blueprint)?;
     await_answers(&state)?;
     routers::await_routes(lab, &blueprint.routers)?;
-    let status = status::status(lab)?;
+    let status = settled(lab)?;
     std::mem::forget(unfinished);
     Ok(status)
 }
@@ -186,6 +187,18 @@ impl Drop for Unfinished<'_> {
         if let Err(error) = teardown::take_down(self.lab) {
             tracing::error!(lab = %self.lab, "could not take the unfinished lab down: {error:#}");
         }
+    }
+}
+
+/// How the lab is once no node waits for another, or how it is when that has lasted too long.
+fn settled(lab: &LabName) -> Result<LabStatus> {
+    let started = Instant::now();
+    loop {
+        let status = status::status(lab)?;
+        if !status.waits() || started.elapsed() > ANSWER_MAX {
+            return Ok(status);
+        }
+        std::thread::sleep(ASK_EVERY);
     }
 }
 

@@ -26,16 +26,20 @@ impl Heard {
 
     /// Notes that `sequence` arrived, late or in order. Numbers wrap around.
     pub(super) fn hear(&mut self, sequence: u32) {
-        let ahead = sequence.wrapping_sub(self.highest);
-        if ahead == 0 {
-            self.window |= 1;
-        } else if ahead <= u32::MAX / 2 {
+        if is_before(self.highest, sequence) {
+            let ahead = sequence.wrapping_sub(self.highest);
             self.window = self.window.checked_shl(ahead).unwrap_or(0) | 1;
             self.highest = sequence;
-        } else if let Some(bit) = 1_u64.checked_shl(ahead.wrapping_neg()) {
+        } else if let Some(bit) = 1_u64.checked_shl(self.highest.wrapping_sub(sequence)) {
             self.window |= bit;
         }
     }
+}
+
+/// Whether one number comes before another, where numbers wrap around (RFC 1982 §3.2).
+pub(super) const fn is_before(number: u32, other: u32) -> bool {
+    let ahead = other.wrapping_sub(number);
+    ahead != 0 && ahead <= u32::MAX / 2
 }
 
 /// How many of [`WINDOW`] probes a bitmap has missing.

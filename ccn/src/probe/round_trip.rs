@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use anyedge_net::time::Instant;
 
+use super::heard::is_before;
 use super::message::{Message, NOT_HELD};
 use crate::exits::{SETTLE_AFTER, margin};
 
@@ -86,6 +87,12 @@ impl RoundTrip {
                 self.follow(now);
             }
         }
+    }
+
+    /// Whether the peer said that later than what was heard last.
+    pub(super) fn is_news(&self, message: &Message) -> bool {
+        let known = self.heard;
+        known.is_none_or(|(said_us, _)| is_before(said_us, message.sent_us))
     }
 
     fn smooth(&mut self, sample_us: u32) {

@@ -10,7 +10,7 @@ use anyedge_net::rng::Rng;
 use anyedge_net::route_table::{Mechanisms, Probing};
 use anyedge_net::time::{Instant, nanos};
 
-use super::heard::{Heard, WINDOW, missing};
+use super::heard::{Heard, WINDOW, is_before, missing};
 use super::message::{Diagnostic, Message, State};
 use super::round_trip::RoundTrip;
 
@@ -32,6 +32,20 @@ pub enum Standing {
     },
     /// It does not.
     Down,
+}
+
+/// What a probe that came in is to its session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// The newest word of the peer.
+    Newest,
+    /// A later one was heard before: the path carries packets, but what this one says holds no more. RFC 5880 has no
+    /// numbers, and would have a session that just came up fall by what its peer said before. Probes of one handshake
+    /// cross even where no network reorders: a node's workers have a socket each, and veths a queue for each CPU that
+    /// their sender runs on.
+    Overtaken,
+    /// For another session: not taken in.
+    Foreign,
 }
 
 /// One end of a path to one peer.
@@ -156,10 +170,17 @@ impl Session {
         others.fold(self.send_at, Instant::min)
     }
 
-    /// Takes a probe of the peer in. False when it is not for this session.
-    pub(super) fn on_message(&mut self, now: Instant, message: &Message) -> bool {
+    /// Takes a probe of the peer in.
+    pub(super) fn on_message(&mut self, now: Instant, message: &Message) -> Taken {
         if ![0, self.my_discriminator].contains(&message.your_discriminator) {
-            return false;
+            return Taken::Foreign;
+        }
+        if self.is_overtaken(message) {
+            self.silent_at = Some(now + self.detection_time());
+            if self.state == State::Up {
+                self.heard.hear(message.sequence);
+            }
+            return Taken::Overtaken;
         }
         self.your_discriminator = message.my_discriminator;
         self.peer_interval = micros(message.desired_min_tx_us);
@@ -192,7 +213,15 @@ impl Session {
         } else {
             self.heard = Heard::since(message.sequence);
         }
-        true
+        Taken::Newest
+    }
+
+    /// Whether a later probe of the same peer was heard before. A peer that begins anew under the same name, as a
+    /// simulated one does, counts from the beginning again and its clock goes on.
+    fn is_overtaken(&self, message: &Message) -> bool {
+        message.my_discriminator == self.your_discriminator
+            && is_before(message.sequence, self.heard.highest)
+            && !self.round_trip.is_news(message)
     }
 
     /// Ends what has lasted too long: silence, and the presumption of being up.

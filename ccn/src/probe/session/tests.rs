@@ -43,7 +43,7 @@ fn said(state: State, sequence: u32, session: &Session) -> Message {
 
 fn hears(session: &mut Session, now: Instant, state: State, sequence: u32) {
     let message = said(state, sequence, session);
-    assert!(session.on_message(now, &message));
+    assert_eq!(session.on_message(now, &message), Taken::Newest);
 }
 
 /// A session that is up at `START`, having heard the probe numbered 1.
@@ -105,8 +105,66 @@ fn a_probe_for_another_session_changes_nothing() {
         your_discriminator: session.my_discriminator ^ 1,
         ..said(State::Down, 2, &session)
     };
-    assert!(!session.on_message(START, &message));
+    assert_eq!(session.on_message(START, &message), Taken::Foreign);
     assert_eq!(session.state, State::Up);
+}
+
+/// A handshake's probes follow each other within microseconds, and a node's workers send by sockets of their own.
+#[test]
+fn a_session_does_not_fall_by_what_its_peer_said_before_it_came_up() {
+    let mut session = fresh(PROBING);
+    let at = |sent_us: u32, state: State, sequence: u32, session: &Session| Message {
+        sent_us,
+        ..said(state, sequence, session)
+    };
+    let takes = |session: &mut Session, message: Message| session.on_message(START, &message);
+    let init = at(1_000, State::Init, 2, &session);
+    assert_eq!(takes(&mut session, init), Taken::Newest);
+    for (sent_us, sequence) in [(990, 1), (1_000, 1), (990, 2_u32.wrapping_sub(64))] {
+        let late = at(sent_us, State::Down, sequence, &session);
+        assert_eq!(takes(&mut session, late), Taken::Overtaken);
+    }
+    assert_eq!(session.state, State::Up);
+    // What it says next it means, also twice.
+    for _ in 0..2 {
+        let down = at(1_010, State::Down, 3, &session);
+        assert_eq!(takes(&mut session, down), Taken::Newest);
+    }
+    assert_eq!(session.state, State::Init);
+}
+
+#[test]
+fn a_late_probe_is_not_missing_and_keeps_its_session_from_going_down() {
+    let mut session = up();
+    hears(&mut session, START, State::Up, 3);
+    assert_eq!(missing(session.message(START).heard), 1);
+    let later = START + Duration::from_millis(200);
+    let late = said(State::Up, 2, &session);
+    assert_eq!(session.on_message(later, &late), Taken::Overtaken);
+    assert_eq!(missing(session.message(later).heard), 0);
+    session.on_time(START + Duration::from_millis(300));
+    assert_eq!(session.state, State::Up);
+}
+
+/// A simulated node draws the same discriminator again; a real one another.
+#[test]
+fn a_peer_that_began_anew_is_heard_from_its_first_probe() {
+    for (my_discriminator, sent_us) in [(99, 5_000), (98, 5_000), (98, 0)] {
+        let mut session = fresh(PROBING);
+        let known = Message {
+            sent_us: 4_000,
+            ..said(State::Init, 40, &session)
+        };
+        assert_eq!(session.on_message(START, &known), Taken::Newest);
+        let anew = Message {
+            my_discriminator,
+            your_discriminator: 0,
+            sent_us,
+            ..said(State::Down, 1, &session)
+        };
+        assert_eq!(session.on_message(START, &anew), Taken::Newest);
+        assert_eq!(session.state, State::Down);
+    }
 }
 
 #[test]
@@ -129,7 +187,7 @@ fn silence_is_noticed_at_the_detection_time_to_the_nanosecond() {
             multiplier,
             ..said(State::Init, 1, &session)
         };
-        assert!(session.on_message(START, &message));
+        assert_eq!(session.on_message(START, &message), Taken::Newest);
         let detected = START + Duration::from_millis(expected_ms);
         session.on_time(START + (Duration::from_millis(expected_ms) - NANO));
         assert_eq!((session.state, session.proven()), (State::Up, Some(true)));
@@ -183,7 +241,7 @@ fn probes_are_sent_at_the_interval_less_up_to_a_quarter() {
             required_min_rx_us: peer_min_rx_us,
             ..said(State::Init, 1, &session)
         };
-        assert!(session.on_message(START, &message));
+        assert_eq!(session.on_message(START, &message), Taken::Newest);
         let (mut least, mut most) = (u64::MAX, 0);
         for _ in 0..1_000 {
             let before = session.send_at;
@@ -245,11 +303,11 @@ fn a_path_is_grey_when_only_the_peer_misses_probes() {
     let mut session = up();
     let mut message = said(State::Up, 2, &session);
     message.heard = !0b1111_0000;
-    assert!(session.on_message(START, &message));
+    assert_eq!(session.on_message(START, &message), Taken::Newest);
     assert_eq!(session.standing(), Standing::Up);
     message.sequence = 3;
     message.heard = !0b1111_1000;
-    assert!(session.on_message(START, &message));
+    assert_eq!(session.on_message(START, &message), Taken::Newest);
     assert_eq!(session.standing(), Standing::Grey { lost: 5 });
 }
 
@@ -263,14 +321,14 @@ fn the_share_that_is_asked_for_counts_above_the_least_number() {
     session.retune(most, Mechanisms::ALL, RTT);
     let mut message = said(State::Up, 2, &session);
     message.heard = u64::MAX << 16;
-    assert!(session.on_message(START, &message));
+    assert_eq!(session.on_message(START, &message), Taken::Newest);
     assert_eq!(
         session.standing(),
         Standing::Up,
         "16 of 64 is a quarter, not more"
     );
     message.heard = u64::MAX << 17;
-    assert!(session.on_message(START, &message));
+    assert_eq!(session.on_message(START, &message), Taken::Newest);
     assert_eq!(session.standing(), Standing::Grey { lost: 17 });
     let off = Mechanisms {
         grey: false,
