@@ -1,7 +1,7 @@
 //! The live driver of a forwarder: TUN device and tunnel mouth, batches of up to 32, one worker or several.
 //!
-//! A worker is a thread with devices of its own. It does what the simulator's driver does, in the order that [`Forwarder`]
-//! asks for: packets in, outbox drained, deadlines kept; the forwarder is `shared`. Packets live in slots of a pool from
+//! A worker is a thread that has some of the `grounds`. It does what the simulator's driver
+//! does, in the order that [`Forwarder`] asks for: packets in, outbox drained, deadlines kept; the forwarder is `shared`. Packets live in slots of a pool from
 //! the read to the write, without an allocation for each. The forwarder writes from the GRE header inwards; outer IP and UDP
 //! are the kernel's ([`mouth::Mouth`], [`raw_gre::RawGre`]). Super-packets pass whole ([`gather`] makes them of trains);
 //! nothing waits for more: what is there goes through, then it sleeps.
@@ -11,6 +11,7 @@
 pub mod clock;
 mod delivery;
 pub mod gather;
+mod grounds;
 pub mod inbox;
 mod intake;
 pub mod mouth;
@@ -24,7 +25,6 @@ pub mod streams;
 pub mod totals;
 
 use std::ops::Deref;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -36,16 +36,15 @@ use anyedge_net::ledger::Ledger;
 use anyedge_net::packet::{HEADROOM, LARGE_SLOT, Meta, Packet};
 use anyedge_net::port::PortId;
 use anyedge_net::route_table::RouteTable;
+use anyedge_net::time::Instant;
 use anyedge_pop::advertise::Inbox as Announcements;
-use anyhow::{Context, Result, ensure};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
+use anyhow::{Result, ensure};
 
 use self::clock::Clock;
 use self::gather::Gather;
+use self::grounds::{Ready, Seat, Source};
 use self::inbox::{Delivery, Inbox};
-use self::mouth::{Mouth, Side};
+use self::mouth::{Mouth, Trains};
 use self::onlooker::Onlooker;
 use self::peers::Peers;
 use self::raw_gre::RawGre;
@@ -61,12 +60,12 @@ const BURST_MAX: usize = 8 * BATCH_MAX;
 const BURST_BYTES: usize = 262_144;
 /// Bytes after which a batch is handed over, so that they are still in the cache.
 const BATCH_BYTES: usize = 49_152;
-/// Tables, a TUN device, the receiving UDP and raw sockets of each family, and what comes out of streams.
-const SOURCES_MAX: usize = 7;
+/// A worker gives a ground away once in so long at most: what comes of it shows before the next.
+const GIVE_EVERY: Duration = Duration::from_millis(10);
 /// How often a thread that waits looks whether it shall stop.
 const STOP_LOOK: Duration = Duration::from_millis(100);
 
-/// What a worker stands on.
+/// What a worker stands on in its turn: a share of the devices.
 #[derive(Debug)]
 pub struct Ground {
     /// The device behind `tun_port`, or its own queue of it; a CLB node does without.
@@ -83,98 +82,86 @@ pub struct Ground {
     pub packet_bytes_max: usize,
 }
 
-/// A forwarder at work on real devices: its first worker, or another one.
+/// A forwarder at work on real devices: one of its workers.
 pub struct Dataplane<F, C> {
     shared: Arc<Shared<F>>,
     clock: C,
-    ground: Ground,
     batch: Vec<Packet>,
     /// How many of the batch have been weighed, and their bytes.
     weighed: (usize, usize),
     into: Yield,
     gather: Gather,
+    trains: Trains,
     /// Bytes handed over since a source got its turn.
     burst_bytes: usize,
     /// Where segments are made for devices that know no offload.
     scratch: Box<[u8]>,
-    /// The first worker alone has one.
-    inbox: Option<Inbox>,
-    /// Its number among the workers.
-    number: usize,
-    /// Until when it has moved.
-    moved: u64,
-}
-
-/// A device that a packet can be read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Inbox,
-    Tun,
-    Mouth(Side),
-    Raw(Side),
-    Streams,
+    seat: Arc<Seat>,
+    /// It gives no ground away before.
+    gives_from: Instant,
 }
 
 impl<F: Forwarder, C: Clock> Dataplane<F, C> {
-    /// A data plane of the node `own`, with `table` in force.
+    /// A data plane of the node `own`, with `table` in force, on `grounds`. Plain GRE and streams are not shared, since a
+    /// forwarder's packets leave by the ground that brought their cause.
+    ///
+    /// # Errors
+    /// When there is no ground or one without a device, tunnels are shared that cannot be, or the kernel gives nothing to
+    /// wait on.
     pub fn new(
         forwarder: F,
         clock: C,
-        ground: Ground,
+        grounds: Vec<Ground>,
         table: Arc<RouteTable>,
         own: NodeId,
     ) -> Result<Self> {
+        let any_alone = |ground: &Ground| ground.raw_gre.is_some() || ground.streams.is_some();
         ensure!(
-            ground.has_tunnels() || ground.tun.is_some() || ground.streams.is_some(),
+            grounds.len() == 1 || !grounds.iter().any(any_alone),
+            "tunnels in plain GRE and streams are for one ground"
+        );
+        ensure!(
+            !grounds.is_empty() && grounds.iter().all(Ground::has_device),
             "a data plane needs a TUN device, a tunnel address or streams"
         );
+        for ground in &grounds {
+            let most = ground.packet_bytes_max;
+            ensure!(most <= LARGE_SLOT - HEADROOM, "no packet has {most} bytes");
+        }
         let peers = Peers::new(Arc::clone(&table), own);
-        let inbox = Inbox::new()?;
-        let shared = Arc::new(Shared::new(forwarder, peers, inbox.clone()));
-        let mut first = Self::worker(shared, clock, ground)?;
-        first.inbox = Some(inbox);
+        let (shared, seat) = Shared::new(forwarder, peers, grounds)?;
+        let mut first = Self::worker(Arc::new(shared), seat, clock);
         first.apply(table, own)?;
         Ok(first)
     }
 
-    /// Another worker of the same data plane, on ground of its own: a queue of the TUN, sockets of the mouth. Plain GRE
-    /// and streams are the first one's alone, since a forwarder's packets leave by the worker that brought their cause.
-    pub fn beside(&self, ground: Ground) -> Result<Self>
+    /// Another worker of the same data plane.
+    ///
+    /// # Errors
+    /// When the kernel gives nothing to wait on.
+    pub fn beside(&self) -> Result<Self>
     where
         C: Clone,
     {
-        let any_alone = |ground: &Ground| ground.raw_gre.is_some() || ground.streams.is_some();
-        ensure!(
-            !any_alone(&ground) && !any_alone(&self.ground),
-            "tunnels in plain GRE and streams are for one worker"
-        );
-        ensure!(
-            ground.has_tunnels() || ground.tun.is_some(),
-            "a worker needs a queue of a TUN device or a tunnel address"
-        );
-        Self::worker(Arc::clone(&self.shared), self.clock.clone(), ground)
+        let seat = self.shared.grounds.enrol()?;
+        let shared = Arc::clone(&self.shared);
+        Ok(Self::worker(shared, seat, self.clock.clone()))
     }
 
-    fn worker(shared: Arc<Shared<F>>, clock: C, ground: Ground) -> Result<Self> {
-        ensure!(
-            ground.packet_bytes_max <= LARGE_SLOT - HEADROOM,
-            "no packet has {} bytes",
-            ground.packet_bytes_max
-        );
-        Ok(Self {
-            number: shared.enrol(),
-            moved: 0,
+    fn worker(shared: Arc<Shared<F>>, seat: Arc<Seat>, clock: C) -> Self {
+        Self {
             shared,
             clock,
-            ground,
             batch: Vec::with_capacity(BATCH_MAX),
             weighed: (0, 0),
             into: Yield::new(),
             gather: Gather::default(),
+            trains: Trains::new(),
             burst_bytes: 0,
             scratch: vec![0; LARGE_SLOT].into_boxed_slice(),
-            inbox: None,
-        })
+            seat,
+            gives_from: Instant::ZERO,
+        }
     }
 
     /// Puts another revision in force, in which this node has the id `own`, between two turns of all workers. Packets wait
@@ -184,18 +171,20 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// When a stream that it adds cannot be answered, with all else in force; or a device fails.
     pub fn apply(&mut self, table: Arc<RouteTable>, own: NodeId) -> Result<()> {
         let shared = Arc::clone(&self.shared);
+        // Streams are on the first ground, if there are any.
+        let ground = &mut shared.grounds.take(0).ground;
         let mut peers = shared.peers_mut();
-        let streams = self.ground.streams.as_mut();
+        let streams = ground.streams.as_mut();
         let followed = streams.map_or(Ok(()), |streams| streams.follow(&table, own));
         peers.renew(Arc::clone(&table), own);
         shared.apply(&self.clock, (&table, own), &mut self.into);
-        self.deliver_all(&peers)?;
+        self.deliver_all(ground, &peers)?;
         followed
     }
 
-    /// Where other threads leave tables that this node shall act upon; `None` of all workers but the first.
-    pub fn inbox(&self) -> Option<Inbox> {
-        self.inbox.clone()
+    /// Where other threads leave tables that this node shall act upon.
+    pub fn inbox(&self) -> Inbox {
+        self.shared.inbox.clone()
     }
 
     /// What the forwarder wants announced, from the beginning on, and that it lives.
@@ -218,9 +207,10 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Borrowed(self.shared.core())
     }
 
-    /// The ends of its streams, if it has any.
-    pub fn streams(&self) -> Option<&Streams> {
-        self.ground.streams.as_ref()
+    /// What `look` finds of the ends of its streams, if it has any.
+    pub fn streams<T>(&self, look: impl FnOnce(&Streams) -> T) -> Option<T> {
+        let first = self.shared.grounds.take(0);
+        first.ground.streams.as_ref().map(look)
     }
 
     /// The accounts of the forwarder's packets.
@@ -236,28 +226,29 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(())
     }
 
-    /// Waits for at most `wait` until a packet arrives or a deadline comes, then takes what there is. Returns how many
-    /// packets it took. The first worker keeps the deadlines of all.
+    /// Waits for at most `wait`, in whole milliseconds, until a packet arrives or a deadline comes, then takes what there is.
+    /// Returns how many packets it took. The first worker is the one that a deadline or a table wakes.
     pub fn poll_once(&mut self, wait: Duration) -> Result<usize> {
-        let is_first = self.inbox.is_some();
-        self.move_mouth();
-        let wait = if is_first {
-            self.shared.sleep(&self.clock, wait)
-        } else {
-            wait
-        };
-        let mut taken = 0;
-        for source in self.wait_for_arrivals(wait)?.into_iter().flatten() {
-            taken += self.take_from(source)?;
+        let shared = Arc::clone(&self.shared);
+        let now = self.clock.now();
+        let mut ready = self.seat.wait(wait, now)?;
+        if ready.tables {
+            self.take_table()?;
         }
-        if is_first {
-            let shared = Arc::clone(&self.shared);
-            shared.announcements.live(self.clock.now());
-            let peers = shared.peers();
-            shared.timeout(&self.clock, &mut self.into);
-            if !self.into.is_empty() {
-                self.deliver_all(&peers)?;
-            }
+        if ready.timer {
+            shared.rang();
+        }
+        self.share_out(&mut ready, now)?;
+        let mut taken = 0;
+        for (number, source) in ready.sources.into_iter().flatten() {
+            let ground = &mut shared.grounds.take(number).ground;
+            taken += self.take_from(source, ground)?;
+        }
+        shared.announcements.live(self.clock.now());
+        shared.timeout(&self.clock, &mut self.into);
+        if !self.into.is_empty() {
+            let ground = &mut shared.grounds.take_any().ground;
+            self.deliver_all(ground, &shared.peers())?;
         }
         Ok(taken)
     }
@@ -265,6 +256,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Hands the forwarder packets that came by other means than its devices, each with its port in `meta`.
     pub fn inject(&mut self, packets: &[(&[u8], Meta)]) -> Result<()> {
         let shared = Arc::clone(&self.shared);
+        let ground = &mut shared.grounds.take_any().ground;
         let peers = shared.peers();
         for chunk in packets.chunks(BATCH_MAX) {
             for (bytes, meta) in chunk {
@@ -273,108 +265,76 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                     None => self.shared.totals.count_drop(DropReason::PoolEmpty),
                 }
             }
-            self.finish_turn(&peers)?;
+            self.finish_turn(ground, &peers)?;
         }
         Ok(())
     }
 
-    /// The sources that have something.
-    fn wait_for_arrivals(&self, wait: Duration) -> Result<[Option<Source>; SOURCES_MAX]> {
-        let inbox = self.inbox.iter();
-        let inbox = inbox.map(|inbox| (Source::Inbox, inbox.bell()));
-        let tun = self.ground.tun.iter().map(|tun| (Source::Tun, tun.as_fd()));
-        let sides = self
-            .ground
-            .mouth
-            .receivers()
-            .map(|(side, fd)| (Source::Mouth(side), fd));
-        let raw = self.ground.raw_gre.iter().flat_map(RawGre::receivers);
-        let raw = raw.map(|(side, fd)| (Source::Raw(side), fd));
-        let streams = self.ground.streams.iter();
-        let streams = streams.map(|streams| (Source::Streams, streams.bell()));
-        let mut sources = inbox.chain(tun).chain(sides).chain(raw).chain(streams);
-        let watched: [_; SOURCES_MAX] = std::array::from_fn(|_| sources.next());
-        let (_, any) =
-            watched[0].expect("a data plane has a device, or it would not have been made");
-        let mut fds = watched.map(|source| match source {
-            Some((_, fd)) => PollFd::new(fd, PollFlags::POLLIN),
-            // A place that is not used waits for nothing.
-            None => PollFd::new(any, PollFlags::empty()),
-        });
-        match ppoll(&mut fds, Some(TimeSpec::from_duration(wait)), None) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok([None; SOURCES_MAX]),
-            Err(error) => return Err(error).context("cannot wait for packets"),
+    /// Gives a ground away if several have something and another worker has nothing to do.
+    fn share_out(&mut self, ready: &mut Ready, now: Instant) -> Result<()> {
+        let Some(spare) = ready.spare().filter(|_| now >= self.gives_from) else {
+            return Ok(());
+        };
+        if let Some(idle) = self.shared.grounds.idle(now) {
+            self.shared.grounds.give(spare, idle)?;
+            self.gives_from = now + GIVE_EVERY;
+            for place in &mut ready.sources {
+                *place = place.filter(|(number, _)| *number != spare);
+            }
         }
-        let arrived = |index: usize| fds[index].any() != Some(false);
-        Ok(std::array::from_fn(|index| {
-            watched[index]
-                .filter(|_| arrived(index))
-                .map(|(source, _)| source)
-        }))
+        Ok(())
     }
 
     /// Reads one source until it is empty or has had its turn.
-    fn take_from(&mut self, source: Source) -> Result<usize> {
-        if source == Source::Inbox {
-            self.take_table();
-            return Ok(0);
-        }
+    fn take_from(&mut self, source: Source, ground: &mut Ground) -> Result<usize> {
         let shared = Arc::clone(&self.shared);
         let peers = shared.peers();
         let mut taken = 0;
         self.burst_bytes = 0;
         if source == Source::Streams
-            && let Some(streams) = &mut self.ground.streams
+            && let Some(streams) = &mut ground.streams
         {
             streams.quiet();
         }
         while taken < BURST_MAX && self.burst_bytes < BURST_BYTES {
             let (count, more) = match source {
-                Source::Inbox => return Ok(0),
-                Source::Tun => self.read_tun()?,
-                Source::Mouth(side) => self.read_mouth(side, &peers)?,
-                Source::Raw(side) => self.read_raw(side, &peers)?,
-                Source::Streams => self.read_streams(),
+                Source::Tun => self.read_tun(ground)?,
+                Source::Mouth(side) => self.read_mouth(side, ground, &peers)?,
+                Source::Raw(side) => self.read_raw(side, ground, &peers)?,
+                Source::Streams => self.read_streams(ground),
             };
             taken += count;
             if !more {
-                self.finish_turn(&peers)?;
+                self.finish_turn(ground, &peers)?;
                 return Ok(taken);
             }
             if self.is_batch_full() {
-                self.hand_over(&peers)?;
+                self.hand_over(ground, &peers)?;
             }
         }
-        self.finish_turn(&peers)?;
+        self.finish_turn(ground, &peers)?;
         if source == Source::Streams
-            && let Some(streams) = &self.ground.streams
+            && let Some(streams) = &ground.streams
         {
             streams.ring();
         }
         Ok(taken)
     }
 
-    /// Takes tunnel sockets on other addresses, if some wait. What has come to the old ones and was not read is lost.
-    fn move_mouth(&mut self) {
-        for one in self.shared.moving.take(self.number, &mut self.moved) {
-            self.ground.mouth.take_over(one.mouth, one.families);
-        }
-    }
-
     /// Puts the table in force that waits, if one does.
-    fn take_table(&mut self) {
-        if let Some(Delivery { table, own, moves }) = self.inbox.as_ref().and_then(Inbox::take) {
+    fn take_table(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        if let Some(Delivery { table, own, moves }) = shared.inbox.take() {
             for one in moves {
-                self.shared.moving.put(one);
+                shared.grounds.take_over(one)?;
             }
-            self.move_mouth();
             let revision = table.revision.0;
             if let Err(error) = self.apply(table, own) {
                 // What failed fails again where it matters; the table is in force.
                 tracing::error!(event = "TableTrouble", revision, "{error:#}");
             }
         }
+        Ok(())
     }
 
     fn is_batch_full(&mut self) -> bool {
@@ -391,7 +351,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Hands over the batch, and puts on devices what came of it. Runs and trains stay open.
-    fn hand_over(&mut self, peers: &Peers) -> Result<()> {
+    fn hand_over(&mut self, ground: &mut Ground, peers: &Peers) -> Result<()> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -408,20 +368,21 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 self.into.pool.take_back(packet);
             }
         }
-        self.deliver(peers)
+        self.deliver(ground, peers)
     }
 
     /// Hands over what there is, and puts on devices all that came of it.
-    fn finish_turn(&mut self, peers: &Peers) -> Result<()> {
+    fn finish_turn(&mut self, ground: &mut Ground, peers: &Peers) -> Result<()> {
         self.gather.close(&mut self.batch);
-        self.hand_over(peers)?;
-        self.deliver_all(peers)
+        self.hand_over(ground, peers)?;
+        self.deliver_all(ground, peers)
     }
 }
 
 impl Ground {
-    fn has_tunnels(&self) -> bool {
-        self.mouth.receivers().next().is_some() || self.raw_gre.is_some()
+    fn has_device(&self) -> bool {
+        let has_mouth = self.mouth.receivers().next().is_some();
+        has_mouth || self.tun.is_some() || self.raw_gre.is_some() || self.streams.is_some()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Putting on a worker's devices what came of its calls, slots back into its pool.
+//! Putting on a ground's devices what came of a worker's calls, slots back into its pool.
 //!
 //! Tunnels first: what leaves by the mouth goes in trains, which may stay open until the end of a turn, by a raw socket or a stream packet by packet. Then the TUN
 //! takes what is for the node's own side, super-packets whole. What a device does not take is counted with its cause.
@@ -21,18 +21,18 @@ use super::{Dataplane, Ground, pieces};
 
 impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Puts on devices what came of the last calls, to the last datagram, and takes the slots back.
-    pub(super) fn deliver_all(&mut self, peers: &Peers) -> Result<()> {
-        self.deliver(peers)?;
+    pub(super) fn deliver_all(&mut self, ground: &mut Ground, peers: &Peers) -> Result<()> {
+        self.deliver(ground, peers)?;
         let totals = &self.shared.totals;
-        let mouth = &mut self.ground.mouth;
-        mouth.flush(|reason, count| totals.count_drops(reason, count));
+        let refused = |reason, count| totals.count_drops(reason, count);
+        ground.mouth.flush(&mut self.trains, refused);
         Ok(())
     }
 
     /// The same, but for datagrams that still wait for company in a train.
-    pub(super) fn deliver(&mut self, peers: &Peers) -> Result<()> {
-        self.send_by_tunnels(peers);
-        let (ground, totals) = (&mut self.ground, &self.shared.totals);
+    pub(super) fn deliver(&mut self, ground: &mut Ground, peers: &Peers) -> Result<()> {
+        self.send_by_tunnels(ground, peers);
+        let totals = &self.shared.totals;
         let Yield { sent, local, pool } = &mut self.into;
         for mut packet in sent.drain(..) {
             if packet.meta.port == ground.tun_port {
@@ -51,15 +51,16 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Sends what leaves by tunnels: by a stream, where its path is one, else by the mouth.
-    fn send_by_tunnels(&mut self, peers: &Peers) {
+    fn send_by_tunnels(&mut self, ground: &mut Ground, peers: &Peers) {
         let Ground {
             tun_port,
             mouth,
             raw_gre,
             streams,
             ..
-        } = &mut self.ground;
-        let (totals, scratch) = (&self.shared.totals, &mut self.scratch);
+        } = ground;
+        let totals = &self.shared.totals;
+        let (scratch, trains) = (&mut self.scratch, &mut self.trains);
         for packet in &self.into.sent {
             let Meta {
                 port, peer, tos, ..
@@ -68,7 +69,8 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 continue;
             }
             let refused = |reason, count| totals.count_drops(reason, count);
-            if destination(peers, packet).is_some_and(|to| mouth.put(packet, to, refused)) {
+            let to = destination(peers, packet);
+            if to.is_some_and(|to| mouth.put(packet, to, trains, refused)) {
                 continue;
             }
             if let Some(raw) = raw_gre

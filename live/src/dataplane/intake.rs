@@ -1,4 +1,4 @@
-//! Reading a worker's sources: packets in slots of its pool, each with where it came from, for the next batch.
+//! Reading the sources of a ground: packets in slots of its pool, each with where it came from, for the next batch.
 //!
 //! One read is one packet of the TUN, or what the mouth has: several messages, each a datagram or a train, out of which
 //! [`Gather`](super::gather::Gather) makes super-packets. Every read says whether there may be more.
@@ -8,18 +8,18 @@ use anyedge_net::forwarder::Forwarder;
 use anyedge_net::packet::{HEADROOM, Meta, SMALL_SLOT};
 use anyhow::{Context, Result};
 
-use super::Dataplane;
 use super::clock::Clock;
 use super::mouth::{Message, Side};
 use super::peers::{Arrival, Peers};
+use super::{Dataplane, Ground};
 
 impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Reads one packet: how many it was, and whether there may be more.
-    pub(super) fn read_tun(&mut self) -> Result<(usize, bool)> {
-        let Some(tun) = &mut self.ground.tun else {
+    pub(super) fn read_tun(&mut self, ground: &mut Ground) -> Result<(usize, bool)> {
+        let Some(tun) = &mut ground.tun else {
             return Ok((0, false));
         };
-        let meta = Meta::plain(self.ground.tun_port);
+        let meta = Meta::plain(ground.tun_port);
         // Without a free slot what arrives waits in the kernel until a deadline frees some.
         let packet = tun
             .recv(&mut self.into.pool, meta)
@@ -30,13 +30,18 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Reads what waits on one side of the mouth: how many datagrams it was, and whether there may be more.
-    pub(super) fn read_mouth(&mut self, side: Side, peers: &Peers) -> Result<(usize, bool)> {
-        let read = self.ground.mouth.recv(side);
+    pub(super) fn read_mouth(
+        &mut self,
+        side: Side,
+        ground: &mut Ground,
+        peers: &Peers,
+    ) -> Result<(usize, bool)> {
+        let read = ground.mouth.recv(side, &mut self.trains);
         let (messages, more) = read.context("cannot read from the tunnel mouth")?;
         let mut taken = 0;
         let mut known = None;
         for index in 0..messages {
-            let Some(message) = self.ground.mouth.message(index) else {
+            let Some(message) = self.trains.message(index) else {
                 continue;
             };
             // What comes together comes from few.
@@ -45,7 +50,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 _ => peers.arrival(message.from),
             };
             known = Some((message.from, arrival));
-            taken += self.take_message((index, message), arrival, peers)?;
+            taken += self.take_message((index, message), arrival, ground, peers)?;
         }
         Ok((taken, more))
     }
@@ -55,6 +60,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         &mut self,
         (index, message): (usize, Message),
         arrival: Arrival,
+        ground: &mut Ground,
         peers: &Peers,
     ) -> Result<usize> {
         let meta = Meta {
@@ -69,13 +75,13 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             let end = message.len.min(at + message.datagram_len);
             // A datagram that was cut has lost its end: as an empty one the forwarder counts it as malformed.
             let whole = if message.cut { at..at } else { at..end };
-            let datagram = &self.ground.mouth.bytes(index)[whole];
+            let datagram = &self.trains.bytes(index)[whole];
             let (pool, batch) = (&mut self.into.pool, &mut self.batch);
             if !self.gather.push(datagram, (meta, train), pool, batch) {
                 self.shared.totals.count_drop(DropReason::PoolEmpty);
             }
             if self.is_batch_full() {
-                self.hand_over(peers)?;
+                self.hand_over(ground, peers)?;
             }
             if end == message.len {
                 return Ok(taken);
@@ -86,14 +92,19 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Reads one packet of plain GRE.
-    pub(super) fn read_raw(&mut self, side: Side, peers: &Peers) -> Result<(usize, bool)> {
-        let Some(raw) = &mut self.ground.raw_gre else {
+    pub(super) fn read_raw(
+        &mut self,
+        side: Side,
+        ground: &mut Ground,
+        peers: &Peers,
+    ) -> Result<(usize, bool)> {
+        let Some(raw) = &mut ground.raw_gre else {
             return Ok((0, false));
         };
-        let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
+        let room = ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
         let pool = &mut self.into.pool;
         // Without a free slot what arrives waits in the kernel until a deadline frees some.
-        let Some(mut packet) = pool.lend(room, Meta::plain(self.ground.tun_port)) else {
+        let Some(mut packet) = pool.lend(room, Meta::plain(ground.tun_port)) else {
             return Ok((0, false));
         };
         let arrived = match raw.recv(side, packet.bytes_mut()) {
@@ -121,14 +132,14 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Reads one packet that came out of a stream.
-    pub(super) fn read_streams(&mut self) -> (usize, bool) {
-        let Some(streams) = &mut self.ground.streams else {
+    pub(super) fn read_streams(&mut self, ground: &mut Ground) -> (usize, bool) {
+        let Some(streams) = &mut ground.streams else {
             return (0, false);
         };
         // Ordinary packets go into ordinary slots, whatever is left of one behind them.
-        let room = self.ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
+        let room = ground.packet_bytes_max.max(SMALL_SLOT - HEADROOM);
         let pool = &mut self.into.pool;
-        let Some(mut packet) = pool.lend(room, Meta::plain(self.ground.tun_port)) else {
+        let Some(mut packet) = pool.lend(room, Meta::plain(ground.tun_port)) else {
             return (0, false);
         };
         let Some((len, meta)) = streams.take(packet.bytes_mut()) else {

@@ -12,6 +12,7 @@ use std::io::{ErrorKind, Result as IoResult};
 use std::mem::size_of_val;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::packet::{Meta, Packet};
@@ -38,20 +39,26 @@ const PORTS_PER_SOURCE: u16 = 16_384 / SOURCES as u16;
 /// What the kernel may keep for us while we are busy, in bytes, and what of ours it may have on its way.
 const BUFFER_BYTES: usize = 8 << 20;
 
-/// A node's tunnel sockets, or one worker's share of them. Not for use by several threads at a time.
+/// A node's tunnel sockets, or a share of them.
 #[derive(Debug)]
 pub struct Mouth {
     v4: Option<FamilyMouth>,
     v6: Option<FamilyMouth>,
-    inlet: Inlet,
-    outlet: Outlet,
 }
 
 #[derive(Debug)]
 struct FamilyMouth {
     address: IpAddr,
     receiver: Socket,
-    sources: Vec<Socket>,
+    sources: Arc<[Socket]>,
+}
+
+/// Buffers for what comes and what goes by a mouth, whichever it is: one thread's, and always the same ones, so that they
+/// stay in its cache.
+#[derive(Debug)]
+pub struct Trains {
+    inlet: Inlet,
+    outlet: Outlet,
 }
 
 /// Which of the two receiving sockets.
@@ -69,7 +76,7 @@ impl Mouth {
         Self::open_with(v4, v6, false)
     }
 
-    /// The same for `count` workers: each has a receiver of its own, among which the kernel shares arrivals out by outer
+    /// The same in `count` shares: each has a receiver of its own, among which the kernel shares arrivals out by outer
     /// addresses and ports, so that a flow's come by one. The ports that packets leave from are common to all.
     pub fn open_shared(
         v4: Option<Ipv4Addr>,
@@ -86,8 +93,6 @@ impl Mouth {
             all.push(Self {
                 v4: beside(&all[0].v4)?,
                 v6: beside(&all[0].v6)?,
-                inlet: Inlet::new(),
-                outlet: Outlet::new(),
             });
         }
         Ok(all)
@@ -98,8 +103,6 @@ impl Mouth {
         Ok(Self {
             v4: v4.map(|address| open(address.into())).transpose()?,
             v6: v6.map(|address| open(address.into())).transpose()?,
-            inlet: Inlet::new(),
-            outlet: Outlet::new(),
         })
     }
 
@@ -127,7 +130,7 @@ impl Mouth {
     }
 
     /// Takes what waits on that side: how many messages, and whether there may be more.
-    pub fn recv(&mut self, side: Side) -> IoResult<(usize, bool)> {
+    pub fn recv(&self, side: Side, into: &mut Trains) -> IoResult<(usize, bool)> {
         let family = match side {
             Side::V4 => &self.v4,
             Side::V6 => &self.v6,
@@ -135,41 +138,30 @@ impl Mouth {
         let Some(family) = family else {
             return Ok((0, false));
         };
-        self.inlet.recv(family.receiver.as_fd())
-    }
-
-    /// Message `index` of those that the last [`Mouth::recv`] took; `None` if its source is no IP address.
-    pub fn message(&self, index: usize) -> Option<Message> {
-        self.inlet.message(index)
-    }
-
-    /// Its bytes.
-    pub fn bytes(&self, index: usize) -> &[u8] {
-        self.inlet.bytes(index)
+        into.inlet.recv(family.receiver.as_fd())
     }
 
     /// Takes in a packet for `to` that starts with its GRE header; `false` if nothing leaves for that family here. It has
     /// left after [`Mouth::flush`] at the latest. `refused` hears why the kernel did not take datagrams, and how many: a
     /// super-packet is as many as it has segments.
     pub fn put(
-        &mut self,
+        &self,
         packet: &Packet,
         to: SocketAddr,
+        trains: &mut Trains,
         mut refused: impl FnMut(DropReason, u64),
     ) -> bool {
-        let Self { v4, v6, outlet, .. } = self;
-        let (exits, way) = (Exits { v4, v6 }, Way::of(to, packet.meta));
+        let (exits, way) = (self.exits(), Way::of(to, packet.meta));
         let any = exits.socket(way).is_some();
         if any {
-            outlet.put((exits, way), packet, &mut refused);
+            trains.outlet.put((exits, way), packet, &mut refused);
         }
         any
     }
 
     /// Sends the trains that are open.
-    pub fn flush(&mut self, mut refused: impl FnMut(DropReason, u64)) {
-        let Self { v4, v6, outlet, .. } = self;
-        outlet.flush(Exits { v4, v6 }, &mut refused);
+    pub fn flush(&self, trains: &mut Trains, mut refused: impl FnMut(DropReason, u64)) {
+        trains.outlet.flush(self.exits(), &mut refused);
     }
 
     /// Sends one datagram by itself, from the port of `entropy`.
@@ -183,13 +175,43 @@ impl Mouth {
         entropy: u16,
         tos: u8,
     ) -> Result<(), DropReason> {
-        let Self { v4, v6, .. } = self;
         let way = Way {
             to,
             tos,
             source: source_of(entropy),
         };
-        Outlet::send_one(Exits { v4, v6 }, way, bytes)
+        Outlet::send_one(self.exits(), way, bytes)
+    }
+
+    fn exits(&self) -> Exits<'_> {
+        let Self { v4, v6 } = self;
+        Exits { v4, v6 }
+    }
+}
+
+impl Trains {
+    /// Empty ones.
+    pub fn new() -> Self {
+        Self {
+            inlet: Inlet::new(),
+            outlet: Outlet::new(),
+        }
+    }
+
+    /// Message `index` of those that the last [`Mouth::recv`] took; `None` if its source is no IP address.
+    pub fn message(&self, index: usize) -> Option<Message> {
+        self.inlet.message(index)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        self.inlet.bytes(index)
+    }
+}
+
+impl Default for Trains {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -198,23 +220,20 @@ impl FamilyMouth {
         let receiver = receiver(address, shared)?;
         let sources = (0..SOURCES)
             .map(|index| source(address, index))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             address,
             receiver,
-            sources,
+            sources: sources.into(),
         })
     }
 
     /// Another receiver for what comes, beside the same ports to send from.
     fn beside(&self) -> Result<Self> {
-        let sources = self.sources.iter().map(Socket::try_clone);
         Ok(Self {
             address: self.address,
             receiver: receiver(self.address, true)?,
-            sources: sources
-                .collect::<IoResult<_>>()
-                .context("cannot share the sockets that tunnels leave by")?,
+            sources: Arc::clone(&self.sources),
         })
     }
 }

@@ -1,13 +1,14 @@
-//! What the workers of one data plane share: the forwarder with its accounts, and who is around.
+//! What the workers of one data plane share: its grounds, the forwarder with its accounts, and who is around.
 //!
 //! A worker reads devices, hands over what it read, and puts on devices what came of it; the forwarder stands behind a lock
 //! that is held while it takes a batch and for no system call. So there is one connection table, one store of fragments,
 //! one set of probes, whichever worker a packet came by, and nothing of a forwarder knows of workers. A table comes into
 //! force between two turns of all workers: who is around does not change between the read of a packet and its end.
 //!
+//! Locks are taken in the order of a ground, who is around, the forwarder.
+//!
 //! Invariant, asserted after every batch: no slot is on loan of the shared pool but those that the forwarder holds.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -19,10 +20,14 @@ use anyedge_net::packet::{Packet, Pool};
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
 use anyedge_pop::advertise::Inbox as Announcements;
+use anyhow::{Context, Result};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::Ground;
 use super::clock::Clock;
+use super::grounds::{Grounds, Seat};
 use super::inbox::Inbox;
-use super::moving::Moving;
 use super::onlooker::Onlooker;
 use super::peers::Peers;
 use super::totals::Totals;
@@ -31,16 +36,18 @@ use super::totals::Totals;
 const SLOTS_MAX: usize = 4_096;
 /// Free slots that stay with the forwarder, for what it makes itself: ordinary and large ones.
 const SLOTS_KEPT: (usize, usize) = (32, 2);
+/// The longest that a deadline is slept for in one piece.
+const SLEEP_MAX: Duration = Duration::from_secs(86_400);
 /// A lock is only found broken by who comes behind a panic, which ends the node.
-const UNBROKEN: &str = "no worker of this data plane panicked";
+pub(super) const UNBROKEN: &str = "no worker of this data plane panicked";
 
 /// One data plane, seen by its workers.
 pub(super) struct Shared<F> {
+    pub(super) grounds: Grounds,
     core: Mutex<Core<F>>,
     peers: RwLock<Peers>,
-    pub(super) moving: Moving,
-    /// How many workers there are.
-    workers: AtomicUsize,
+    /// Tables for this data plane.
+    pub(super) inbox: Inbox,
     pub(super) totals: Arc<Totals>,
     pub(super) announcements: Announcements,
 }
@@ -51,10 +58,10 @@ pub(super) struct Core<F> {
     pub(super) ledger: Ledger,
     pub(super) onlooker: Option<Box<dyn Onlooker>>,
     out: Outbox,
-    /// Until when the first worker sleeps, which keeps the deadlines; `None` while it is awake, or for ever.
-    sleep_ends: Option<Instant>,
-    /// What wakes it.
-    bell: Inbox,
+    /// Wakes a worker for the forwarder's next deadline, or before.
+    timer: TimerFd,
+    /// When it does.
+    rings_at: Option<Instant>,
 }
 
 /// What came of a worker's calls, until it is on its devices, and the slots that it reads into.
@@ -76,27 +83,33 @@ impl Yield {
 }
 
 impl<F: Forwarder> Shared<F> {
-    pub(super) fn new(forwarder: F, peers: Peers, bell: Inbox) -> Self {
-        Self {
+    /// With the seat of the first worker.
+    pub(super) fn new(
+        forwarder: F,
+        peers: Peers,
+        grounds: Vec<Ground>,
+    ) -> Result<(Self, Arc<Seat>)> {
+        let inbox = Inbox::new()?;
+        let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags);
+        let timer = timer.context("cannot make a timer for deadlines")?;
+        let (grounds, first) = Grounds::new(grounds, inbox.bell(), &timer)?;
+        let shared = Self {
+            grounds,
             core: Mutex::new(Core {
                 forwarder,
                 ledger: Ledger::default(),
                 onlooker: None,
                 out: Outbox::new(Pool::new(SLOTS_MAX)),
-                sleep_ends: None,
-                bell,
+                timer,
+                rings_at: None,
             }),
             peers: RwLock::new(peers),
-            moving: Moving::default(),
-            workers: AtomicUsize::new(0),
+            inbox,
             totals: Arc::new(Totals::default()),
             announcements: Announcements::new(),
-        }
-    }
-
-    /// The number of one more worker, from 0 on.
-    pub(super) fn enrol(&self) -> usize {
-        self.workers.fetch_add(1, Ordering::Relaxed)
+        };
+        Ok((shared, first))
     }
 
     pub(super) fn core(&self) -> MutexGuard<'_, Core<F>> {
@@ -136,21 +149,18 @@ impl<F: Forwarder> Shared<F> {
         true
     }
 
-    /// How long the first worker may sleep, `longest` at most. From here on a deadline that comes up before wakes it.
-    pub(super) fn sleep(&self, clock: &impl Clock, longest: Duration) -> Duration {
+    /// The timer rang: from here on it may again.
+    pub(super) fn rang(&self) {
         let mut core = self.core();
-        let now = clock.now();
-        let due = core.forwarder.poll_timeout().map(|due| due.at);
-        let end = due.map_or(now + longest, |due| due.min(now + longest));
-        core.sleep_ends = Some(end);
-        end.since(now)
+        // It was put off since, when nothing is there.
+        let _ = core.timer.wait();
+        core.rings_at = None;
     }
 
-    /// Tells the forwarder that its deadline has come, if it has. The first worker asks this whenever it is awake.
+    /// Tells the forwarder that its deadline has come, if it has. Every worker asks this before it sleeps.
     pub(super) fn timeout(&self, clock: &impl Clock, into: &mut Yield) {
         let mut core = self.core();
         let now = clock.now();
-        core.sleep_ends = None;
         let due = core.forwarder.poll_timeout();
         if due.is_some_and(|due| due.at <= now) {
             let Core {
@@ -162,6 +172,7 @@ impl<F: Forwarder> Shared<F> {
             ledger.timeout(forwarder, now, out);
             self.collect(&mut core, into);
         }
+        core.plan(now);
     }
 
     /// Puts a table in force. The caller holds [`Shared::peers_mut`].
@@ -202,18 +213,27 @@ impl<F: Forwarder> Shared<F> {
                 None => tracing::debug!(%event),
             }
         }
-        let due = core.forwarder.poll_timeout().map(|due| due.at);
-        if let (Some(due), Some(end)) = (due, core.sleep_ends)
-            && due < end
-        {
-            core.sleep_ends = None;
-            core.bell.ring();
-        }
         let (loaned, held) = (out.pool().loaned(), core.forwarder.held());
         assert_eq!(
             loaned, held,
             "a packet slot is out that the forwarder does not hold"
         );
         self.totals.publish(&core.ledger);
+    }
+}
+
+impl<F: Forwarder> Core<F> {
+    /// Sets the timer for the forwarder's deadline, unless it rings before that anyway.
+    fn plan(&mut self, now: Instant) {
+        let due = self.forwarder.poll_timeout().map(|due| due.at);
+        let Some(due) = due.filter(|due| self.rings_at.is_none_or(|at| *due < at)) else {
+            return;
+        };
+        // Zero would stop it.
+        let sleep = due.since(now).clamp(Duration::from_nanos(1), SLEEP_MAX);
+        let once = Expiration::OneShot(TimeSpec::from_duration(sleep));
+        let set = self.timer.set(once, TimerSetTimeFlags::empty());
+        set.expect("the kernel takes a time of a day at most");
+        self.rings_at = Some(due);
     }
 }

@@ -30,11 +30,10 @@ use super::table_work::{Fitting, Slot, TableWork};
 use super::vip_routes::{VipRoutes, published};
 use super::{NodeArgs, load, metrics_server, privileges, service_manager};
 use crate::control::Answer;
-use crate::dataplane::Dataplane;
 use crate::dataplane::clock::{Clock, MonotonicClock};
 use crate::dataplane::inbox::Inbox;
-use crate::dataplane::peers::own_paths;
 use crate::dataplane::totals::Totals;
+use crate::dataplane::{Dataplane, Ground};
 use crate::processor::take_short_turns;
 
 /// Workers of a data plane, at most, where nothing else is asked for.
@@ -86,22 +85,22 @@ impl Forwarding<'_> {
         };
         let (streams, streams_runtime) = place.streams(args)?.unzip();
         let workers = args.workers.unwrap_or_else(workers_of_machine);
-        let mut grounds = place.grounds(streams, workers)?.into_iter();
-        let ground = grounds.next().context("a node has a worker")?;
-        let mut fitting = fitting(&place, ground.streams.is_some(), ground.packet_bytes_max);
-        fitting.workers = 1 + grounds.len();
+        let grounds = place.grounds(streams, workers)?;
+        let fitting = fitting(&place, &grounds);
+        // One ground is for one worker, at a time.
+        let workers = workers.min(grounds.len());
         let standing = Standing::default();
         standing.knows(&self.beginning.table);
         let agent = self.following.as_ref().map(|own| own.agent.clone());
         let (teller, listener) = events::queue(agent.clone(), standing.clone());
         let flows = teller.flows();
         let (clock, table) = (MonotonicClock::start(), Arc::clone(&place.table));
-        let mut dataplane = Dataplane::new(forwarder, clock, ground, table, own)?;
+        let mut dataplane = Dataplane::new(forwarder, clock, grounds, table, own)?;
         dataplane.watched_by(Box::new(teller));
-        let others = grounds.map(|ground| dataplane.beside(ground));
+        let others = (1..workers).map(|_| dataplane.beside());
         let others = others.collect::<Result<Vec<_>>>()?;
         let totals = dataplane.totals();
-        let inbox = dataplane.inbox().context("the first worker has an inbox")?;
+        let inbox = dataplane.inbox();
         // Once more, for those who watch: the first time nobody did.
         inbox.put(Arc::clone(&place.table), own);
         let figures = Figures {
@@ -236,15 +235,19 @@ fn reload(
     Ok(())
 }
 
-fn fitting(place: &Place<'_>, has_streams: bool, packet_bytes_max: usize) -> Fitting {
+fn fitting(place: &Place<'_>, grounds: &[Ground]) -> Fitting {
     let at = |encap| tunnel_addresses(&place.table, place.own, encap);
     Fitting {
         udp: at(Encap::GreUdp),
         raw: at(Encap::Gre),
-        workers: 1,
-        has_streams,
-        has_raw_gre: own_paths(&place.table, place.own).any(|path| path.encap == Encap::Gre),
-        packet_bytes_max,
+        grounds: grounds.len(),
+        has_streams: grounds.iter().any(|ground| ground.streams.is_some()),
+        has_raw_gre: grounds.iter().any(|ground| ground.raw_gre.is_some()),
+        packet_bytes_max: grounds
+            .iter()
+            .map(|ground| ground.packet_bytes_max)
+            .min()
+            .unwrap_or(0),
     }
 }
 

@@ -27,6 +27,9 @@ use crate::tun::{Tun, TunPlan, host_routes};
 
 /// The TUN device of a node.
 pub(super) const TUN: &str = "tun0";
+/// Shares of the devices for each worker: with four, of four large flows on two workers one in 500 nodes has all on one
+/// share, where two shares would have all on one in one of eight.
+const GROUNDS_PER_WORKER: usize = 4;
 
 /// Where a node stands.
 pub(super) struct Place<'a> {
@@ -55,7 +58,8 @@ impl Place<'_> {
         Ok(Some((streams, runtime)))
     }
 
-    /// Opens the node's devices, those of each of `workers`. There is one worker alone where tunnels are for one, or where
+    /// Opens the node's devices, in [`GROUNDS_PER_WORKER`] shares for each of `workers`, so that none of several waits for
+    /// flows that lie on another's. One worker has them whole, and so has any number where tunnels are not shared, or where
     /// the TUN has one queue alone.
     pub(super) fn grounds(&self, streams: Option<Streams>, workers: usize) -> Result<Vec<Ground>> {
         let node = &self.table.nodes[self.own.index()];
@@ -70,11 +74,14 @@ impl Place<'_> {
         let (tun_port, plan) = self.tun_plan(&node.name, &paths)?;
         let tun_mtu = plan.as_ref().map_or(0, |plan| plan.mtu);
         let for_one = raw_gre.is_some() || streams.is_some();
-        let workers = if for_one { 1 } else { workers };
-        let queues = plan.map(|plan| Tun::open_queues(&plan, workers));
+        let shares = match workers {
+            2.. if !for_one => workers * GROUNDS_PER_WORKER,
+            _ => 1,
+        };
+        let queues = plan.map(|plan| Tun::open_queues(&plan, shares));
         let queues = queues.transpose()?;
-        let workers = queues.as_ref().map_or(workers, Vec::len);
-        let mouths = Mouth::open_shared(v4, v6, workers)?;
+        let shares = queues.as_ref().map_or(shares, Vec::len);
+        let mouths = Mouth::open_shared(v4, v6, shares)?;
         let mut queues = queues.into_iter().flatten();
         let (mut raw_gre, mut streams) = (raw_gre.transpose()?, streams);
         let grounds = mouths.into_iter().map(|mouth| Ground {

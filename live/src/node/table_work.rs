@@ -97,7 +97,8 @@ pub(super) struct Fitting {
     pub(super) udp: TunnelAddresses,
     /// Where it takes plain GRE, which needs a right that it has given up.
     pub(super) raw: TunnelAddresses,
-    pub(super) workers: usize,
+    /// How many shares its devices are in.
+    pub(super) grounds: usize,
     pub(super) has_streams: bool,
     pub(super) has_raw_gre: bool,
     pub(super) packet_bytes_max: usize,
@@ -126,7 +127,7 @@ impl Fitting {
         None
     }
 
-    /// Sockets on the addresses that `table` gives the node's tunnels over UDP, for each worker; `None` where they stay.
+    /// Sockets on the addresses that `table` gives the node's tunnels over UDP, for each ground; `None` where they stay.
     ///
     /// # Errors
     /// When the machine has not got them.
@@ -138,7 +139,7 @@ impl Fitting {
         }
         let v4 = wanted.0.filter(|_| families[0]);
         let v6 = wanted.1.filter(|_| families[1]);
-        let mouths = Mouth::open_shared(v4, v6, self.workers)?.into_iter();
+        let mouths = Mouth::open_shared(v4, v6, self.grounds)?.into_iter();
         let moves = mouths.map(|mouth| Move { mouth, families });
         Ok(Some(moves.collect()))
     }

@@ -184,7 +184,7 @@ pub(crate) fn dataplane_over(
                 streams: None,
                 packet_bytes_max: 1_500,
             };
-            Dataplane::new(mirror, clock, ground, table(encap), OWN)
+            Dataplane::new(mirror, clock, vec![ground], table(encap), OWN)
         })
         .expect("a data plane in the namespace")
 }

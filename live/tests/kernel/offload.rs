@@ -132,7 +132,7 @@ impl End {
             Dataplane::new(
                 pipe,
                 MonotonicClock::start(),
-                ground,
+                vec![ground],
                 table(Encap::GreUdp),
                 self.own,
             )

@@ -185,7 +185,7 @@ impl Process {
             path: None,
             seen: Vec::new(),
         };
-        let dataplane = Dataplane::new(end, clock, ground, table, own);
+        let dataplane = Dataplane::new(end, clock, vec![ground], table, own);
         Process {
             runtime,
             dataplane: dataplane.expect("it has streams"),
@@ -217,14 +217,17 @@ impl Process {
     }
 
     /// The paths of its streams.
-    fn paths(&self) -> Vec<&str> {
-        let counts = self.dataplane.streams().expect("it has some").counts();
-        counts.map(|(path, _, _)| path).collect()
+    fn paths(&self) -> Vec<String> {
+        let paths = |streams: &Streams| {
+            let counts = streams.counts();
+            counts.map(|(path, _, _)| path.to_owned()).collect()
+        };
+        self.dataplane.streams(paths).expect("it has some")
     }
 
     fn streams_begun(&self) -> u64 {
-        let counts = self.dataplane.streams().expect("it has some").counts();
-        counts.map(|(_, _, counts)| counts.streams).sum()
+        let begun = |streams: &Streams| streams.counts().map(|(_, _, counts)| counts.streams).sum();
+        self.dataplane.streams(begun).expect("it has some")
     }
 }
 
@@ -373,7 +376,10 @@ fn one_comes_and_goes_and_another_never_notices(encap: Encap) {
     work(&mut pop, &mut clb, 1, |pop, _| {
         pop.streams_begun() >= begun + 2
     });
-    assert_eq!((clb.seen_of(POP), clb.paths()), (before, vec!["other-r"]));
+    assert_eq!(
+        (clb.seen_of(POP), clb.paths()),
+        (before, vec!["other-r".to_owned()])
+    );
     pop.apply(POP, OTHER_ALONE);
     assert!(pop.paths().is_empty());
     pop.apply(POP, BOTH);

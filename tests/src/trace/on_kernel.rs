@@ -176,7 +176,13 @@ impl<F: Forwarder> Player<F> {
         };
         let clock = TraceClock::default();
         let watched = Watched::new(forwarder);
-        let dataplane = Dataplane::new(watched, clock.clone(), ground, Arc::clone(&table), own)?;
+        let dataplane = Dataplane::new(
+            watched,
+            clock.clone(),
+            vec![ground],
+            Arc::clone(&table),
+            own,
+        )?;
         Ok(Player {
             dataplane,
             clock,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use anyedge_live::dataplane::mouth::Mouth;
+use anyedge_live::dataplane::mouth::{Mouth, Trains};
 use anyedge_net::flow::Family;
 use anyedge_net::id::NodeId;
 use anyedge_net::port::PortId;
@@ -20,6 +20,7 @@ pub(super) struct Peers {
     mouths: BTreeMap<IpAddr, Option<Mouth>>,
     /// Packets that came with others in one message.
     waiting: VecDeque<(Received, Vec<u8>)>,
+    trains: Trains,
 }
 
 /// A packet that a peer got.
@@ -48,6 +49,7 @@ impl Peers {
         Peers {
             mouths: addresses,
             waiting: VecDeque::new(),
+            trains: Trains::new(),
         }
     }
 
@@ -93,12 +95,13 @@ impl Peers {
             let mouth = mouth.as_mut().context("the sockets were opened")?;
             let sides: Vec<_> = mouth.receivers().map(|(side, _)| side).collect();
             for side in sides {
-                let (messages, _) = mouth.recv(side)?;
+                let (messages, _) = mouth.recv(side, &mut self.trains)?;
                 for index in 0..messages {
-                    let message = mouth
+                    let message = self
+                        .trains
                         .message(index)
                         .context("a source that is no address")?;
-                    for bytes in mouth.bytes(index).chunks(message.datagram_len) {
+                    for bytes in self.trains.bytes(index).chunks(message.datagram_len) {
                         let received = Received {
                             by: *address,
                             tos: message.tos,

@@ -13,7 +13,7 @@ use anyedge_net::wire::ip::Header;
 use anyedge_net::wire::{ipv4, tcp};
 use proptest::prelude::*;
 
-use super::super::{Mouth, Side};
+use super::super::{Mouth, Side, Trains};
 use super::*;
 use crate::dataplane::pieces;
 
@@ -58,28 +58,24 @@ fn never(reason: DropReason, count: u64) {
 }
 
 /// Puts packets in, with a flush behind those that want it, and behind all.
-fn put_all(
-    mouth: &mut Mouth,
-    to: SocketAddr,
-    all: &[(Vec<u8>, Meta, bool)],
-) -> Vec<(usize, Vec<u8>)> {
+fn put_all(mouth: &Mouth, to: SocketAddr, all: &[(Vec<u8>, Meta, bool)]) -> Vec<(usize, Vec<u8>)> {
     let mut pool = Pool::new(1);
     let mut scratch = vec![0; LARGE_SLOT];
-    let mut expected = Vec::new();
+    let (mut expected, mut trains) = (Vec::new(), Trains::new());
     for (bytes, meta, flush) in all {
         let packet = pool.lend_copy(bytes, *meta).expect("it came back");
         let source = Way::of(to, *meta).source;
         pieces::each(&packet, gre::HEADER_LEN, &mut scratch, |piece| {
             expected.push((source, piece.to_vec()));
         });
-        assert!(mouth.put(&packet, to, never));
+        assert!(mouth.put(&packet, to, &mut trains, never));
         // Nothing of it is looked at again.
         pool.take_back(packet);
         if *flush {
-            mouth.flush(never);
+            mouth.flush(&mut trains, never);
         }
     }
-    mouth.flush(never);
+    mouth.flush(&mut trains, never);
     expected
 }
 
@@ -102,9 +98,9 @@ proptest! {
             let (bytes, meta) = packet(len, size, way);
             (bytes, meta, flush)
         }).collect();
-        let mut mouth = mouth(2);
+        let mouth = mouth(2);
         let to = receiver.local_addr().expect("its address");
-        let expected = put_all(&mut mouth, to, &all);
+        let expected = put_all(&mouth, to, &all);
         let (mut sent, mut seen) = (BTreeMap::new(), BTreeMap::new());
         for (source, datagram) in expected {
             sent.entry(source).or_insert_with(Vec::new).push(datagram);
@@ -119,18 +115,19 @@ proptest! {
 
 /// The lengths of the trains that come of packets.
 fn trains(lasts: [u8; 2], all: &[(Vec<u8>, Meta, bool)]) -> Vec<(usize, usize)> {
-    let (mut from, mut to) = (mouth(lasts[0]), mouth(lasts[1]));
+    let (from, to) = (mouth(lasts[0]), mouth(lasts[1]));
+    let mut arriving = Trains::new();
     let address = Ipv4Addr::new(127, 0, 78, lasts[1]);
     put_all(
-        &mut from,
+        &from,
         (address, anyedge_net::wire::udp::PORT_GRE).into(),
         all,
     );
     let mut seen = Vec::new();
     loop {
-        let (count, more) = to.recv(Side::V4).expect("loopback");
+        let (count, more) = to.recv(Side::V4, &mut arriving).expect("loopback");
         for index in 0..count {
-            let message = to.message(index).expect("of IPv4");
+            let message = arriving.message(index).expect("of IPv4");
             seen.push((
                 message.len.div_ceil(message.datagram_len),
                 message.datagram_len,
