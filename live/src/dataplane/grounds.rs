@@ -125,7 +125,7 @@ impl Grounds {
         free.unwrap_or_else(|| self.take(0))
     }
 
-    /// Whether some worker has had nothing to do for a while.
+    /// A worker who has had nothing to do for a while, if there is one.
     pub(super) fn idle(&self, now: Instant) -> Option<Arc<Seat>> {
         let seats = self.seats();
         let mut seats = seats.iter();
