@@ -23,9 +23,12 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     /// Puts on devices what came of the last calls, to the last datagram, and takes the slots back.
     pub(super) fn deliver_all(&mut self, ground: &mut Ground, peers: &Peers) -> Result<()> {
         self.deliver(ground, peers)?;
-        let totals = &self.shared.totals;
-        let refused = |reason, count| totals.count_drops(reason, count);
-        ground.mouth.flush(&mut self.trains, refused);
+        if self.trains.are_open() {
+            let totals = &self.shared.totals;
+            let refused = |reason, count| totals.count_drops(reason, count);
+            let now = self.clock.now();
+            ground.mouth.flush(&mut self.trains, now, refused);
+        }
         Ok(())
     }
 

@@ -38,7 +38,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     ) -> Result<(usize, bool)> {
         let read = ground.mouth.recv(side, &mut self.trains);
         let (messages, more) = read.context("cannot read from the tunnel mouth")?;
-        let mut taken = 0;
+        let (mut taken, mut bytes) = (0, 0);
         let mut known = None;
         for index in 0..messages {
             let Some(message) = self.trains.message(index) else {
@@ -50,8 +50,10 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 _ => peers.arrival(message.from),
             };
             known = Some((message.from, arrival));
+            bytes += message.len;
             taken += self.take_message((index, message), arrival, ground, peers)?;
         }
+        ground.mouth.received(side, taken, bytes);
         Ok((taken, more))
     }
 

@@ -1,12 +1,13 @@
 //! The tunnel mouth: the UDP sockets through which GRE packets come and go (RFC 8086).
 //!
-//! Packets come in on port 4754 of the node's tunnel addresses. They leave from one of [`SOURCES`] sockets per family,
-//! chosen by the flow's entropy, so that routers on the way spread flows over equal paths; a socket has one source
-//! port. Both ways many datagrams go with one call, in trains where they are alike: `inlet`, `outlet`. Outer packets
-//! are never fragmented: too large is an error of the send.
+//! Packets come in on port 4754 of the node's tunnel addresses. They leave from up to [`SOURCES`] sockets per family,
+//! as many as `spread` says, chosen by the flow's entropy, so that routers on the way spread flows over equal paths; a
+//! socket has one source port. Both ways many datagrams go with one call, in trains where they are alike: `inlet`,
+//! `outlet`. Outer packets are never fragmented: too large is an error of the send.
 
 mod inlet;
 mod outlet;
+mod spread;
 
 use std::io::{ErrorKind, Result as IoResult};
 use std::mem::size_of_val;
@@ -15,7 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::DropReason;
-use anyedge_net::packet::{Meta, Packet};
+use anyedge_net::packet::Packet;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::udp;
 use anyhow::{Context, Result};
 use nix::libc;
@@ -27,10 +29,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use self::inlet::Inlet;
 use self::outlet::{Outlet, Way};
+use self::spread::Spread;
 
 pub use self::inlet::Message;
 
-/// Source ports in use per family.
+/// Source ports per family; a power of two.
 pub const SOURCES: usize = 8;
 /// The first port for entropy (RFC 8086 §3.2.1: the ephemeral range).
 const ENTROPY_PORT_MIN: u16 = 49_152;
@@ -50,7 +53,14 @@ pub struct Mouth {
 struct FamilyMouth {
     address: IpAddr,
     receiver: Socket,
-    sources: Arc<[Socket]>,
+    sources: Arc<Sources>,
+}
+
+/// What a family's packets leave by, whichever share of the mouth they leave from.
+#[derive(Debug)]
+struct Sources {
+    sockets: Vec<Socket>,
+    spread: Spread,
 }
 
 /// Buffers for what comes and what goes by a mouth, whichever it is: one thread's, and always the same ones, so that they
@@ -131,14 +141,17 @@ impl Mouth {
 
     /// Takes what waits on that side: how many messages, and whether there may be more.
     pub fn recv(&self, side: Side, into: &mut Trains) -> IoResult<(usize, bool)> {
-        let family = match side {
-            Side::V4 => &self.v4,
-            Side::V6 => &self.v6,
-        };
-        let Some(family) = family else {
+        let Some(family) = self.family(side) else {
             return Ok((0, false));
         };
         into.inlet.recv(family.receiver.as_fd())
+    }
+
+    /// So many datagrams of what was taken, together so long, go to the account of the load.
+    pub(super) fn received(&self, side: Side, datagrams: usize, bytes: usize) {
+        if let Some(family) = self.family(side) {
+            family.sources.spread.received(datagrams, bytes);
+        }
     }
 
     /// Takes in a packet for `to` that starts with its GRE header; `false` if nothing leaves for that family here. It has
@@ -151,17 +164,25 @@ impl Mouth {
         trains: &mut Trains,
         mut refused: impl FnMut(DropReason, u64),
     ) -> bool {
-        let (exits, way) = (self.exits(), Way::of(to, packet.meta));
-        let any = exits.socket(way).is_some();
-        if any {
+        let exits = self.exits();
+        let way = exits.way(to, packet.meta.entropy, packet.meta.tos);
+        if let Some(way) = way {
             trains.outlet.put((exits, way), packet, &mut refused);
         }
-        any
+        way.is_some()
     }
 
-    /// Sends the trains that are open.
-    pub fn flush(&self, trains: &mut Trains, mut refused: impl FnMut(DropReason, u64)) {
+    /// Sends the trains that are open. Not before this the number of source ports follows the load.
+    pub fn flush(
+        &self,
+        trains: &mut Trains,
+        now: Instant,
+        mut refused: impl FnMut(DropReason, u64),
+    ) {
         trains.outlet.flush(self.exits(), &mut refused);
+        for family in self.v4.iter().chain(&self.v6) {
+            family.sources.spread.follow(now);
+        }
     }
 
     /// Sends one datagram by itself, from the port of `entropy`.
@@ -175,12 +196,16 @@ impl Mouth {
         entropy: u16,
         tos: u8,
     ) -> Result<(), DropReason> {
-        let way = Way {
-            to,
-            tos,
-            source: source_of(entropy),
-        };
-        Outlet::send_one(self.exits(), way, bytes)
+        let exits = self.exits();
+        let way = exits.way(to, entropy, tos).ok_or(DropReason::NoRoute)?;
+        Outlet::send_one(exits, way, bytes)
+    }
+
+    fn family(&self, side: Side) -> Option<&FamilyMouth> {
+        match side {
+            Side::V4 => self.v4.as_ref(),
+            Side::V6 => self.v6.as_ref(),
+        }
     }
 
     fn exits(&self) -> Exits<'_> {
@@ -196,6 +221,11 @@ impl Trains {
             inlet: Inlet::new(),
             outlet: Outlet::new(),
         }
+    }
+
+    /// Whether datagrams wait for company, or for [`Mouth::flush`].
+    pub(super) fn are_open(&self) -> bool {
+        self.outlet.is_open()
     }
 
     /// Message `index` of those that the last [`Mouth::recv`] took; `None` if its source is no IP address.
@@ -218,13 +248,15 @@ impl Default for Trains {
 impl FamilyMouth {
     fn open(address: IpAddr, shared: bool) -> Result<Self> {
         let receiver = receiver(address, shared)?;
-        let sources = (0..SOURCES)
-            .map(|index| source(address, index))
-            .collect::<Result<Vec<_>>>()?;
+        let sockets = (0..SOURCES).map(|index| source(address, index));
+        let sources = Sources {
+            sockets: sockets.collect::<Result<_>>()?,
+            spread: Spread::new(),
+        };
         Ok(Self {
             address,
             receiver,
-            sources: sources.into(),
+            sources: Arc::new(sources),
         })
     }
 
@@ -246,27 +278,17 @@ struct Exits<'a> {
 }
 
 impl<'a> Exits<'a> {
-    /// The one of that way, if there is one.
-    fn socket(self, way: Way) -> Option<BorrowedFd<'a>> {
-        let family = if way.to.is_ipv4() { self.v4 } else { self.v6 };
-        Some(family.as_ref()?.sources[way.source].as_fd())
+    /// The way of a flow to a peer, if anything leaves for its family.
+    fn way(self, to: SocketAddr, entropy: u16, tos: u8) -> Option<Way> {
+        let source = self.sources(to)?.spread.source_of(entropy);
+        Some(Way { to, tos, source })
     }
-}
 
-impl Way {
-    /// That of a packet to a peer.
-    fn of(to: SocketAddr, meta: Meta) -> Self {
-        Self {
-            to,
-            tos: meta.tos,
-            source: source_of(meta.entropy),
-        }
+    /// Those for a peer's family.
+    fn sources(self, to: SocketAddr) -> Option<&'a Sources> {
+        let family = if to.is_ipv4() { self.v4 } else { self.v6 };
+        Some(&family.as_ref()?.sources)
     }
-}
-
-/// Which socket flows of that entropy leave by.
-fn source_of(entropy: u16) -> usize {
-    (usize::from(entropy) * SOURCES) >> 16
 }
 
 /// A socket on which tunnelled packets come; `shared`, if others do the same.

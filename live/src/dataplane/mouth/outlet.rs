@@ -10,7 +10,7 @@
 
 use std::mem::{size_of, zeroed};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::packet::{LARGE_SLOT, Offload, Packet};
@@ -124,6 +124,11 @@ impl Outlet {
         }
     }
 
+    /// Whether there are open trains.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// Sends the open trains.
     pub(super) fn flush(&mut self, exits: Exits<'_>, refused: &mut impl FnMut(DropReason, u64)) {
         while !self.open.is_empty() {
@@ -133,7 +138,8 @@ impl Outlet {
 
     /// Sends one datagram.
     pub(super) fn send_one(exits: Exits<'_>, way: Way, bytes: &[u8]) -> Result<(), DropReason> {
-        let socket = exits.socket(way).ok_or(DropReason::NoRoute)?;
+        let sources = exits.sources(way.to).ok_or(DropReason::NoRoute)?;
+        let socket = sources.sockets[way.source].as_fd();
         send(socket, way, bytes, None).map_err(reason)
     }
 
@@ -195,29 +201,42 @@ impl Outlet {
             datagram_len,
         } = self.open.remove(index);
         let whole = &bytes[..len];
-        let size = (count > 1).then_some(datagram_len as u16);
-        match exits.socket(way) {
+        match exits.sources(way.to) {
+            Some(sources) => {
+                sources.spread.sent(count, len);
+                let socket = sources.sockets[way.source].as_fd();
+                self.send_whole((socket, way), whole, (count, datagram_len), refused);
+            }
             None => refused(DropReason::NoRoute, count as u64),
-            Some(socket) => match send(socket, way, whole, size) {
-                Ok(()) => {}
-                // Too long for the wire, or a wire that knows no trains: what can goes by itself.
-                Err(error @ (Errno::EMSGSIZE | Errno::EINVAL | Errno::EIO)) if count > 1 => {
-                    if error == Errno::EIO {
-                        tracing::warn!(
-                            "the kernel refuses trains of datagrams: each goes by itself"
-                        );
-                        self.trains = false;
-                    }
-                    for datagram in whole.chunks(datagram_len) {
-                        if let Err(error) = send(socket, way, datagram, None) {
-                            refused(reason(error), 1);
-                        }
-                    }
-                }
-                Err(error) => refused(reason(error), count as u64),
-            },
         }
         self.spare.push(bytes);
+    }
+
+    /// Sends `whole`, `count` datagrams of `datagram_len` bytes behind one another, with one call if the kernel takes it.
+    fn send_whole(
+        &mut self,
+        (socket, way): (BorrowedFd<'_>, Way),
+        whole: &[u8],
+        (count, datagram_len): (usize, usize),
+        refused: &mut impl FnMut(DropReason, u64),
+    ) {
+        let size = (count > 1).then_some(datagram_len as u16);
+        match send(socket, way, whole, size) {
+            Ok(()) => {}
+            // Too long for the wire, or a wire that knows no trains: what can goes by itself.
+            Err(error @ (Errno::EMSGSIZE | Errno::EINVAL | Errno::EIO)) if count > 1 => {
+                if error == Errno::EIO {
+                    tracing::warn!("the kernel refuses trains of datagrams: each goes by itself");
+                    self.trains = false;
+                }
+                for datagram in whole.chunks(datagram_len) {
+                    if let Err(error) = send(socket, way, datagram, None) {
+                        refused(reason(error), 1);
+                    }
+                }
+            }
+            Err(error) => refused(reason(error), count as u64),
+        }
     }
 }
 

@@ -76,6 +76,7 @@ mod tests {
 
     /// Of 16 MB, in mappings that the kernel may join, the first page of each 128 KB: a huge page would bring the rest.
     #[cfg(target_os = "linux")]
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     #[test]
     fn what_is_not_written_to_is_no_memory() {
         let mut all: Vec<Memory> = (0..128).map(|_| Memory::zeroed(131_072)).collect();

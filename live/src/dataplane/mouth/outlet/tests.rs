@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyedge_net::flow::Address;
 use anyedge_net::packet::{Meta, Pool};
 use anyedge_net::port::PortId;
+use anyedge_net::time::Instant;
 use anyedge_net::wire::ip::Header;
 use anyedge_net::wire::{ipv4, tcp};
 use proptest::prelude::*;
@@ -64,7 +65,8 @@ fn put_all(mouth: &Mouth, to: SocketAddr, all: &[(Vec<u8>, Meta, bool)]) -> Vec<
     let (mut expected, mut trains) = (Vec::new(), Trains::new());
     for (bytes, meta, flush) in all {
         let packet = pool.lend_copy(bytes, *meta).expect("it came back");
-        let source = Way::of(to, *meta).source;
+        let way = mouth.exits().way(to, meta.entropy, meta.tos);
+        let source = way.expect("it is of IPv4").source;
         pieces::each(&packet, gre::HEADER_LEN, &mut scratch, |piece| {
             expected.push((source, piece.to_vec()));
         });
@@ -72,10 +74,10 @@ fn put_all(mouth: &Mouth, to: SocketAddr, all: &[(Vec<u8>, Meta, bool)]) -> Vec<
         // Nothing of it is looked at again.
         pool.take_back(packet);
         if *flush {
-            mouth.flush(&mut trains, never);
+            mouth.flush(&mut trains, Instant::ZERO, never);
         }
     }
-    mouth.flush(&mut trains, never);
+    mouth.flush(&mut trains, Instant::ZERO, never);
     expected
 }
 
