@@ -181,3 +181,50 @@ fn a_longer_one_or_another_tos_ends_a_train_and_a_shorter_one_is_its_last() {
         [(3, 248), (1, 148), (1, 348), (1, 348)]
     );
 }
+
+#[test]
+fn small_packets_of_many_flows_share_a_train_until_there_are_few_again() {
+    let (from, to) = (mouth(9), mouth(10));
+    let address = (
+        Ipv4Addr::new(127, 0, 78, 10),
+        anyedge_net::wire::udp::PORT_GRE,
+    )
+        .into();
+    let mut pool = Pool::new(1);
+    let (mut leaving, mut arriving) = (Trains::new(), Trains::new());
+    let flows: Vec<_> = (0..24_u16)
+        .map(|flow| packet(200, None, (flow * 2_700, 0)))
+        .collect();
+    // All of them once in each turn: how many trains come of it.
+    let mut turn = |now| {
+        for (bytes, meta) in &flows {
+            let packet = pool.lend_copy(bytes, *meta).expect("it came back");
+            assert!(from.put(&packet, address, &mut leaving, never));
+            pool.take_back(packet);
+        }
+        from.flush(&mut leaving, now, never);
+        let (mut trains, mut datagrams) = (0, 0);
+        let until = std::time::Instant::now() + LIMIT;
+        while datagrams < flows.len() {
+            assert!(std::time::Instant::now() < until, "only {datagrams} came");
+            let (count, _) = to.recv(Side::V4, &mut arriving).expect("loopback");
+            for message in (0..count).filter_map(|index| arriving.message(index)) {
+                trains += 1;
+                datagrams += message.len.div_ceil(message.datagram_len);
+            }
+        }
+        trains
+    };
+    let mut now = Instant::ZERO;
+    let mut turns = |count, apart| -> Vec<usize> {
+        let after = |_| {
+            now += apart;
+            turn(now)
+        };
+        (0..count).map(after).collect()
+    };
+    let (often, seldom) = (Duration::from_micros(500), Duration::from_millis(50));
+    let busy = turns(2_000, often);
+    assert_eq!((busy[0], busy.last()), (SOURCES, Some(&1)));
+    assert_eq!(turns(8, seldom).last(), Some(&SOURCES));
+}
