@@ -172,7 +172,7 @@ impl Mouth {
         way.is_some()
     }
 
-    /// Sends the trains that are open. Not before this the number of source ports follows the load.
+    /// Sends the trains that are open. Behind it the number of source ports follows the load: no train is open then.
     pub fn flush(
         &self,
         trains: &mut Trains,

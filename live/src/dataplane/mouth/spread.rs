@@ -30,7 +30,7 @@ const PORT_LOAD: u64 = 250_000_000;
 /// A short datagram is as much work as one of so many bytes.
 const DATAGRAM_WEIGHT: u64 = 1_250;
 /// Ports that a load asked for stay in use for so long behind it.
-const KEPT_FOR: Duration = Duration::from_secs(5);
+const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Only trains that were small for so long are a load of small trains: bulk begins with some, too.
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
 
@@ -224,7 +224,7 @@ mod tests {
             line.after(&[REQUESTS, REQUESTS, BULK, REQUESTS]),
             [1, 1, 8, 8]
         );
-        assert_eq!(line.after(&[REQUESTS; 48]), [8; 48]);
+        assert_eq!(line.after(&[REQUESTS; 8]), [8; 8]);
         assert_eq!(line.after(&[REQUESTS]), [1]);
     }
 
