@@ -1,10 +1,10 @@
 //! Two data planes of two workers each, joined by their mouths: many connections at once come through whole and by both
-//! workers, while packets are held, tables change, and slots and grounds pass between workers. Needs root; skipped
-//! loudly without.
+//! workers, while packets are held, tables change, and slots and grounds pass between workers; and a flow whose ground
+//! passes from one to the other keeps its order. Needs root; skipped loudly without.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -62,10 +62,11 @@ fn record(workers: &Mutex<Workers>, ports: (u16, u16)) {
     workers.entry(ports).or_default().insert(worker);
 }
 
-/// Carries what comes by the TUN to `peer`, each packet when the next one comes by whichever worker, and what comes by
-/// the tunnel to the TUN at once.
+/// Carries what comes by the TUN to `peer`, each packet at once, or if it `holds` when the next one comes by whichever
+/// worker; and what comes by the tunnel to the TUN at once.
 struct Carrier {
     peer: NodeId,
+    holds: bool,
     held: Option<(Packet, u16)>,
     due: Option<Instant>,
     seen: Arc<Seen>,
@@ -107,6 +108,9 @@ impl Forwarder for Carrier {
             self.release(out);
             self.held = Some((packet, entropy));
             self.due = Some(now + HELD_FOR);
+            if !self.holds {
+                self.release(out);
+            }
         }
     }
 
@@ -139,7 +143,7 @@ struct End {
 }
 
 fn start(
-    (lone, stop): (&LoneLab, &Arc<AtomicBool>),
+    (lone, stop, holds): (&LoneLab, &Arc<AtomicBool>, bool),
     (node, own, peer): (&str, NodeId, NodeId),
     mouth: Ipv4Addr,
     (here, there): (&str, &str),
@@ -155,6 +159,7 @@ fn start(
     let seen = Arc::new(Seen::default());
     let carrier = Carrier {
         peer,
+        holds,
         held: None,
         due: None,
         seen: Arc::clone(&seen),
@@ -220,7 +225,7 @@ fn connections_cross_two_data_planes_of_two_workers() {
     lab::up_blueprint(&lone.line_of_three()).expect("the lab comes up");
     let stop = Arc::new(AtomicBool::new(false));
     let (near, far) = ("10.7.0.1", "10.7.0.2");
-    let ground = (&lone, &stop);
+    let ground = (&lone, &stop, true);
     let client = Ipv4Addr::new(192, 0, 2, 2);
     let client = start(ground, ("client.c", OWN, PEER), client, (near, far));
     let server = Ipv4Addr::new(198, 51, 100, 2);
@@ -258,10 +263,94 @@ fn connections_cross_two_data_planes_of_two_workers() {
     }
 }
 
-fn judge(end: End) {
-    for worker in end.workers {
+/// Flows that send at once, packets of each in a burst, the pause between bursts, and their number at least. With fewer than
+/// 2,000 packets a second all source ports stay in use, so that nothing but a ground changes hands.
+const FLOWS: usize = 8;
+const BURST: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(54);
+const BURSTS_MIN: u32 = 20;
+
+#[test]
+fn a_flow_whose_ground_changes_hands_keeps_its_order() {
+    if !can_make_namespaces("a_flow_whose_ground_changes_hands_keeps_its_order") {
+        return;
+    }
+    let lone = LoneLab::new();
+    lab::up_blueprint(&lone.line_of_three()).expect("the lab comes up");
+    let stop = Arc::new(AtomicBool::new(false));
+    let (near, far) = ("10.7.0.1", "10.7.0.2");
+    let ground = (&lone, &stop, false);
+    let client = Ipv4Addr::new(192, 0, 2, 2);
+    let client = start(ground, ("client.c", OWN, PEER), client, (near, far));
+    let server = Ipv4Addr::new(198, 51, 100, 2);
+    let server = start(ground, ("host.s", PEER, OWN), server, (far, near));
+    let sink = lone
+        .namespace("host.s")
+        .run(|| Ok(UdpSocket::bind((far, 5_000))?));
+    let sink = sink.expect("a socket");
+    let sources = lone.namespace("client.c").run(|| {
+        let all = (0..FLOWS).map(|_| {
+            let socket = UdpSocket::bind((near, 0))?;
+            socket.connect((far, 5_000))?;
+            Ok::<_, std::io::Error>(socket)
+        });
+        Ok(all.collect::<Result<Vec<_>, _>>()?)
+    });
+    let sources = sources.expect("sockets");
+    let watching = thread::spawn(move || numbers_by_source(&sink));
+    let began = std::time::Instant::now();
+    let mut bursts = 0..;
+    while bursts.start < BURSTS_MIN || !end_has_moved(&client) || !end_has_moved(&server) {
+        assert!(began.elapsed() < LIMIT, "no flow changed hands");
+        let first: u32 = bursts.next().expect("there is no end") * BURST;
+        for number in first..first + BURST {
+            for source in &sources {
+                source.send(&number.to_be_bytes()).expect("there is room");
+            }
+        }
+        thread::sleep(PAUSE);
+    }
+    let arrived = watching.join().expect("no panic");
+    assert_eq!(arrived.len(), FLOWS);
+    for (source, numbers) in arrived {
+        assert!(numbers.is_sorted(), "{source}: {numbers:?}");
+        assert_eq!(numbers.len() as u32, bursts.start * BURST, "{source}");
+    }
+    stop.store(true, Ordering::Relaxed);
+    for end in [client, server] {
+        join(end.workers);
+    }
+}
+
+/// What comes to `sink` from each port, until nothing has come for a while.
+fn numbers_by_source(sink: &UdpSocket) -> BTreeMap<u16, Vec<u32>> {
+    sink.set_read_timeout(Some(Duration::from_secs(2)))
+        .expect("a limit");
+    let (mut arrived, mut bytes) = (BTreeMap::<_, Vec<_>>::new(), [0; 4]);
+    while let Ok((4, from)) = sink.recv_from(&mut bytes) {
+        let numbers = arrived.entry(from.port()).or_default();
+        numbers.push(u32::from_be_bytes(bytes));
+    }
+    arrived
+}
+
+/// Whether a flow came by both workers, one after the other.
+fn end_has_moved(end: &End) -> bool {
+    let [by_tun, by_tunnel] = [&end.seen.by_tun, &end.seen.by_tunnel];
+    [by_tun, by_tunnel].into_iter().any(|workers| {
+        let workers = workers.lock().expect("nobody panicked");
+        workers.values().any(|workers| workers.len() == WORKERS)
+    })
+}
+
+fn join(workers: Vec<thread::JoinHandle<()>>) {
+    for worker in workers {
         worker.join().expect("the conservation law held");
     }
+}
+
+fn judge(end: End) {
+    join(end.workers);
     let totals = &end.totals;
     for reason in [
         DropReason::Malformed,
