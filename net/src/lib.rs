@@ -12,6 +12,7 @@
 pub mod checksum;
 pub mod drop_reason;
 pub mod event;
+pub mod fetch;
 pub mod flow;
 pub mod forwarder;
 pub mod host;

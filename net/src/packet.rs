@@ -12,8 +12,7 @@
 
 use core::fmt;
 
-use prefetch_index::prefetch_index;
-
+use crate::fetch;
 use crate::id::NodeId;
 use crate::port::PortId;
 
@@ -76,9 +75,6 @@ impl Meta {
     }
 }
 
-/// Bytes that come to the processor at once.
-const CACHE_LINE: usize = 64;
-
 /// Bytes of one packet in a slot on loan.
 pub struct Packet {
     slot: Box<[u8]>,
@@ -97,10 +93,7 @@ impl Packet {
     /// Has its bytes fetched to the processor, without waiting for them.
     #[inline]
     pub fn fetch(&self) {
-        let bytes = self.bytes();
-        for at in (0..bytes.len()).step_by(CACHE_LINE) {
-            prefetch_index(bytes, at);
-        }
+        fetch::fetch(self.bytes());
     }
 
     /// The packet's bytes, to be rewritten in place.
@@ -238,6 +231,14 @@ impl Pool {
             len: len as u32,
             meta,
         })
+    }
+
+    /// Has the slot that will be lent next for `len` bytes brought to the processor.
+    #[inline]
+    pub fn fetch_next(&self, len: usize) {
+        if let Some(slot) = self.small.last() {
+            fetch::fetch(&slot[HEADROOM..(HEADROOM + len).min(SMALL_SLOT)]);
+        }
     }
 
     /// Lends a packet that holds a copy of `bytes`.

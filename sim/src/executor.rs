@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ready::{ReadyQueue, TaskId, TaskWaker};
+use ready::{ReadyQueue, TaskId, TaskPlace, TaskWaker};
 use timers::Timers;
 
 pub use timers::TimerId;
@@ -220,6 +220,7 @@ impl Executor {
         for (host, task) in fresh.drain(..) {
             let index = self.free_slot(host);
             let slot = &mut self.slots[index as usize];
+            slot.wake.lies_at(TaskPlace::of(&*task));
             slot.task = Some(task);
             slot.host = host;
             slot.waker.wake_by_ref();

@@ -173,6 +173,7 @@ impl HostStack {
                 self.on_datagram(packet, parsed, io)
             }
             wire::tcp::PROTOCOL => {
+                self.tcp.expect(&parsed.flow);
                 if !transport_is_sound(packet.bytes(), parsed) {
                     return drop_packet(packet, DropReason::BadChecksum, io);
                 }

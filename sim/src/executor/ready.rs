@@ -4,8 +4,10 @@
 //! keeps a task from standing in the queue twice, however often it is woken before its poll.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
+
+use anyedge_net::fetch::Place;
 
 /// A task: a slot and the count of tasks that had it before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +31,8 @@ impl TaskId {
 
 /// Tasks that are queued without a lock.
 const FIRST_MAX: usize = 64;
+/// Where a task's future begins, and what of it is fetched before it is polled: more than most have.
+pub(super) type TaskPlace = Place<448>;
 
 /// Woken tasks in the order of their wake-ups.
 ///
@@ -89,6 +93,8 @@ pub(super) struct TaskWaker {
     id: TaskId,
     queued: AtomicBool,
     ready: Arc<ReadyQueue>,
+    /// Where its future lies.
+    place: OnceLock<TaskPlace>,
 }
 
 impl TaskWaker {
@@ -97,11 +103,17 @@ impl TaskWaker {
             id,
             queued: AtomicBool::new(false),
             ready: Arc::clone(ready),
+            place: OnceLock::new(),
         })
     }
 
     pub(super) const fn id(&self) -> TaskId {
         self.id
+    }
+
+    /// The task's future lies there, until it ends.
+    pub(super) fn lies_at(&self, place: TaskPlace) {
+        self.place.get_or_init(|| place);
     }
 
     /// The task left the queue.
@@ -120,6 +132,10 @@ impl Wake for TaskWaker {
         if !self.queued.load(Ordering::Relaxed) {
             self.queued.store(true, Ordering::Relaxed);
             self.ready.push(self.id);
+            // It will be polled soon, and has slept since something else was.
+            if let Some(place) = self.place.get() {
+                place.fetch();
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 
+use anyedge_net::fetch::fetch;
+
 use super::{Ahead, Due};
 
 /// The first event of a lane. The greatest of them is the earliest: heaps give the greatest.
@@ -93,6 +95,9 @@ impl<T: Ahead> Lanes<T> {
             Some(next) => {
                 head.due = next.due;
                 next.payload.fetch();
+                if let Some(second) = events.get(1) {
+                    fetch(second);
+                }
             }
             None => {
                 PeekMut::pop(head);

@@ -10,6 +10,8 @@
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use anyedge_net::fetch::fetch;
+
 use super::Due;
 
 const FINE_SHIFT: u32 = 12;
@@ -158,8 +160,14 @@ impl<T> Wheel<T> {
             return u64::MAX;
         }
         let end = (self.fine_at | 0x3fff) + 1;
-        let next = self.fine.next_from(self.fine_at + 1, end);
-        next.unwrap_or(end) << FINE_SHIFT
+        let Some(next) = self.fine.next_from(self.fine_at + 1, end) else {
+            return end << FINE_SHIFT;
+        };
+        // It will be brought into work soon.
+        let first = self.fine.first(next) as usize;
+        fetch(&self.slots[first]);
+        fetch(&self.payloads[first]);
+        next << FINE_SHIFT
     }
 
     /// Brings the next bucket that holds anything into work.
@@ -247,6 +255,11 @@ impl Ring {
         let slot = self.slot(number);
         self.filled[slot / 64] |= 1 << (slot % 64);
         core::mem::replace(&mut self.heads[slot], index)
+    }
+
+    /// What is first in bucket `number`.
+    fn first(&self, number: u64) -> u32 {
+        self.heads[self.slot(number)]
     }
 
     fn take(&mut self, number: u64) -> u32 {

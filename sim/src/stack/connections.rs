@@ -14,6 +14,7 @@ use std::io;
 use std::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
+use anyedge_net::fetch::fetch;
 use anyedge_net::flow::FlowKey;
 use anyedge_net::packet::Meta;
 use anyedge_net::port::PortId;
@@ -24,7 +25,7 @@ use super::flow::{Flow, FlowId, FlowTimer, Role};
 use super::listeners::{ListenerId, Listeners};
 use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
-use super::tcp::{Phase, TcpEngine, Wire};
+use super::tcp::{EndpointPlace, Phase, TcpEngine};
 use super::time_wait::{Late, Segment, TimeWait, TimeWaits};
 use super::tuple::Tuple;
 use super::{HostConfig, Io, LocalAddresses, Outcome, StackStats};
@@ -70,13 +71,21 @@ impl Slot {
     }
 }
 
+/// What the table says of a tuple.
+#[derive(Clone, Copy)]
+struct Found {
+    index: u32,
+    /// Beside it, so that it need not be asked for where it lies.
+    endpoint: EndpointPlace,
+}
+
 pub(super) struct Connections {
     engine: TcpEngine,
     flows: Vec<Flow>,
     /// Of the same numbers.
     slots: Vec<Slot>,
     free: Vec<u32>,
-    table: Table<Tuple, u32>,
+    table: Table<Tuple, Found>,
     listeners: Listeners,
     /// No tuple is here and in `table`.
     time_waits: TimeWaits,
@@ -147,6 +156,19 @@ impl Connections {
         }
     }
 
+    /// Has what a segment will need brought to the processor, whether the segment is sound or not.
+    pub(super) fn expect(&self, flow: &FlowKey) {
+        if let Some(found) = self.table.get(&Tuple::of_arrival(flow)) {
+            found.endpoint.fetch();
+            self.fetch(found.index);
+        }
+    }
+
+    fn fetch(&self, index: u32) {
+        fetch(&self.slots[index as usize]);
+        fetch(&self.flows[index as usize]);
+    }
+
     /// Takes in a sound TCP segment.
     pub(super) fn on_segment(
         &mut self,
@@ -156,8 +178,8 @@ impl Connections {
         io: &mut Io<'_>,
     ) -> Outcome {
         let tuple = Tuple::of_arrival(&parsed.flow);
-        if let Some(&index) = self.table.get(&tuple) {
-            self.on_flow_segment(index, bytes, parsed, io);
+        if let Some(found) = self.table.get(&tuple) {
+            self.on_flow_segment(found.index, bytes, parsed, io);
             return Outcome::Delivered;
         }
         if let Some(record) = self.time_waits.get(&tuple) {
@@ -183,13 +205,9 @@ impl Connections {
     fn on_flow_segment(&mut self, index: u32, bytes: &[u8], parsed: &Parsed, io: &mut Io<'_>) {
         let flow = &mut self.flows[index as usize];
         flow.heard(bytes, parsed, io.now);
-        let wire = Wire {
-            pool: io.pool,
-            out: io.out,
-        };
-        let before = wire.out.len();
-        self.engine
-            .receive(&mut flow.endpoint, &bytes[..parsed.total_len], io.now, wire);
+        let before = io.out.len();
+        let segment = &bytes[..parsed.total_len];
+        self.engine.receive(&mut flow.endpoint, segment, io);
         self.stats.retransmissions += flow.sends(&io.out[before..]);
         self.settle(index);
         self.touch(index);
@@ -311,6 +329,7 @@ impl Connections {
             return;
         }
         if slot.due <= io.now {
+            self.fetch(timer.index);
             self.touch(timer.index);
         } else {
             self.arm(timer.index, io);
@@ -346,13 +365,9 @@ impl Connections {
             self.detach(index);
             return;
         }
-        let wire = Wire {
-            pool: io.pool,
-            out: io.out,
-        };
-        let before = wire.out.len();
+        let before = io.out.len();
         let mtu = self.path_mtus.to(flow.tuple.remote, io.now);
-        let asked = self.engine.transmit(&mut flow.endpoint, mtu, io.now, wire);
+        let asked = self.engine.transmit(&mut flow.endpoint, mtu, io);
         self.stats.retransmissions += flow.sends(&io.out[before..]);
         if flow.endpoint.is_silent() {
             self.detach(index);
@@ -406,7 +421,8 @@ impl Connections {
         self.flows[index as usize].open(tuple, role, now);
         self.slots[index as usize].open();
         self.time_waits.forget(&tuple);
-        self.table.insert(tuple, index);
+        let endpoint = self.flows[index as usize].endpoint.place();
+        self.table.insert(tuple, Found { index, endpoint });
         self.stats.flows_opened += 1;
         index
     }

@@ -13,8 +13,9 @@ mod memory;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use anyedge_net::fetch::Place;
 use anyedge_net::flow::{Address, Family};
-use anyedge_net::packet::{Meta, Packet, Pool};
+use anyedge_net::packet::Meta;
 use anyedge_net::port::PortId;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::{ip::header_len, tcp};
@@ -24,6 +25,7 @@ use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToke
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{HardwareAddress, IpEndpoint, IpListenEndpoint};
 
+use super::Io;
 use anyedge_net::checksum;
 use memory::Memory;
 
@@ -70,12 +72,6 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// Where a pass over an endpoint puts its packets.
-pub(super) struct Wire<'a> {
-    pub(super) pool: &'a mut Pool,
-    pub(super) out: &'a mut Vec<Packet>,
-}
-
 /// What all connections of a host share.
 pub(super) struct TcpEngine {
     interface: Interface,
@@ -89,7 +85,25 @@ pub(super) struct TcpEngine {
 }
 
 /// One connection's protocol machine and its buffers, which are kept when it is used again.
-pub(super) struct TcpEndpoint(Machine);
+pub(super) struct TcpEndpoint {
+    machine: Machine,
+    place: EndpointPlace,
+}
+
+/// Where an endpoint lies.
+#[derive(Clone, Copy)]
+pub(super) struct EndpointPlace {
+    set: Place<{ size_of::<Lone<'static>>() }>,
+    socket: Place<{ size_of::<Socket<'static>>() }>,
+}
+
+impl EndpointPlace {
+    /// Has it brought to the processor, but for its buffers.
+    pub(super) fn fetch(self) {
+        self.set.fetch();
+        self.socket.fetch();
+    }
+}
 
 /// A set of one socket, which is what smoltcp polls.
 struct Lone<'a> {
@@ -141,7 +155,7 @@ impl TcpEngine {
     pub(super) fn endpoint(&self) -> TcpEndpoint {
         let TcpBuffers { receive, send } = self.buffers;
         let memory = MutBorrow::new(Memory::zeroed(receive + send));
-        TcpEndpoint(Machine::new(memory, |memory| {
+        let machine = Machine::new(memory, |memory| {
             let (receive, send) = memory.borrow_mut().split_at_mut(receive);
             let mut set = SocketSet::new(vec![SocketStorage::EMPTY]);
             let handle = set.add(Socket::new(
@@ -149,7 +163,12 @@ impl TcpEngine {
                 SocketBuffer::new(send),
             ));
             Lone { set, handle }
-        }))
+        });
+        let place = machine.with_dependent(|_, lone| EndpointPlace {
+            set: Place::of(lone),
+            socket: Place::of(lone.set.get::<Socket<'_>>(lone.handle)),
+        });
+        TcpEndpoint { machine, place }
     }
 
     /// Starts a connection; the SYN leaves with the next [`transmit`](TcpEngine::transmit).
@@ -183,23 +202,18 @@ impl TcpEngine {
 
     /// Takes in one segment: a whole IP packet, verified and meant for this endpoint. Answers that cannot wait
     /// (to a gap, to a segment outside the window) leave at once.
-    pub(super) fn receive(
-        &mut self,
-        endpoint: &mut TcpEndpoint,
-        packet: &[u8],
-        now: Instant,
-        wire: Wire<'_>,
-    ) {
+    pub(super) fn receive(&mut self, endpoint: &mut TcpEndpoint, packet: &[u8], io: &mut Io<'_>) {
+        let now = to_micros(io.now);
         let mut port = Port {
             arrived: Some(packet),
-            wire: Some(wire),
+            io: Some(io),
             capabilities: &self.capabilities,
             spare: &mut self.spare,
             unsent: &mut self.unsent,
         };
-        endpoint.0.with_dependent_mut(|_, lone| {
+        endpoint.machine.with_dependent_mut(|_, lone| {
             self.interface
-                .poll_ingress_single(to_micros(now), &mut port, &mut lone.set)
+                .poll_ingress_single(now, &mut port, &mut lone.set)
         });
     }
 
@@ -209,10 +223,9 @@ impl TcpEngine {
         &mut self,
         endpoint: &mut TcpEndpoint,
         mtu: usize,
-        now: Instant,
-        wire: Wire<'_>,
+        io: &mut Io<'_>,
     ) -> Instant {
-        let at = to_micros(now);
+        let at = to_micros(io.now);
         let seed = self.seed;
         let interface = if mtu < self.capabilities.max_transmission_unit {
             let fresh = || interface(&capabilities(mtu), seed);
@@ -222,12 +235,12 @@ impl TcpEngine {
         };
         let mut port = Port {
             arrived: None,
-            wire: Some(wire),
+            io: Some(io),
             capabilities: &self.capabilities,
             spare: &mut self.spare,
             unsent: &mut self.unsent,
         };
-        let due = endpoint.0.with_dependent_mut(|_, lone| {
+        let due = endpoint.machine.with_dependent_mut(|_, lone| {
             while interface.poll_egress(at, &mut port, &mut lone.set)
                 == PollResult::SocketStateChanged
                 && !lone.has_said_all()
@@ -247,13 +260,17 @@ impl TcpEngine {
 }
 
 impl TcpEndpoint {
+    pub(super) const fn place(&self) -> EndpointPlace {
+        self.place
+    }
+
     fn ask<R>(&self, of: impl FnOnce(&Socket<'_>) -> R) -> R {
-        self.0
+        self.machine
             .with_dependent(|_, lone| of(lone.set.get(lone.handle)))
     }
 
     fn act<R>(&mut self, on: impl FnOnce(&mut Socket<'_>) -> R) -> R {
-        self.0
+        self.machine
             .with_dependent_mut(|_, lone| on(lone.set.get_mut(lone.handle)))
     }
 
@@ -367,7 +384,7 @@ fn interface(capabilities: &DeviceCapabilities, seed: u64) -> Interface {
         config,
         &mut Port {
             arrived: None,
-            wire: None,
+            io: None,
             capabilities,
             spare: &mut Vec::new(),
             unsent: &mut 0,
@@ -390,9 +407,9 @@ fn to_micros(now: Instant) -> smoltcp::time::Instant {
 }
 
 /// smoltcp's view of the wire: at most one packet that arrives, and slots of the pool for those that leave.
-struct Port<'a> {
+struct Port<'a, 'b> {
     arrived: Option<&'a [u8]>,
-    wire: Option<Wire<'a>>,
+    io: Option<&'a mut Io<'b>>,
     capabilities: &'a DeviceCapabilities,
     spare: &'a mut Vec<u8>,
     unsent: &'a mut u64,
@@ -400,24 +417,27 @@ struct Port<'a> {
 
 struct Arrived<'a>(&'a [u8]);
 
-struct Departing<'p, 'a>(&'p mut Port<'a>);
+struct Departing<'p, 'a, 'b>(&'p mut Port<'a, 'b>);
 
-impl<'a> Device for Port<'a> {
+impl<'a, 'b> Device for Port<'a, 'b> {
     type RxToken<'t>
         = Arrived<'a>
     where
         Self: 't;
     type TxToken<'t>
-        = Departing<'t, 'a>
+        = Departing<'t, 'a, 'b>
     where
         Self: 't;
 
-    fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Arrived<'a>, Departing<'_, 'a>)> {
+    fn receive(
+        &mut self,
+        _: smoltcp::time::Instant,
+    ) -> Option<(Arrived<'a>, Departing<'_, 'a, 'b>)> {
         let arrived = Arrived(self.arrived.take()?);
         Some((arrived, Departing(self)))
     }
 
-    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Departing<'_, 'a>> {
+    fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Departing<'_, 'a, 'b>> {
         Some(Departing(self))
     }
 
@@ -454,15 +474,17 @@ impl RxToken for Arrived<'_> {
     }
 }
 
-impl TxToken for Departing<'_, '_> {
+impl TxToken for Departing<'_, '_, '_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let port = self.0;
-        if let Some(wire) = &mut port.wire
-            && let Some(mut packet) = wire.pool.lend(len, Meta::plain(PortId::LOCAL))
+        if let Some(io) = &mut port.io
+            && let Some(mut packet) = io.pool.lend(len, Meta::plain(PortId::LOCAL))
         {
+            // Behind one segment others leave as a rule.
+            io.pool.fetch_next(len);
             let result = f(packet.bytes_mut());
             fill_checksum(packet.bytes_mut());
-            wire.out.push(packet);
+            io.out.push(packet);
             return result;
         }
         *port.unsent += 1;
