@@ -117,7 +117,6 @@ fn arrival(choice: u8, input: &mut Input<'_>, out: &mut Outbox) -> Packet {
             peer => NodeId(peer as u16 - 1),
         },
         tos,
-        ttl: 64,
         ..Meta::plain(port)
     };
     let lent = out.pool_mut().lend_copy(&bytes, meta);

@@ -57,7 +57,6 @@ impl Outbox {
             peer,
             entropy,
             tos,
-            ttl: 0,
             offload: packet.meta.offload,
         };
         self.sent.push(packet);

@@ -55,8 +55,6 @@ pub struct Meta {
     pub entropy: u16,
     /// Tunnels: DSCP and ECN of the outer header, as received or to be sent. Outer packets carry DF.
     pub tos: u8,
-    /// Arriving by a tunnel: TTL or hop limit of the outer header.
-    pub ttl: u8,
     /// Whether it stands for several packets, and whether its checksum is still to be made.
     pub offload: Offload,
 }
@@ -69,7 +67,6 @@ impl Meta {
             peer: NodeId::UNKNOWN,
             entropy: 0,
             tos: 0,
-            ttl: 0,
             offload: Offload::NONE,
         }
     }

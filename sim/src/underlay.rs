@@ -54,7 +54,6 @@ pub(crate) struct Outer {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) tos: u8,
-    pub(crate) ttl: u8,
     /// Bytes in front of the GRE header.
     pub(crate) len: usize,
 }
@@ -114,7 +113,7 @@ pub(crate) fn wrap(
 /// Reads the outer headers of `bytes`. `None` when they are none that [`wrap`] could have written for
 /// `encap`.
 pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
-    let (source, destination, tos, ttl, protocol, ip_len) = match bytes.first()? >> 4 {
+    let (source, destination, tos, protocol, ip_len) = match bytes.first()? >> 4 {
         4 => {
             let header = bytes.first_chunk::<20>()?;
             if header[0] != 0x45 {
@@ -123,14 +122,7 @@ pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
             let address = |at: usize| {
                 IpAddr::from([header[at], header[at + 1], header[at + 2], header[at + 3]])
             };
-            (
-                address(12),
-                address(16),
-                header[1],
-                header[8],
-                header[9],
-                20,
-            )
+            (address(12), address(16), header[1], header[9], 20)
         }
         6 => {
             let header = bytes.first_chunk::<40>()?;
@@ -143,7 +135,6 @@ pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
                 address(8),
                 address(24),
                 (header[0] << 4) | (header[1] >> 4),
-                header[7],
                 header[6],
                 40,
             )
@@ -165,7 +156,6 @@ pub(crate) fn unwrap(bytes: &[u8], encap: Encap) -> Option<Outer> {
         source,
         destination,
         tos,
-        ttl,
         len,
     })
 }
@@ -205,7 +195,7 @@ mod tests {
                 wrap(&mut packet, encap, family, &node(1), &node(2))
                     .expect("fresh packets have headroom");
                 let outer = unwrap(packet.bytes(), encap).expect("we wrote it");
-                assert_eq!((outer.tos, outer.ttl), (0xb9, 64));
+                assert_eq!(outer.tos, 0xb9);
                 match family {
                     Family::V4 => assert_eq!(outer.source, IpAddr::from([172, 16, 0, 1])),
                     Family::V6 => assert_eq!(outer.destination, IpAddr::V6(node(2).underlay_v6)),

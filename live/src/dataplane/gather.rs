@@ -2,8 +2,8 @@
 //!
 //! Several runs are open at a time, one a flow, since packets of flows that share a link come in turns. A datagram that
 //! may join its flow's run is copied behind the others, headers off; any other of that flow closes it, so that none
-//! overtakes another. All in a run came from one peer by one port, with the same GRE header and the same outer TOS and
-//! TTL; what else must agree, [`Run`] says.
+//! overtakes another. All in a run came from one peer by one port, with the same GRE header and the same outer TOS;
+//! what else must agree, [`Run`] says.
 //!
 //! Invariant: packets of open runs are on loan, [`Gather::len`] of them; runs of one flow are closed in the order that
 //! they were opened in.

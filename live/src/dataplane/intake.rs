@@ -68,7 +68,6 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let meta = Meta {
             peer: arrival.peer,
             tos: message.tos,
-            ttl: message.ttl,
             ..Meta::plain(arrival.port)
         };
         let train = message.len > message.datagram_len;
@@ -124,7 +123,6 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         packet.meta = Meta {
             peer: arrival.peer,
             tos: arrived.tos,
-            ttl: arrived.ttl,
             ..Meta::plain(arrival.port)
         };
         // A packet that was cut has lost its end: as an empty one the forwarder counts it as malformed.

@@ -22,9 +22,7 @@ use anyedge_net::wire::udp;
 use anyhow::{Context, Result};
 use nix::libc;
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{
-    Ipv4RecvTtl, Ipv6RecvHopLimit, RcvBufForce, SndBufForce, UdpGroSegment,
-};
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce, UdpGroSegment};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use self::inlet::Inlet;
@@ -309,13 +307,10 @@ fn receiver(address: IpAddr, shared: bool) -> Result<Socket> {
         receiver
             .set_recv_tos_v4(true)
             .context("cannot ask for outer TOS")?;
-        setsockopt(&receiver, Ipv4RecvTtl, &true).context("cannot ask for outer TTL")?;
     } else {
         receiver
             .set_recv_tclass_v6(true)
             .context("cannot ask for the outer traffic class")?;
-        setsockopt(&receiver, Ipv6RecvHopLimit, &true)
-            .context("cannot ask for the outer hop limit")?;
     }
     Ok(receiver)
 }

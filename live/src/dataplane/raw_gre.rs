@@ -17,8 +17,7 @@ use anyedge_net::wire::{gre, ipv4};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::sockopt::Ipv6RecvHopLimit;
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::mouth::{Side, never_fragment};
@@ -54,8 +53,6 @@ pub struct Arrived {
     pub from: IpAddr,
     /// DSCP and ECN of the outer header.
     pub tos: u8,
-    /// TTL or hop limit of the outer header.
-    pub ttl: u8,
 }
 
 impl RawGre {
@@ -110,7 +107,6 @@ impl RawSocket {
         never_fragment(&socket, address.is_ipv4())?;
         if address.is_ipv6() {
             socket.set_recv_tclass_v6(true)?;
-            setsockopt(&socket, Ipv6RecvHopLimit, &true)?;
         }
         // As much as the system allows; less only loses more under load.
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
@@ -119,7 +115,7 @@ impl RawSocket {
             socket,
             is_v4: address.is_ipv4(),
             tos: 0,
-            control: nix::cmsg_space!(libc::c_int, libc::c_int),
+            control: nix::cmsg_space!(libc::c_int),
         })
     }
 
@@ -143,17 +139,15 @@ impl RawSocket {
             cut: message.flags.contains(MsgFlags::MSG_TRUNC),
             from: from.ok_or(ErrorKind::InvalidData)?,
             tos: 0,
-            ttl: 0,
         };
         for part in message.cmsgs()? {
             match part {
                 ControlMessageOwned::Ipv6TClass(tos) => arrived.tos = tos as u8,
-                ControlMessageOwned::Ipv6HopLimit(ttl) => arrived.ttl = ttl as u8,
                 _ => {}
             }
         }
         if self.is_v4 {
-            (arrived.tos, arrived.ttl) = (header[1], header[8]);
+            arrived.tos = header[1];
             if header[0] != PLAIN_V4 {
                 arrived.len = 0;
             }

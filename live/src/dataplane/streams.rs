@@ -41,8 +41,6 @@ const BACKLOG: usize = 256;
 const MTU_MAX: u16 = 9_216;
 /// Totals are published this many times before strangers are counted again, which costs more than other counts.
 const STRANGERS_EVERY: u64 = 64;
-/// A stream has no TTL; what comes out of it has come one hop.
-const TTL: u8 = 64;
 
 /// The ends of a node's streams. Dropping it ends them.
 pub struct Streams {
@@ -461,7 +459,6 @@ impl Streams {
             let meta = Meta {
                 peer,
                 tos: frame.tos,
-                ttl: TTL,
                 ..Meta::plain(PortId::tunnel(path))
             };
             let Some(room) = into.get_mut(..frame.gre.len()) else {

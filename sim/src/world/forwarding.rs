@@ -39,7 +39,6 @@ impl World {
         packet.meta = Meta {
             peer,
             tos: outer.tos,
-            ttl: outer.ttl,
             ..Meta::plain(PortId::tunnel(path))
         };
         self.node_packet(node, packet);

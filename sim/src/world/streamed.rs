@@ -9,9 +9,6 @@ use anyedge_net::wire::ip::destination;
 
 use super::World;
 
-/// A stream has no TTL; what comes out of it has come one hop.
-const TTL: u8 = 64;
-
 impl World {
     /// A forwarder sends a packet through the stream to `peer`.
     pub(super) fn send_into_stream(
@@ -34,7 +31,6 @@ impl World {
         let meta = Meta {
             peer,
             tos: frame.tos,
-            ttl: TTL,
             ..Meta::plain(PortId::tunnel(path))
         };
         match self.out.pool_mut().lend_copy(&frame.gre, meta) {

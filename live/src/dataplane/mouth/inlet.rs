@@ -1,7 +1,8 @@
 //! Receiving: up to [`MESSAGES_MAX`] messages a call, each one datagram or a whole train of them (UDP_GRO).
 //!
 //! The buffers are made once and the kernel is told of them once; a call touches only what it fills. Each message comes
-//! with its source and, by ancillary data, the outer TOS and TTL, and the length of a train's datagrams.
+//! with its source and, by ancillary data, the outer TOS and the length of a train's datagrams. The outer TTL, which decides
+//! nothing, is not asked for: each kind of ancillary data costs something a datagram.
 
 use std::io::Result as IoResult;
 use std::mem::{size_of, zeroed};
@@ -20,7 +21,7 @@ const MESSAGE_LEN_MAX: usize = 65_535;
 /// From buffer to buffer: an odd number of cache lines more than the longest train, so that their beginnings do not
 /// compete for the same places of a cache.
 const STRIDE: usize = 65_536 + 33 * 64;
-/// Room for TOS, TTL and the length of a train's datagrams.
+/// Room for TOS and the length of a train's datagrams.
 const CONTROL_LEN: usize = 128;
 
 /// Ancillary data, aligned as its headers want it.
@@ -51,8 +52,6 @@ pub struct Message {
     pub from: IpAddr,
     /// DSCP and ECN of the outer header.
     pub tos: u8,
-    /// TTL or hop limit of the outer header.
-    pub ttl: u8,
 }
 
 // SAFETY: the pointers inside lead only into the boxes beside them, which move with them.
@@ -137,7 +136,6 @@ impl Inlet {
             cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             from: source(&self.names[index])?,
             tos: 0,
-            ttl: 0,
         };
         let control = &self.controls[index].0;
         let filled = header.msg_hdr.msg_controllen.min(CONTROL_LEN);
@@ -175,9 +173,6 @@ fn read_control(mut control: &[u8], message: &mut Message) {
         match (word(8), word(12)) {
             (libc::IPPROTO_IP, libc::IP_TOS) | (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
                 message.tos = number as u8;
-            }
-            (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
-                message.ttl = number as u8;
             }
             (libc::SOL_UDP, libc::UDP_GRO) if number > 0 => message.datagram_len = number as usize,
             _ => {}

@@ -404,7 +404,6 @@ impl World {
             Meta {
                 peer,
                 tos,
-                ttl: 60,
                 ..Meta::plain(port)
             },
         )
