@@ -512,6 +512,10 @@ pub(crate) struct NodeArgs {
     /// Threads of its data plane, among which flows are shared out [default: one for each processor, 4 at most]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
+    /// For how long its workers look for the next packet before they sleep, as long as nobody else wants the processor: 0s to
+    /// 10ms. 0s costs no time that a processor could sleep, and answers later
+    #[arg(long, value_name = "TIME", value_parser = busy_poll, default_value = "50us")]
+    pub(crate) busy_poll: Duration,
     /// A network of clients whose answers a CLB node with `return = "route"` takes from its hosts: may be repeated
     #[arg(long, value_name = "PREFIX")]
     pub(crate) clients: Vec<Prefix>,
@@ -551,6 +555,13 @@ fn moment(text: &str) -> Result<Duration, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     understood(units::duration_above_zero(text))
+}
+
+fn busy_poll(text: &str) -> Result<Duration, String> {
+    understood(units::duration_within(
+        text,
+        Duration::ZERO..=Duration::from_millis(10),
+    ))
 }
 
 /// A mistake in a value, as clap tells it.

@@ -32,6 +32,7 @@ pub(crate) fn run(args: &NodeArgs) -> Exit {
         data: args.data.clone(),
         metrics: args.metrics,
         workers: args.workers.map(usize::from),
+        busy_poll: args.busy_poll,
         clients: args.clients.clone(),
         lab: args.lab.clone(),
         user: args.user.clone(),

@@ -20,6 +20,7 @@ pub mod onlooker;
 pub mod peers;
 pub mod pieces;
 pub mod raw_gre;
+mod seat;
 mod shared;
 pub mod streams;
 pub mod totals;
@@ -42,12 +43,12 @@ use anyhow::{Result, ensure};
 
 use self::clock::Clock;
 use self::gather::Gather;
-use self::grounds::{Ready, Seat, Source};
 use self::inbox::{Delivery, Inbox};
 use self::mouth::{Mouth, Trains};
 use self::onlooker::Onlooker;
 use self::peers::Peers;
 use self::raw_gre::RawGre;
+use self::seat::{Lookout, Seat, Source, Wake};
 use self::shared::{Core, Shared, Yield};
 use self::streams::Streams;
 use self::totals::Totals;
@@ -96,7 +97,9 @@ pub struct Dataplane<F, C> {
     burst_bytes: usize,
     /// Where segments are made for devices that know no offload.
     scratch: Box<[u8]>,
-    seat: Arc<Seat>,
+    lookout: Lookout,
+    /// What it woke for.
+    ready: Vec<Wake>,
     /// It gives no ground away before.
     gives_from: Instant,
 }
@@ -148,6 +151,12 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         Ok(Self::worker(shared, seat, self.clock.clone()))
     }
 
+    /// From here on this worker looks again for up to `time` before it sleeps, as long as nobody else wants the processor. At
+    /// first it sleeps at once.
+    pub fn busy_poll(&mut self, time: Duration) {
+        self.lookout.busy_poll(time);
+    }
+
     fn worker(shared: Arc<Shared<F>>, seat: Arc<Seat>, clock: C) -> Self {
         Self {
             shared,
@@ -159,7 +168,8 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
             trains: Trains::new(),
             burst_bytes: 0,
             scratch: vec![0; LARGE_SLOT].into_boxed_slice(),
-            seat,
+            lookout: Lookout::new(seat),
+            ready: Vec::new(),
             gives_from: Instant::ZERO,
         }
     }
@@ -231,19 +241,21 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     pub fn poll_once(&mut self, wait: Duration) -> Result<usize> {
         let shared = Arc::clone(&self.shared);
         let now = self.clock.now();
-        let mut ready = self.seat.wait(wait, now)?;
-        if ready.tables {
-            self.take_table()?;
-        }
-        if ready.timer {
-            shared.rang();
-        }
-        self.share_out(&mut ready, now)?;
+        let mut ready = std::mem::take(&mut self.ready);
+        self.lookout.wait(wait, now, &mut ready)?;
+        self.share_out(&mut ready, now);
         let mut taken = 0;
-        for (number, source) in ready.sources.into_iter().flatten() {
-            let ground = &mut shared.grounds.take(number).ground;
-            taken += self.take_from(source, ground)?;
+        for wake in &ready {
+            match *wake {
+                Wake::Tables => self.take_table(),
+                Wake::Timer => shared.rang(),
+                Wake::Device(number, source) => {
+                    let ground = &mut shared.grounds.take(number).ground;
+                    taken += self.take_from(source, ground)?;
+                }
+            }
         }
+        self.ready = ready;
         shared.announcements.live(self.clock.now());
         shared.timeout(&self.clock, &mut self.into);
         if !self.into.is_empty() {
@@ -271,18 +283,15 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Gives a ground away if several have something and another worker has nothing to do.
-    fn share_out(&mut self, ready: &mut Ready, now: Instant) -> Result<()> {
-        let Some(spare) = ready.spare().filter(|_| now >= self.gives_from) else {
-            return Ok(());
+    fn share_out(&mut self, ready: &mut Vec<Wake>, now: Instant) {
+        let Some(spare) = grounds::spare(ready).filter(|_| now >= self.gives_from) else {
+            return;
         };
         if let Some(idle) = self.shared.grounds.idle(now) {
-            self.shared.grounds.give(spare, idle)?;
+            self.shared.grounds.give(spare, idle);
             self.gives_from = now + GIVE_EVERY;
-            for place in &mut ready.sources {
-                *place = place.filter(|(number, _)| *number != spare);
-            }
+            ready.retain(|wake| !matches!(wake, Wake::Device(number, _) if *number == spare));
         }
-        Ok(())
     }
 
     /// Reads one source until it is empty or has had its turn.
@@ -322,11 +331,11 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Puts the table in force that waits, if one does.
-    fn take_table(&mut self) -> Result<()> {
+    fn take_table(&mut self) {
         let shared = Arc::clone(&self.shared);
         if let Some(Delivery { table, own, moves }) = shared.inbox.take() {
             for one in moves {
-                shared.grounds.take_over(one)?;
+                shared.grounds.take_over(one);
             }
             let revision = table.revision.0;
             if let Err(error) = self.apply(table, own) {
@@ -334,7 +343,6 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
                 tracing::error!(event = "TableTrouble", revision, "{error:#}");
             }
         }
-        Ok(())
     }
 
     fn is_batch_full(&mut self) -> bool {

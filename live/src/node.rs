@@ -22,6 +22,7 @@ mod vip_routes;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyedge_net::route_table::NodeKind;
 use anyedge_pop::pop::Pop;
@@ -64,6 +65,8 @@ pub struct NodeArgs {
     pub metrics: Option<SocketAddr>,
     /// Threads of its data plane; none said: as the machine has processors.
     pub workers: Option<usize>,
+    /// For how long these look for the next packet before they sleep.
+    pub busy_poll: Duration,
     /// Networks of clients: what hosts without a vSwitch answer them is led to the device of a CLB node.
     pub clients: Vec<Prefix>,
     /// The lab that it belongs to, of the process that works at a lab's wires.
@@ -90,6 +93,8 @@ pub fn arguments(
         // The nodes of a lab share one machine.
         "--workers",
         "1",
+        "--busy-poll",
+        "0s",
     ];
     let set = overrides.iter().flat_map(|text| ["--set", text]);
     words.into_iter().chain(set).map(str::to_owned).collect()

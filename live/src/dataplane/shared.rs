@@ -26,10 +26,11 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::Ground;
 use super::clock::Clock;
-use super::grounds::{Grounds, Seat};
+use super::grounds::Grounds;
 use super::inbox::Inbox;
 use super::onlooker::Onlooker;
 use super::peers::Peers;
+use super::seat::Seat;
 use super::totals::Totals;
 
 /// Packets that a forwarder may hold, and a batch.

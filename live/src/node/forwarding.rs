@@ -127,7 +127,7 @@ impl Forwarding<'_> {
         let listening = start_listening(listener)?;
         let stop = Arc::new(AtomicBool::new(false));
         let workers = std::iter::once(dataplane).chain(others);
-        let dataplane = start_workers(workers, &stop)?;
+        let dataplane = start_workers(workers, args.busy_poll, &stop)?;
         Ok(Running {
             stop,
             inbox,
@@ -256,9 +256,10 @@ fn workers_of_machine() -> usize {
     available_parallelism().map_or(1, |processors| processors.get().min(WORKERS_MAX))
 }
 
-/// A thread for each worker. One that ends by itself ends the node.
+/// A thread for each worker, which looks again for up to `busy_poll` before it sleeps. One that ends by itself ends the node.
 fn start_workers<F, C>(
     workers: impl Iterator<Item = Dataplane<F, C>>,
+    busy_poll: Duration,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<JoinHandle<Result<()>>>>
 where
@@ -266,6 +267,7 @@ where
     C: Clock + 'static,
 {
     let threads = workers.enumerate().map(|(index, mut worker)| {
+        worker.busy_poll(busy_poll);
         let stop = Arc::clone(stop);
         let thread = Builder::new().name(format!("dataplane-{index}"));
         let thread = thread.spawn(move || {
