@@ -13,6 +13,7 @@ mod survives;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyedge_live::controller::{self, CertificateFiles, ControllerArgs, Security};
 use anyedge_live::node::{self, NodeArgs};
@@ -112,6 +113,7 @@ fn node_args(arguments: &[String]) -> NodeArgs {
         data: file("--data"),
         metrics: None,
         workers: None,
+        busy_poll: Duration::ZERO,
         clients: Vec::new(),
         lab: None,
         user: None,

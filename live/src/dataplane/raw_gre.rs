@@ -141,9 +141,8 @@ impl RawSocket {
             tos: 0,
         };
         for part in message.cmsgs()? {
-            match part {
-                ControlMessageOwned::Ipv6TClass(tos) => arrived.tos = tos as u8,
-                _ => {}
+            if let ControlMessageOwned::Ipv6TClass(tos) = part {
+                arrived.tos = tos as u8;
             }
         }
         if self.is_v4 {

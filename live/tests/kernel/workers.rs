@@ -39,6 +39,7 @@ const GROUNDS: usize = 8;
 const CONNECTIONS: u8 = 16;
 const BYTES: usize = 400_000;
 const LIMIT: Duration = Duration::from_secs(20);
+const BUSY_POLL: Duration = Duration::from_micros(50);
 /// How long a packet is held when no other follows.
 const HELD_FOR: Duration = Duration::from_millis(1);
 
@@ -186,6 +187,8 @@ fn start(
     let (totals, inbox) = (all[0].totals(), all[0].inbox());
     let workers = all.into_iter().enumerate().map(|(index, mut worker)| {
         let stop = Arc::clone(stop);
+        // One of each data plane sleeps at once.
+        worker.busy_poll(BUSY_POLL * index as u32);
         let thread = thread::Builder::new().name(format!("worker-{index}"));
         let work = move || worker.run_until(&stop).expect("the devices stay open");
         thread.spawn(work).expect("a thread")

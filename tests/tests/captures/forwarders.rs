@@ -59,7 +59,6 @@ impl<F: Forwarder> Subject<F> {
         let meta = Meta {
             peer,
             tos,
-            ttl: 64,
             ..Meta::plain(port)
         };
         let Some(packet) = self.out.pool_mut().lend_copy(bytes, meta) else {

@@ -32,6 +32,7 @@ fn datagram_of(flow: u8, key: [u8; 8], sequence: u32, payload_len: usize) -> Vec
         src,
         dst,
         protocol: tcp::PROTOCOL,
+        ttl: 64,
         tos: 0,
         payload_len: segment.len(),
     };

@@ -27,6 +27,7 @@ fn packet(payload_len: usize, size: Option<usize>, (entropy, tos): (u16, u8)) ->
         src,
         dst,
         protocol: tcp::PROTOCOL,
+        ttl: 64,
         tos: 0,
         payload_len: tcp::HEADER_LEN + payload_len,
     };
