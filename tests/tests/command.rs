@@ -108,6 +108,14 @@ fn a_mistake_exits_2_with_its_place_and_what_would_be_right() {
     assert_eq!(nothing.status.code(), Some(2));
     assert_eq!(run(Profile::Release, &["simulate"]).status.code(), Some(2));
     assert_eq!(run(Profile::Release, &["--help"]).status.code(), Some(0));
+    let node = ["node", "--topology", "none.toml", "--name", "pop.tokyo"];
+    let impatient = run(
+        Profile::Release,
+        &[&node[..], &["--busy-poll", "11ms"]].concat(),
+    );
+    let text = String::from_utf8_lossy(&impatient.stderr).into_owned();
+    assert_eq!(impatient.status.code(), Some(2), "{text}");
+    assert!(text.contains("\"0ns\" to \"10ms\""), "{text}");
 }
 
 #[test]
