@@ -513,7 +513,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) workers: Option<u8>,
     /// For how long its workers look for the next packet before they sleep, as long as nobody else wants the processor: 0s to
-    /// 10ms. 0s costs no time that a processor could sleep, and answers later
+    /// 10ms. With 0s they sleep at once, which saves power and answers later
     #[arg(long, value_name = "TIME", value_parser = busy_poll, default_value = "50us")]
     pub(crate) busy_poll: Duration,
     /// A network of clients whose answers a CLB node with `return = "route"` takes from its hosts: may be repeated

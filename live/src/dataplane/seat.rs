@@ -24,7 +24,7 @@ use super::mouth::Side;
 use super::shared::UNBROKEN;
 
 /// A worker has been asleep for as long before it is given a ground: less is a pause between two packets.
-pub(super) const IDLE_MIN: Duration = Duration::from_micros(100);
+const IDLE_MIN: Duration = Duration::from_micros(100);
 /// Giving the processor away takes less if nobody wants it.
 const UNWANTED_MAX: Duration = Duration::from_micros(5);
 const AWAKE: u64 = u64::MAX;
@@ -155,13 +155,8 @@ impl Lookout {
         self.catch_up();
         let since = now.as_nanos();
         self.seat.asleep_since.store(since, Ordering::Relaxed);
-        let time = self.busy_poll.min(longest);
-        let found_soon = !time.is_zero() && self.look_again(time)?;
-        let waited = if found_soon {
-            Ok(true)
-        } else {
-            look(&mut self.polled, longest)
-        };
+        let soon = self.look_again(self.busy_poll.min(longest));
+        let waited = soon.and_then(|found| Ok(found || look(&mut self.polled, longest)?));
         self.seat.asleep_since.store(AWAKE, Ordering::Relaxed);
         let found = waited.context("cannot wait for packets")?;
         let Some((_, polled)) = self.polled.split_first().filter(|_| found) else {
@@ -200,11 +195,11 @@ impl Lookout {
     }
 
     /// Looks for at most `time`, and for as long as nobody else wants the processor; whether there is something.
-    fn look_again(&mut self, time: Duration) -> Result<bool> {
+    fn look_again(&mut self, time: Duration) -> Result<bool, Error> {
         let begun = Wall::now();
         let mut asked = begun;
         while asked.duration_since(begun) < time {
-            if look(&mut self.polled, Duration::ZERO).context("cannot look for packets")? {
+            if look(&mut self.polled, Duration::ZERO)? {
                 return Ok(true);
             }
             asked = Wall::now();
@@ -254,6 +249,12 @@ mod tests {
         ready
     }
 
+    fn once_asleep(seat: &Seat) {
+        while seat.is_awake() {
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_worker_wakes_for_what_is_watched_and_for_nothing_else() {
         let seat = Arc::new(Seat::new().expect("a seat"));
@@ -269,8 +270,15 @@ mod tests {
         assert_eq!(wakes(&mut lookout, SOON), [Wake::Timer, tun]);
         seat.unwatch(|wake| wake == Wake::Timer);
         assert_eq!(wakes(&mut lookout, SOON), [tun]);
-        drop(other);
-        assert_eq!(wakes(&mut lookout, Duration::ZERO), [], "it was closed");
+    }
+
+    #[test]
+    fn what_has_been_closed_wakes_nobody() {
+        let seat = Arc::new(Seat::new().expect("a seat"));
+        // No process has as many.
+        let (fd, wake) = (RawFd::MAX, Wake::Timer);
+        seat.change(|watched| watched.push(Watched { fd, wake }));
+        assert_eq!(wakes(&mut Lookout::new(seat), Duration::ZERO), []);
     }
 
     #[test]
@@ -282,21 +290,11 @@ mod tests {
         let given = bell();
         given.write(1).expect("it rings");
         thread::scope(|scope| {
-            let sleeping = scope.spawn(|| {
-                let mut rounds = 0;
-                loop {
-                    let ready = wakes(&mut lookout, SOON);
-                    if !ready.is_empty() || rounds > 2 {
-                        return ready;
-                    }
-                    rounds += 1;
-                }
-            });
-            while seat.is_awake() {
-                thread::yield_now();
-            }
+            let sleeping = scope.spawn(|| [0, 1].map(|_| wakes(&mut lookout, SOON)));
+            once_asleep(&seat);
             seat.watch(&given, Wake::Timer);
-            assert_eq!(sleeping.join().expect("no panic"), [Wake::Timer]);
+            let [rung_for, then] = sleeping.join().expect("no panic");
+            assert_eq!((rung_for, then), (vec![], vec![Wake::Timer]));
         });
     }
 
@@ -329,9 +327,7 @@ mod tests {
         assert_eq!(wakes(&mut lookout, Duration::ZERO), []);
         thread::scope(|scope| {
             let sleeping = scope.spawn(|| wakes(&mut lookout, SOON));
-            while seat.is_awake() {
-                thread::yield_now();
-            }
+            once_asleep(&seat);
             let just = Duration::from_nanos(1);
             assert!(!seat.is_idle(NOW + (IDLE_MIN - just)));
             assert!(seat.is_idle(NOW + IDLE_MIN));
