@@ -4,10 +4,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::lone_lab::{LoneLab, can_make_namespaces};
-use anyedge_live::dataplane::clock::TraceClock;
+use anyedge_live::dataplane::clock::{Clock, TraceClock};
 use anyedge_live::dataplane::mouth::Mouth;
 use anyedge_live::dataplane::raw_gre::RawGre;
 use anyedge_live::dataplane::{Dataplane, Ground};
@@ -148,17 +149,17 @@ fn socket_in(lone: &LoneLab, node: &str, address: &str) -> UdpSocket {
 }
 
 /// The mirror at work in `client.c`, with a TUN that `203.0.113.10` is routed to.
-fn dataplane(lone: &LoneLab, mirror: Mirror, clock: TraceClock) -> Dataplane<Mirror, TraceClock> {
+fn dataplane<C: Clock>(lone: &LoneLab, mirror: Mirror, clock: C) -> Dataplane<Mirror, C> {
     dataplane_over(Encap::GreUdp, lone, mirror, clock)
 }
 
 /// The same, with paths of that encapsulation.
-pub(crate) fn dataplane_over(
+pub(crate) fn dataplane_over<C: Clock>(
     encap: Encap,
     lone: &LoneLab,
     mirror: Mirror,
-    clock: TraceClock,
-) -> Dataplane<Mirror, TraceClock> {
+    clock: C,
+) -> Dataplane<Mirror, C> {
     lone.namespace("client.c")
         .run(|| {
             let tun = Tun::open(&TunPlan {
@@ -324,6 +325,41 @@ fn what_the_kernel_routes_to_the_tun_enters_the_tunnel() {
     let forwarder = dataplane.forwarder();
     let seen = &forwarder.seen;
     assert!(seen.iter().all(|meta| *meta == expected), "{seen:?}");
+}
+
+/// A clock of a machine so slow that 0.2 ms pass from one look at it to the next.
+#[derive(Default)]
+struct SlowMachine(AtomicU64);
+
+impl Clock for SlowMachine {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.fetch_add(200_000, Ordering::Relaxed))
+    }
+}
+
+#[test]
+fn a_worker_stays_with_a_busy_device_but_not_for_long() {
+    let Some(lone) = lab_is_up("a_worker_stays_with_a_busy_device_but_not_for_long") else {
+        return;
+    };
+    let send_400 = || {
+        let namespace = lone.namespace("client.c");
+        let sent = namespace.run(|| {
+            let client = UdpSocket::bind(SocketAddr::new(own_address(Family::V4), 0))?;
+            (0..400).try_for_each(|_| client.send_to(&[7], "203.0.113.10:7000").map(drop))?;
+            Ok(())
+        });
+        sent.expect("the route leads to the TUN");
+    };
+    let poll = |taken: anyhow::Result<usize>| taken.expect("the devices are open");
+    let mut stays = dataplane(&lone, Mirror::default(), TraceClock::default());
+    send_400();
+    assert_eq!(poll(stays.poll_once(LIMIT)), 400, "a turn is 256 packets");
+    drop(stays);
+    let mut moves_on = dataplane(&lone, Mirror::default(), SlowMachine::default());
+    send_400();
+    let taken = [(); 2].map(|()| poll(moves_on.poll_once(LIMIT)));
+    assert_eq!(taken, [256, 144], "others had a chance between two turns");
 }
 
 #[test]
