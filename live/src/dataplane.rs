@@ -62,7 +62,7 @@ const BURST_BYTES: usize = 262_144;
 /// Bytes after which a batch is handed over, so that they are still in the cache.
 const BATCH_BYTES: usize = 49_152;
 /// For so long a worker stays with what it woke for while that brings packets, before it looks what else there is: to read a
-/// source once more in vain costs a fifth of a look at all devices.
+/// source once more in vain costs less than a look at all devices.
 const STAYS: Duration = Duration::from_micros(100);
 /// A worker gives a ground away once in so long at most: what comes of it shows before the next.
 const GIVE_EVERY: Duration = Duration::from_millis(10);
