@@ -240,7 +240,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
     }
 
     /// Waits for at most `wait`, in whole milliseconds, until a packet arrives or a deadline comes, then takes what there is,
-    /// and for [`STAYS`] at most what comes meanwhile by the same devices.
+    /// and for 0.1 ms at most what comes meanwhile by the same devices.
     /// Returns how many packets it took. The first worker is the one that a deadline or a table wakes.
     pub fn poll_once(&mut self, wait: Duration) -> Result<usize> {
         let shared = Arc::clone(&self.shared);
