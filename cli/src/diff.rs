@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::thread;
 
+use anyedge_live::huge_pages::HugePages;
 use anyedge_net::rng::Seed;
 use anyedge_sim::report::Report;
 use anyedge_sim::run::{self, Options};
@@ -72,8 +73,10 @@ fn both(topologies: [&Topology; 2], options: Options, quiet: bool) -> Result<[Re
 }
 
 fn one_run(topology: &Topology, options: &Options, bar: &ProgressBar) -> Result<Report, String> {
+    let mut pages = HugePages::new();
     let ran = run::run(topology, options, &mut |progress| {
-        simulate::show(bar, progress)
+        pages.follow(progress.packet_hops);
+        simulate::show(bar, progress);
     });
     bar.finish_and_clear();
     ran.map_err(|error| format!("{}: {error}", topology.name))

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyedge_live::huge_pages::HugePages;
 use anyedge_net::rng::Seed;
 use anyedge_sim::digest::Cover;
 use anyedge_sim::report::Report;
@@ -47,7 +48,11 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
     };
     let bar = progress_bar(args.quiet);
     let started = Instant::now();
-    let mut progress = |progress| show(&bar, progress);
+    let mut pages = HugePages::new();
+    let mut progress = |progress: Progress| {
+        pages.follow(progress.packet_hops);
+        show(&bar, progress);
+    };
     let ran = match &captures {
         Some(captures) => {
             let watcher = Box::new(captures.clone());

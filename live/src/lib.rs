@@ -14,6 +14,7 @@
 //! - [`wires`], [`offloads`]: wires with the delays and losses of the simulator's links.
 //! - [`control`]: how a node process says that it answers.
 //! - [`bundle`], [`containerlab`], [`yaml`]: a topology for machines of their own.
+//! - [`huge_pages`]: where the memory of a long simulation lies.
 //! - [`doctor`]: what of a machine would keep a node from working.
 
 pub mod backend;
@@ -26,6 +27,7 @@ pub mod doctor;
 mod entropy;
 pub mod foreground;
 pub mod host;
+pub mod huge_pages;
 pub mod lab;
 pub mod load;
 pub mod netlink;

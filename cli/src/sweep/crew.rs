@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use anyedge_live::huge_pages::HugePages;
 use anyedge_net::rng::Seed;
 use anyedge_sim::run::{self, Options};
 use anyedge_topologies::Topology;
@@ -143,7 +144,11 @@ impl Crew<'_> {
             duration: self.duration,
             ..Options::default()
         };
-        let report = match run::run(topology, &options, &mut |_| ()) {
+        let mut pages = HugePages::new();
+        let ran = run::run(topology, &options, &mut |progress| {
+            pages.follow(progress.packet_hops);
+        });
+        let report = match ran {
             Ok(report) => report,
             Err(error) => return Outcome::Refused(format!("{}: {error}", self.told(run))),
         };
