@@ -1,7 +1,6 @@
 //! Who sends a lab what nobody asked for: SYNs from addresses that are not the sender's, and bytes that are nothing.
 //!
-//! From the namespace of a node, until it is dropped: SYNs as fast as one thread goes, garbage up to 30,000 pieces a second. All bytes
-//! come from a seed.
+//! From the namespace of a node, until it is dropped. All bytes come from a seed.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -22,8 +21,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 const IPPROTO_RAW: i32 = 255;
 /// How long a garbage connection may take to open.
 const CONNECT_MAX: Duration = Duration::from_millis(200);
-/// How long a sender of garbage rests behind so many pieces. Without it the faster of two machines sends more than the nodes
-/// of a lab, built for tests, can throw away, and clients are not served beside it.
+/// How long [`Pace::Rested`] rests behind so many pieces.
 const REST: (u64, Duration) = (32, Duration::from_millis(1));
 /// The longest piece of garbage.
 const GARBAGE_BYTES_MAX: u64 = 1_400;
@@ -34,6 +32,16 @@ pub struct Flood {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// How fast garbage goes. SYNs go at full pace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as a thread goes: on a fast machine more than the nodes of a lab, built for tests, can read, so that what else comes by
+    /// the same sockets, probes too, is lost.
+    Full,
+    /// Up to 30,000 pieces a second, beside which a node reads on.
+    Rested,
 }
 
 /// Where garbage goes.
@@ -96,7 +104,7 @@ impl Flood {
     ///
     /// # Panics
     /// When there is no such node.
-    pub fn of_garbage(lab: &str, node: &str, to: Vec<Garbage>) -> Flood {
+    pub fn of_garbage(lab: &str, node: &str, to: Vec<Garbage>, pace: Pace) -> Flood {
         Flood::begin(lab, node, move |rng, sent, stop| {
             let v4 = UdpSocket::bind("0.0.0.0:0").expect("any port");
             let v6 = UdpSocket::bind("[::]:0").expect("any port");
@@ -126,7 +134,7 @@ impl Flood {
                         }
                     };
                     let before = sent.fetch_add(u64::from(went), Ordering::Relaxed);
-                    if before % REST.0 == 0 {
+                    if pace == Pace::Rested && before % REST.0 == 0 {
                         thread::sleep(REST.1);
                     }
                 }

@@ -16,7 +16,7 @@ use anyedge_live::lab::plan::METRICS;
 use anyedge_live::netns;
 use anyedge_net::rng::{Rng, Seed};
 use anyedge_tests::binary::root;
-use anyedge_tests::floods::{Flood, Garbage};
+use anyedge_tests::floods::{Flood, Garbage, Pace};
 use anyedge_tests::labs::{FORWARDERS, Lab, Loading, TWO_POPS, text};
 use anyedge_tests::processes::wait_for;
 use anyedge_topologies::{AddressPair, Topology, units};
@@ -273,7 +273,7 @@ fn a_flood_of_spoofed_syns_leaves_flows_their_goodput_and_lets_clients_connect()
 }
 
 /// Garbage to every socket of a lab, from where it can be reached.
-fn garbage(lab: &Lab) -> Vec<Flood> {
+fn garbage(lab: &Lab, pace: Pace) -> Vec<Flood> {
     let topology = Topology::load(root().join(TWO_POPS)).expect("a shipped file");
     let v4 = |pair: AddressPair| pair.v4.expect("both families are always there");
     let [tokyo, clb] = nodes_of(["pop.tokyo", "region.guangzhou.clb-1"]);
@@ -320,7 +320,7 @@ fn garbage(lab: &Lab) -> Vec<Flood> {
             vec![Garbage::Udp(at(clb, 4_754)), Garbage::Tcp(METRICS)],
         ),
     ];
-    let flood = |(node, to)| Flood::of_garbage(lab.name(), node, to);
+    let flood = |(node, to)| Flood::of_garbage(lab.name(), node, to, pace);
     sent.into_iter().map(flood).collect()
 }
 
@@ -332,12 +332,18 @@ fn garbage_on_every_socket_is_counted_and_nothing_else() {
     };
     wait_for("service", || lab.who_answers().is_some());
     let (before, counted) = (pids(&lab), FORWARDERS.map(|node| dropped(&lab, node)));
-    let floods = garbage(&lab);
-    let since = Instant::now();
-    wait_for("a few seconds of it", || {
-        since.elapsed() > Duration::from_secs(4) && floods.iter().all(|flood| flood.sent() > 20)
-    });
+    let last = |floods: &[Flood]| {
+        let since = Instant::now();
+        wait_for("a few seconds of it", || {
+            since.elapsed() > Duration::from_secs(4) && floods.iter().all(|flood| flood.sent() > 20)
+        });
+    };
+    let floods = garbage(&lab, Pace::Rested);
+    last(&floods);
     assert!(lab.who_answers().is_some(), "clients are served meanwhile");
+    drop(floods);
+    let floods = garbage(&lab, Pace::Full);
+    last(&floods);
     let sent: Vec<u64> = floods.iter().map(Flood::sent).collect();
     drop(floods);
     assert_eq!(pids(&lab), before, "nobody was started anew");

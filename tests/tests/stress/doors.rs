@@ -8,7 +8,7 @@ use anyedge_live::lab::name::LabName;
 use anyedge_live::lab::state::identity_of;
 use anyedge_live::netns::Namespace;
 use anyedge_net::rng::Seed;
-use anyedge_tests::floods::{Flood, Garbage};
+use anyedge_tests::floods::{Flood, Garbage, Pace};
 use anyedge_tests::knocks::{Knock, Papers, call_by_quic, half_calls};
 use anyedge_tests::labs::{FORWARDERS, Lab};
 use anyedge_tests::processes::wait_for;
@@ -91,7 +91,12 @@ fn who_knocks_at_the_door_of_grpc_tunnels_without_being_let_in_is_counted_by_cau
     };
     let before = pids(&street.lab);
     let door = SocketAddr::new(street.door, TCP_PORT);
-    let flood = Flood::of_garbage(street.lab.name(), CALLER, vec![Garbage::Tcp(door)]);
+    let flood = Flood::of_garbage(
+        street.lab.name(),
+        CALLER,
+        vec![Garbage::Tcp(door)],
+        Pace::Full,
+    );
     for _ in 0..20 {
         for knock in Knock::ALL {
             let there = street.inside("ccn.underlay", || {
@@ -134,7 +139,12 @@ fn who_calls_at_the_door_of_quic_tunnels_without_being_let_in_is_counted_by_caus
         told.copied().unwrap_or_default()
     };
     let counted = unknown();
-    let flood = Flood::of_garbage(street.lab.name(), CALLER, vec![Garbage::Udp(door)]);
+    let flood = Flood::of_garbage(
+        street.lab.name(),
+        CALLER,
+        vec![Garbage::Udp(door)],
+        Pace::Rested,
+    );
     let mut rng = Seed(1).stream("stress", "calls");
     let (mut sent, mut served) = (0, 0);
     for _ in 0..20 {
