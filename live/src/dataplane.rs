@@ -17,6 +17,7 @@ mod intake;
 pub mod mouth;
 pub mod moving;
 pub mod onlooker;
+mod overruns;
 pub mod peers;
 pub mod pieces;
 pub mod raw_gre;
@@ -46,6 +47,7 @@ use self::gather::Gather;
 use self::inbox::{Delivery, Inbox};
 use self::mouth::{Mouth, Trains};
 use self::onlooker::Onlooker;
+use self::overruns::Overruns;
 use self::peers::Peers;
 use self::raw_gre::RawGre;
 use self::seat::{Lookout, Seat, Source, Wake};
@@ -366,7 +368,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let shared = Arc::clone(&self.shared);
         if let Some(Delivery { table, own, moves }) = shared.inbox.take() {
             for one in moves {
-                shared.grounds.take_over(one);
+                shared.grounds.take_over(one, &shared.totals.overruns);
             }
             let revision = table.revision.0;
             if let Err(error) = self.apply(table, own) {
@@ -422,6 +424,16 @@ impl Ground {
     fn has_device(&self) -> bool {
         let has_mouth = self.mouth.receivers().next().is_some();
         has_mouth || self.tun.is_some() || self.raw_gre.is_some() || self.streams.is_some()
+    }
+
+    /// What the kernel has no room for at its sockets and its TUN device goes to the account of `overruns`.
+    fn watched_by(&self, overruns: &Overruns) {
+        let raw = self.raw_gre.iter().flat_map(RawGre::sockets);
+        let sockets = self.mouth.sockets().chain(raw);
+        sockets.for_each(|socket| overruns.watch(socket));
+        if let Some(tun) = &self.tun {
+            overruns.watch_device(tun.interface());
+        }
     }
 }
 

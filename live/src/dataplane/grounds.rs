@@ -16,6 +16,7 @@ use anyhow::Result;
 use super::Ground;
 use super::mouth::Side;
 use super::moving::Move;
+use super::overruns::Overruns;
 use super::raw_gre::RawGre;
 use super::seat::{Seat, Source, Wake};
 use super::shared::UNBROKEN;
@@ -93,8 +94,8 @@ impl Grounds {
         held.seat = to;
     }
 
-    /// Puts each of `moves` in the place of what the ground of its number has.
-    pub(super) fn take_over(&self, moves: Vec<Move>) {
+    /// Puts each of `moves` in the place of what the ground of its number has, under the same watch.
+    pub(super) fn take_over(&self, moves: Vec<Move>, overruns: &Overruns) {
         for (number, (held, one)) in self.all.iter().zip(moves).enumerate() {
             let mut held = held.lock().expect(UNBROKEN);
             let Held { ground, seat } = &mut *held;
@@ -104,6 +105,9 @@ impl Grounds {
                 Wake::Device(of, Source::Mouth(side)) => of == number && moves(side),
                 _ => false,
             });
+            // What the old ones lost counts, as of now.
+            overruns.at_sockets();
+            one.mouth.sockets().for_each(|own| overruns.watch(own));
             ground.mouth.take_over(one.mouth, one.families);
             let receivers = ground.mouth.receivers();
             for (side, fd) in receivers.filter(|(side, _)| moves(*side)) {
@@ -245,7 +249,7 @@ mod tests {
         assert_eq!(heard(&grounds, &mut lookout), [0]);
         let mouth = ground(5).mouth;
         let families = [true, false];
-        grounds.take_over(vec![Move { mouth, families }]);
+        grounds.take_over(vec![Move { mouth, families }], &Overruns::default());
         assert!(heard(&grounds, &mut lookout).is_empty());
         send(5);
         assert_eq!(heard(&grounds, &mut lookout), [0]);

@@ -50,7 +50,7 @@ pub struct Mouth {
 #[derive(Debug)]
 struct FamilyMouth {
     address: IpAddr,
-    receiver: Socket,
+    receiver: Arc<Socket>,
     sources: Arc<Sources>,
 }
 
@@ -135,6 +135,12 @@ impl Mouth {
                 .iter()
                 .map(|family| (Side::V6, family.receiver.as_fd())),
         )
+    }
+
+    /// The sockets by which it arrives.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        let both = self.v4.iter().chain(&self.v6);
+        both.map(|family| &family.receiver)
     }
 
     /// Takes what waits on that side: how many messages, and whether there may be more.
@@ -245,7 +251,7 @@ impl Default for Trains {
 
 impl FamilyMouth {
     fn open(address: IpAddr, shared: bool) -> Result<Self> {
-        let receiver = receiver(address, shared)?;
+        let receiver = Arc::new(receiver(address, shared)?);
         let sockets = (0..SOURCES).map(|index| source(address, index));
         let sources = Sources {
             sockets: sockets.collect::<Result<_>>()?,
@@ -262,7 +268,7 @@ impl FamilyMouth {
     fn beside(&self) -> Result<Self> {
         Ok(Self {
             address: self.address,
-            receiver: receiver(self.address, true)?,
+            receiver: Arc::new(receiver(self.address, true)?),
             sources: Arc::clone(&self.sources),
         })
     }

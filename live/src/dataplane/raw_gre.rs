@@ -11,6 +11,7 @@
 use std::io::{ErrorKind, IoSliceMut, Result as IoResult};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::Arc;
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::wire::{gre, ipv4};
@@ -36,7 +37,7 @@ pub struct RawGre {
 
 #[derive(Debug)]
 struct RawSocket {
-    socket: Socket,
+    socket: Arc<Socket>,
     is_v4: bool,
     tos: u8,
     control: Vec<u8>,
@@ -77,6 +78,11 @@ impl RawGre {
         sockets.map(move |socket| (side(socket), socket.socket.as_fd()))
     }
 
+    /// The sockets by which it arrives.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        self.v4.iter().chain(&self.v6).map(|own| &own.socket)
+    }
+
     /// The next packet of that side, from its GRE header on; `None` when none waits. One whose outer header is none
     /// that a node writes comes as an empty one.
     pub fn recv(&mut self, side: Side, into: &mut [u8]) -> IoResult<Option<Arrived>> {
@@ -112,7 +118,7 @@ impl RawSocket {
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
         socket.bind(&SockAddr::from(at))?;
         Ok(Self {
-            socket,
+            socket: Arc::new(socket),
             is_v4: address.is_ipv4(),
             tos: 0,
             control: nix::cmsg_space!(libc::c_int),

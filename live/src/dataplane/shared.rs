@@ -94,6 +94,10 @@ impl<F: Forwarder> Shared<F> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags);
         let timer = timer.context("cannot make a timer for deadlines")?;
+        let totals = Totals::default();
+        grounds
+            .iter()
+            .for_each(|ground| ground.watched_by(&totals.overruns));
         let (grounds, first) = Grounds::new(grounds, inbox.bell(), &timer)?;
         let shared = Self {
             grounds,
@@ -107,7 +111,7 @@ impl<F: Forwarder> Shared<F> {
             }),
             peers: RwLock::new(peers),
             inbox,
-            totals: Arc::new(Totals::default()),
+            totals: Arc::new(totals),
             announcements: Announcements::new(),
         };
         Ok((shared, first))

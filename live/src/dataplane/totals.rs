@@ -1,7 +1,7 @@
 //! A data plane's running totals, published for other threads to read: status lines, reports, tests.
 //!
 //! Two kinds of loss are told apart: packets that the forwarder dropped, and packets that it sent but a device did not
-//! take. Their reasons come from the same list, so together they explain every packet that did not come out.
+//! take, or that it never saw since the kernel had no room for them until they were read. Their reasons come from the same list, so together they explain every packet that did not come out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::ledger::Ledger;
 
+use super::overruns::Overruns;
 use super::streams::Refused;
 
 const REASONS: usize = DropReason::ALL.len();
@@ -25,6 +26,7 @@ pub struct Totals {
     dropped: [AtomicU64; REASONS],
     refused: [AtomicU64; REASONS],
     callers_refused: Mutex<BTreeMap<Refused, u64>>,
+    pub(super) overruns: Overruns,
 }
 
 impl Default for Totals {
@@ -37,6 +39,7 @@ impl Default for Totals {
             dropped: [const { AtomicU64::new(0) }; REASONS],
             refused: [const { AtomicU64::new(0) }; REASONS],
             callers_refused: Mutex::default(),
+            overruns: Overruns::default(),
         }
     }
 }
@@ -57,9 +60,15 @@ impl Totals {
         self.dropped[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Packets that a device did not take for `reason`, after the forwarder had sent them.
+    /// Packets that a device did not take for `reason`, after the forwarder had sent them; of `SocketFull` and `QueueFull`
+    /// also those that came and that a tunnel's socket or the TUN device had no room for.
     pub fn refused(&self, reason: DropReason) -> u64 {
-        self.refused[reason as usize].load(Ordering::Relaxed)
+        let overrun = match reason {
+            DropReason::SocketFull => self.overruns.at_sockets(),
+            DropReason::QueueFull => self.overruns.at_devices(),
+            _ => 0,
+        };
+        overrun + self.refused[reason as usize].load(Ordering::Relaxed)
     }
 
     /// Callers at the doors of streams that were not let in, or broken off with: by door and cause.

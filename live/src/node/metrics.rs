@@ -167,7 +167,7 @@ impl Figures {
         let refused = refused.filter(|(_, count)| *count > 0);
         let told = (
             "packets_refused",
-            "Packets that were sent and that a device or a queue did not take",
+            "Packets that a device, a queue or a socket did not take or had no room for",
         );
         writer.counters(told, refused)?;
         let callers = totals.callers_refused().into_iter();

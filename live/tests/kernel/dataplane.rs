@@ -327,6 +327,47 @@ fn what_the_kernel_routes_to_the_tun_enters_the_tunnel() {
     assert!(seen.iter().all(|meta| *meta == expected), "{seen:?}");
 }
 
+/// Works until nothing comes; how many packets that was.
+fn poll_all(dataplane: &mut Dataplane<Mirror, TraceClock>) -> u64 {
+    let all = std::iter::repeat_with(|| dataplane.poll_once(LIMIT / 10).expect("open devices"));
+    all.take_while(|taken| *taken > 0).sum::<usize>() as u64
+}
+
+#[test]
+fn what_is_not_read_in_time_is_counted() {
+    const SENT: u64 = 20_000;
+    let Some(lone) = lab_is_up("what_is_not_read_in_time_is_counted") else {
+        return;
+    };
+    let mut dataplane = dataplane(&lone, Mirror::default(), TraceClock::default());
+    let totals = dataplane.totals();
+    // A node's whole process is in its namespace, and this thread is not.
+    let refused = |reason| {
+        let namespace = lone.namespace("client.c");
+        namespace
+            .run(|| Ok(totals.refused(reason)))
+            .expect("it is there")
+    };
+    let peer = socket_in(&lone, "host.s", "198.51.100.2");
+    let mouth = SocketAddr::new(own_address(Family::V4), udp::PORT_GRE);
+    for _ in 0..SENT {
+        peer.send_to(&[7; 1_300], mouth).expect("the mouth is open");
+    }
+    let taken = poll_all(&mut dataplane);
+    assert!(0 < taken && taken < SENT, "a buffer for {taken}");
+    assert_eq!(taken + refused(DropReason::SocketFull), SENT);
+    let sent = lone.namespace("client.c").run(|| {
+        let client = UdpSocket::bind(SocketAddr::new(own_address(Family::V4), 0))?;
+        (0..SENT).try_for_each(|_| client.send_to(&[7], "203.0.113.10:7000").map(drop))?;
+        Ok(())
+    });
+    sent.expect("the route leads to the TUN");
+    let taken = poll_all(&mut dataplane);
+    assert!(0 < taken && taken < SENT, "a queue of {taken}");
+    assert_eq!(taken + refused(DropReason::QueueFull), SENT);
+    assert!(totals.to_string().contains("SocketFull"), "{totals}");
+}
+
 /// A clock of a machine so slow that 0.2 ms pass from one look at it to the next.
 #[derive(Default)]
 struct SlowMachine(AtomicU64);
