@@ -3,9 +3,10 @@
 //! Little 1961: as many are there in the mean as come in the time that one stays. How long a packet stays is what the wire
 //! said when it took it; how many are there is seen by one who counts what goes on each wire and what comes off it,
 //! and looks at random times, whom what he looks at does not know (Wolff 1982). A request stays at its server from the end
-//! of the wire to it until the end of the wire back.
+//! of the wire to it until the end of the wire back. Where its client may have one request under way at a time, it waits
+//! from when it is due, which the file says, until its connection's first packet is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ const PORT: u16 = 7_000;
 /// The queue of requests at the server; its wires have names of their own.
 const SERVER: &str = "the server's worker and the wire back";
 
+/// The queue of requests at their client.
+const CLIENT: &str = "the client's in_flight_max";
+/// Requests of that client in a second, at equal distances.
+const DUE_PER_SECOND: u64 = 30;
+
 /// Whether something came or went, and when.
 type Steps = Vec<(Instant, i64)>;
 
@@ -45,6 +51,9 @@ struct Account {
     queues: BTreeMap<String, Queue>,
     /// When each flow's request came to the server.
     asked: BTreeMap<FlowKey, Instant>,
+    /// When clients sent the first packet of each flow.
+    begun: Vec<Instant>,
+    seen: BTreeSet<FlowKey>,
 }
 
 impl Account {
@@ -60,9 +69,12 @@ impl Watcher for Observer {
         flow.dst_port == PORT
     }
 
-    fn handled(&mut self, _: &FlowKey, handled: &Handled) {
+    fn handled(&mut self, flow: &FlowKey, handled: &Handled) {
         let mut account = self.0.lock().expect("one thread");
         let came = instant(handled.at_s);
+        if account.seen.insert(*flow) {
+            account.begun.push(came);
+        }
         for did in &handled.did {
             if let Did::OnLink { link, arrives_s } = did {
                 let queue = account.queue(link);
@@ -98,23 +110,18 @@ fn instant(seconds: f64) -> Instant {
     Instant::from_nanos((seconds * 1e9).round() as u64)
 }
 
-/// Requests at random times, one to a connection, over an edge whose wires and whose server are about half in use.
-fn account() -> BTreeMap<String, Queue> {
+/// What was seen of an edge with such a client and such a server, whose wires have such `defaults`.
+fn observe(defaults: &str, client: &str, service: &str) -> Account {
     let edge = Edge {
         top: "drain = \"30s\"",
-        defaults: "ccn.rate = \"600Kbps\"\nccn.queue = \"1MiB\"\nhost.rate = \"500Kbps\"\nhost.queue = \"1MiB\"",
+        defaults,
         rtt: "1ms",
         listener: "web",
         port: "tcp/7000",
-        client: "count = 40
-public = { tokyo = \"1ms\" }
-public_rate = \"700Kbps\"
-public_queue = \"1MiB\"
-load = { kind = \"request\", rate = \"30/s\", arrivals = \"poisson\", request_size = \"600B\", size = \"600B\", timeout = \"30s\", to = \"game:web\" }",
+        client,
     };
-    let served =
-        "port = 7000\nservice = { kind = \"exponential\", mean = \"18ms\" }\nworkers = 1\n";
-    let text = edge.text().replace("port = 7000\n", served);
+    let text = edge.text();
+    let text = text.replace("port = 7000\n", &format!("port = 7000\n{service}\n"));
     // Checks would be packets of the CLB node's own on two of the wires.
     let unchecked = "targets = \"web\", health = false }";
     let text = text.replace("targets = \"web\" }", unchecked);
@@ -128,7 +135,39 @@ load = { kind = \"request\", rate = \"30/s\", arrivals = \"poisson\", request_si
     let report = run_watched(&topology, &options, observer, &mut |_| {}).expect("it is built");
     let load = &report.clients[0].loads[0];
     assert_eq!(load.service.requests.ok, load.service.requests.sent);
-    std::mem::take(&mut kept.lock().expect("one thread").queues)
+    std::mem::take(&mut *kept.lock().expect("one thread"))
+}
+
+/// Requests at random times, one to a connection, over an edge whose wires and whose server are about half in use.
+fn at_wires_and_server() -> BTreeMap<String, Queue> {
+    let defaults = "ccn.rate = \"600Kbps\"\nccn.queue = \"1MiB\"\nhost.rate = \"500Kbps\"\nhost.queue = \"1MiB\"";
+    let client = "count = 40
+public = { tokyo = \"1ms\" }
+public_rate = \"700Kbps\"
+public_queue = \"1MiB\"
+load = { kind = \"request\", rate = \"30/s\", arrivals = \"poisson\", request_size = \"600B\", size = \"600B\", timeout = \"30s\", to = \"game:web\" }";
+    let service = "service = { kind = \"exponential\", mean = \"18ms\" }\nworkers = 1";
+    observe(defaults, client, service).queues
+}
+
+/// Requests at equal distances, of which one may be under way: it is four fifths of the time.
+fn at_client() -> Queue {
+    let client = format!(
+        "public = {{ tokyo = \"1ms\" }}
+load = {{ kind = \"request\", rate = \"{DUE_PER_SECOND}/s\", arrivals = \"fixed\", in_flight_max = 1, request_size = \"600B\", size = \"600B\", timeout = \"30s\", to = \"game:web\" }}"
+    );
+    let service = "service = { kind = \"exponential\", mean = \"22ms\" }\nworkers = 1";
+    let begun = observe("", &client, service).begun;
+    assert_eq!(begun.len() as u64, LASTING.as_secs() * DUE_PER_SECOND);
+    let mut queue = Queue::default();
+    // The first that is due is the first to be sent.
+    for (number, begun) in (0..).zip(begun) {
+        let due = Instant::from_nanos(number * 1_000_000_000 / DUE_PER_SECOND);
+        assert!(begun >= due, "sent {begun} and due {due}");
+        queue.steps.extend([(due, 1), (begun, -1)]);
+        queue.stayed += begun.since(due);
+    }
+    queue
 }
 
 /// How many are there in the mean for one who looks at random times.
@@ -149,7 +188,8 @@ fn found_there(name: &str, mut steps: Steps) -> f64 {
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    let queues = account();
+    let mut queues = at_wires_and_server();
+    queues.insert(CLIENT.to_owned(), at_client());
     let row = |(name, queue): (String, Queue)| Row {
         what: format!("{name}: there (rate x mean stay)"),
         theory: queue.stayed.as_secs_f64() / LASTING.as_secs_f64(),
@@ -157,6 +197,6 @@ pub(super) fn rows() -> Vec<Row> {
         within: Within::Share(0.03),
     };
     let rows: Vec<Row> = queues.into_iter().map(row).collect();
-    assert_eq!(rows.len(), 7, "six wires and the server");
+    assert_eq!(rows.len(), 8, "six wires, the server and the client");
     rows
 }
