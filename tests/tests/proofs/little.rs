@@ -163,7 +163,7 @@ load = {{ kind = \"request\", rate = \"{DUE_PER_SECOND}/s\", arrivals = \"fixed\
     // The first that is due is the first to be sent.
     for (number, begun) in (0..).zip(begun) {
         let due = Instant::from_nanos(number * 1_000_000_000 / DUE_PER_SECOND);
-        assert!(begun >= due, "sent {begun} and due {due}");
+        assert!(begun >= due, "sent {begun:?} and due {due:?}");
         queue.steps.extend([(due, 1), (begun, -1)]);
         queue.stayed += begun.since(due);
     }
