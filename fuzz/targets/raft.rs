@@ -12,7 +12,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::input::Input;
-use crate::raft_log::Shelf;
+use crate::raft_log::shelf::Shelf;
 
 /// Steps of one input.
 const STEPS_MAX: usize = 64;

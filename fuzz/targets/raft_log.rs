@@ -1,97 +1,24 @@
 //! The Raft log in its file, written by us and then damaged, or anybody's bytes: it is refused, or it gives what it was
 //! after some of its writes. Nothing is made up, and no bytes end the process.
 
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
-use std::sync::{Arc, Mutex};
+#[path = "../../ccn/src/raft/store/shelf.rs"]
+#[allow(dead_code, reason = "the disk serves others as well")]
+pub(crate) mod shelf;
+
 use std::time::Duration;
 
 use anyedge_ccn::raft::{Config, Files, LOG_NAME, Recovered, Replica, Store, StoreError, fresh};
-use anyedge_net::host::DurableFile;
+use anyedge_net::host::DurableFile as _;
 use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
 use anyedge_proto::raft::Record;
 use prost::Message as _;
 
 use crate::input::Input;
+use shelf::Shelf;
 
 /// Records of one input.
 const RECORDS_MAX: usize = 12;
-
-type Content = Arc<Mutex<Vec<u8>>>;
-
-/// A disk in memory that keeps everything.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Shelf(Arc<Mutex<BTreeMap<String, Content>>>);
-
-#[derive(Debug)]
-pub(crate) struct Paper(Content);
-
-impl Shelf {
-    fn with(content: Vec<u8>) -> Shelf {
-        let shelf = Shelf::default();
-        let file = Arc::new(Mutex::new(content));
-        let mut files = shelf.0.lock().expect("one thread");
-        files.insert(LOG_NAME.to_owned(), file);
-        drop(files);
-        shelf
-    }
-
-    fn content(&self) -> Vec<u8> {
-        let files = self.0.lock().expect("one thread");
-        let content = files[LOG_NAME].lock().expect("one thread");
-        content.clone()
-    }
-}
-
-impl Files for Shelf {
-    type File = Paper;
-
-    fn open_file(&self, name: &str) -> io::Result<Paper> {
-        let mut files = self.0.lock().expect("one thread");
-        Ok(Paper(Arc::clone(files.entry(name.to_owned()).or_default())))
-    }
-
-    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut files = self.0.lock().expect("one thread");
-        let content = files.remove(from).ok_or(ErrorKind::NotFound)?;
-        files.insert(to.to_owned(), content);
-        Ok(())
-    }
-}
-
-impl DurableFile for Paper {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().expect("one thread").len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        let content = self.0.lock().expect("one thread");
-        let start = offset as usize;
-        let bytes = content.get(start..start + into.len());
-        into.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut content = self.0.lock().expect("one thread");
-        let (start, end) = (offset as usize, offset as usize + bytes.len());
-        let len = content.len().max(end);
-        content.resize(len, 0);
-        content[start..end].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut content = self.0.lock().expect("one thread");
-        content.resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 pub(crate) fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
@@ -129,14 +56,15 @@ pub(crate) fn check(bytes: &[u8]) {
 fn written(mut input: Input<'_>) -> Vec<Vec<u8>> {
     let shelf = Shelf::default();
     let (mut store, _) = Store::open(shelf.clone(), fresh(&[1, 2, 3])).expect("a fresh disk");
-    let mut stages = vec![shelf.content()];
+    let content = || shelf.log().lock().expect("one thread").clone();
+    let mut stages = vec![content()];
     for _ in 0..RECORDS_MAX {
         if input.is_empty() {
             break;
         }
         if let Ok(record) = Record::decode(input.counted()) {
             store.write(&record).expect("the disk takes everything");
-            stages.push(shelf.content());
+            stages.push(content());
         }
     }
     stages
@@ -145,7 +73,12 @@ fn written(mut input: Input<'_>) -> Vec<Vec<u8>> {
 /// What a file keeps; opened twice, it keeps the same, for the next life of its replica.
 fn opened(content: Vec<u8>) -> Result<Recovered, StoreError> {
     let is_new = content.is_empty();
-    let shelf = Shelf::with(content);
+    let shelf = Shelf::default();
+    let log = shelf
+        .open_file(LOG_NAME)
+        .expect("the disk takes everything");
+    log.write_at(0, &content)
+        .expect("the disk takes everything");
     let (_, kept) = Store::open(shelf.clone(), fresh(&[1, 2, 3]))?;
     let (_, again) = Store::open(shelf, fresh(&[4])).expect("it was opened before");
     assert_eq!(again.incarnation, kept.incarnation + 1);

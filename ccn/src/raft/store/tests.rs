@@ -1,91 +1,14 @@
 //! What a log keeps over reopening, and what it refuses. What a crash may take of it is searched for elsewhere.
 
-use std::collections::BTreeMap;
+#[path = "shelf.rs"]
+mod shelf;
+
 use std::io::ErrorKind;
-use std::sync::{Arc, Mutex};
 
 use super::*;
-
-type Content = Arc<Mutex<Vec<u8>>>;
-
-/// A disk that keeps everything, and does as it is told.
-#[derive(Clone, Default, Debug)]
-struct Shelf {
-    files: Arc<Mutex<BTreeMap<String, Content>>>,
-    /// Bytes that a file may have, and whether syncs fail.
-    limits: Arc<Mutex<(Option<usize>, bool)>>,
-}
-
-#[derive(Debug)]
-struct Paper(Content, Shelf);
-
-impl Files for Shelf {
-    type File = Paper;
-
-    fn open_file(&self, name: &str) -> io::Result<Paper> {
-        let mut files = self.files.lock().expect("one thread");
-        let content = files.entry(name.to_owned()).or_default();
-        Ok(Paper(Arc::clone(content), self.clone()))
-    }
-
-    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut files = self.files.lock().expect("one thread");
-        let content = files.remove(from).ok_or(ErrorKind::NotFound)?;
-        files.insert(to.to_owned(), content);
-        Ok(())
-    }
-}
-
-impl DurableFile for Paper {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().expect("one thread").len() as u64)
-    }
-
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        let content = self.0.lock().expect("one thread");
-        let start = offset as usize;
-        let bytes = content.get(start..start + into.len());
-        into.copy_from_slice(bytes.ok_or(ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut content = self.0.lock().expect("one thread");
-        let end = offset as usize + bytes.len();
-        if self
-            .1
-            .limits
-            .lock()
-            .expect("one thread")
-            .0
-            .is_some_and(|most| end > most)
-        {
-            return Err(ErrorKind::StorageFull.into());
-        }
-        let len = content.len().max(end);
-        content.resize(len, 0);
-        content[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().expect("one thread").resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        if self.1.limits.lock().expect("one thread").1 {
-            return Err(io::Error::other("the disk has failed"));
-        }
-        Ok(())
-    }
-}
+use shelf::Shelf;
 
 impl Shelf {
-    fn log(&self) -> Content {
-        Arc::clone(&self.files.lock().expect("one thread")[LOG_NAME])
-    }
-
     fn open(&self) -> Result<(Store<Shelf>, Recovered), StoreError> {
         Store::open(self.clone(), fresh(&[1, 2, 3]))
     }
@@ -229,7 +152,7 @@ fn another_programs_file_is_refused() {
 fn a_full_disk_may_be_tried_again() {
     let shelf = written();
     let (mut store, _) = shelf.open().expect("it is whole");
-    shelf.limits.lock().expect("one thread").0 = Some(1_000);
+    shelf.has_room_for(Some(1_000));
     for record in [
         entries(4, 7..=7),
         Record {
@@ -242,7 +165,7 @@ fn a_full_disk_may_be_tried_again() {
             matches!(&error, StoreError::Disk(why) if why.kind() == ErrorKind::StorageFull);
         assert!(is_full, "{error}");
     }
-    shelf.limits.lock().expect("one thread").0 = None;
+    shelf.has_room_for(None);
     store
         .write(&entries(5, 7..=7))
         .expect("there is room again");
@@ -254,12 +177,12 @@ fn a_full_disk_may_be_tried_again() {
 fn after_a_failed_sync_nothing_is_written_any_more() {
     let shelf = written();
     let (mut store, _) = shelf.open().expect("it is whole");
-    shelf.limits.lock().expect("one thread").1 = true;
+    shelf.fails_syncs(true);
     assert!(matches!(
         store.write(&entries(4, 7..=7)),
         Err(StoreError::Unknown)
     ));
-    shelf.limits.lock().expect("one thread").1 = false;
+    shelf.fails_syncs(false);
     assert!(matches!(
         store.write(&entries(4, 7..=7)),
         Err(StoreError::Unknown)
