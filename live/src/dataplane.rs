@@ -17,7 +17,6 @@ mod intake;
 pub mod mouth;
 pub mod moving;
 pub mod onlooker;
-mod overruns;
 pub mod peers;
 pub mod pieces;
 pub mod raw_gre;
@@ -47,7 +46,6 @@ use self::gather::Gather;
 use self::inbox::{Delivery, Inbox};
 use self::mouth::{Mouth, Trains};
 use self::onlooker::Onlooker;
-use self::overruns::Overruns;
 use self::peers::Peers;
 use self::raw_gre::RawGre;
 use self::seat::{Lookout, Seat, Source, Wake};
@@ -368,7 +366,7 @@ impl<F: Forwarder, C: Clock> Dataplane<F, C> {
         let shared = Arc::clone(&self.shared);
         if let Some(Delivery { table, own, moves }) = shared.inbox.take() {
             for one in moves {
-                shared.grounds.take_over(one, &shared.totals.overruns);
+                shared.grounds.take_over(one, shared.totals.overruns());
             }
             let revision = table.revision.0;
             if let Err(error) = self.apply(table, own) {
@@ -426,13 +424,17 @@ impl Ground {
         has_mouth || self.tun.is_some() || self.raw_gre.is_some() || self.streams.is_some()
     }
 
-    /// What the kernel has no room for at its sockets and its TUN device goes to the account of `overruns`.
-    fn watched_by(&self, overruns: &Overruns) {
+    /// What the kernel has no room for at its sockets and its TUN device goes to the account of `totals`.
+    fn watched_by(&self, totals: &Totals) {
+        let overruns = totals.overruns();
         let raw = self.raw_gre.iter().flat_map(RawGre::sockets);
         let sockets = self.mouth.sockets().chain(raw);
         sockets.for_each(|socket| overruns.watch(socket));
         if let Some(tun) = &self.tun {
             overruns.watch_device(tun.interface());
+        }
+        if let Some(streams) = &self.streams {
+            totals.with_sockets_of(streams.host());
         }
     }
 }

@@ -32,6 +32,7 @@ pub use self::protection::Protection;
 pub use self::tcp::{KernelListener, KernelTcp};
 pub use self::udp::KernelUdp;
 use crate::dataplane::clock::{Clock, MonotonicClock};
+use crate::overruns::Overruns;
 
 /// A handle to this machine under a node's name.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ struct Shared {
     runtime: Handle,
     folder: Option<Arc<Folder>>,
     protections: BTreeMap<IpAddr, Protection>,
+    overruns: Arc<Overruns>,
 }
 
 impl LiveHost {
@@ -61,6 +63,7 @@ impl LiveHost {
                 runtime,
                 folder: None,
                 protections: BTreeMap::new(),
+                overruns: Arc::default(),
             }),
         }
     }
@@ -78,6 +81,7 @@ impl LiveHost {
             runtime: old.runtime.clone(),
             folder: Some(Arc::new(Folder::open(directory)?)),
             protections: old.protections.clone(),
+            overruns: Arc::clone(&old.overruns),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -95,10 +99,16 @@ impl LiveHost {
             runtime: old.runtime.clone(),
             folder: old.folder.clone(),
             protections,
+            overruns: Arc::clone(&old.overruns),
         };
         Self {
             shared: Arc::new(shared),
         }
+    }
+
+    /// What its UDP sockets had no room for, because nobody read in time.
+    pub fn overruns(&self) -> &Arc<Overruns> {
+        &self.shared.overruns
     }
 
     fn folder(&self) -> io::Result<&Folder> {
@@ -157,7 +167,9 @@ impl Host for LiveHost {
 
     fn udp_bind(&self, local: SocketAddr) -> io::Result<KernelUdp> {
         let _inside = self.shared.runtime.enter();
-        KernelUdp::bind(local)
+        let bound = KernelUdp::bind(local)?;
+        self.shared.overruns.watch(bound.socket());
+        Ok(bound)
     }
 
     fn echo_bind(&self, local: IpAddr) -> io::Result<KernelEcho> {

@@ -34,6 +34,7 @@ pub mod netlink;
 pub mod netns;
 pub mod node;
 pub mod offloads;
+pub mod overruns;
 pub mod packet_socket;
 pub mod pcapng;
 pub mod prefix;

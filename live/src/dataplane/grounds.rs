@@ -16,10 +16,10 @@ use anyhow::Result;
 use super::Ground;
 use super::mouth::Side;
 use super::moving::Move;
-use super::overruns::Overruns;
 use super::raw_gre::RawGre;
 use super::seat::{Seat, Source, Wake};
 use super::shared::UNBROKEN;
+use crate::overruns::Overruns;
 
 /// All grounds of a data plane.
 #[derive(Debug)]

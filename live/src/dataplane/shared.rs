@@ -95,9 +95,7 @@ impl<F: Forwarder> Shared<F> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags);
         let timer = timer.context("cannot make a timer for deadlines")?;
         let totals = Totals::default();
-        grounds
-            .iter()
-            .for_each(|ground| ground.watched_by(&totals.overruns));
+        grounds.iter().for_each(|ground| ground.watched_by(&totals));
         let (grounds, first) = Grounds::new(grounds, inbox.bell(), &timer)?;
         let shared = Self {
             grounds,

@@ -242,6 +242,11 @@ impl Streams {
         Ok(streams)
     }
 
+    /// Whose sockets they are.
+    pub(super) const fn host(&self) -> &LiveHost {
+        &self.host
+    }
+
     /// Has the streams of another revision, in which this node has the id `own`: those that it adds begin, those that it
     /// takes away end, and all others go on under their new ids.
     ///

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::ledger::Ledger;
 
-use super::overruns::Overruns;
 use super::streams::Refused;
+use crate::host::LiveHost;
+use crate::overruns::Overruns;
 
 const REASONS: usize = DropReason::ALL.len();
 
@@ -26,7 +27,9 @@ pub struct Totals {
     dropped: [AtomicU64; REASONS],
     refused: [AtomicU64; REASONS],
     callers_refused: Mutex<BTreeMap<Refused, u64>>,
-    pub(super) overruns: Overruns,
+    overruns: Overruns,
+    /// At the sockets of services.
+    beside: Mutex<Vec<Arc<Overruns>>>,
 }
 
 impl Default for Totals {
@@ -40,6 +43,7 @@ impl Default for Totals {
             refused: [const { AtomicU64::new(0) }; REASONS],
             callers_refused: Mutex::default(),
             overruns: Overruns::default(),
+            beside: Mutex::default(),
         }
     }
 }
@@ -61,14 +65,33 @@ impl Totals {
     }
 
     /// Packets that a device did not take for `reason`, after the forwarder had sent them; of `SocketFull` and `QueueFull`
-    /// also those that came and that a tunnel's socket or the TUN device had no room for.
+    /// also those that came and that a socket or the TUN device had no room for.
     pub fn refused(&self, reason: DropReason) -> u64 {
         let overrun = match reason {
-            DropReason::SocketFull => self.overruns.at_sockets(),
+            DropReason::SocketFull => self.lost_at_sockets(),
             DropReason::QueueFull => self.overruns.at_devices(),
             _ => 0,
         };
         overrun + self.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// What the sockets of that host's services have no room for counts, too.
+    pub fn with_sockets_of(&self, host: &LiveHost) {
+        let beside = self.beside.lock();
+        let mut beside = beside.unwrap_or_else(PoisonError::into_inner);
+        beside.push(Arc::clone(host.overruns()));
+    }
+
+    fn lost_at_sockets(&self) -> u64 {
+        let beside = self.beside.lock();
+        let beside = beside.unwrap_or_else(PoisonError::into_inner);
+        let beside: u64 = beside.iter().map(|own| own.at_sockets()).sum();
+        self.overruns.at_sockets() + beside
+    }
+
+    /// What the kernel has no room for at the data plane's own devices.
+    pub(super) const fn overruns(&self) -> &Overruns {
+        &self.overruns
     }
 
     /// Callers at the doors of streams that were not let in, or broken off with: by door and cause.

@@ -69,6 +69,11 @@ impl KernelUdp {
         })
     }
 
+    /// What it sends and receives by.
+    pub(super) const fn socket(&self) -> &Arc<tokio::net::UdpSocket> {
+        &self.socket
+    }
+
     fn send_once(&self, payload: &[u8], meta: DatagramMeta) -> Result<(), Errno> {
         let fd = self.socket.as_raw_fd();
         let to = SockaddrStorage::from(meta.peer);

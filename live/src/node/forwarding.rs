@@ -120,7 +120,7 @@ impl Forwarding<'_> {
         let speakers = match args.name.split_once('.') {
             Some(("pop", pop)) => {
                 let told = dataplane.announcements();
-                Speakers::start(self.topology, pop, clock, told)?
+                Speakers::start(self.topology, pop, clock, told, &totals)?
             }
             _ => None,
         };

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use crate::dataplane::clock::MonotonicClock;
+use crate::dataplane::totals::Totals;
 use crate::entropy;
 use crate::host::{LiveHost, Protection};
 
@@ -35,8 +36,8 @@ pub(super) struct Speakers {
 }
 
 impl Speakers {
-    /// Starts those of a POP, by its bare name; `inbox` is its data plane's, whose clock is `clock`. `None` when the
-    /// topology gives it no router.
+    /// Starts those of a POP, by its bare name; `inbox` and `totals` are its data plane's, whose clock is `clock`. `None` when
+    /// the topology gives it no router.
     ///
     /// # Errors
     /// When threads or randomness cannot be had.
@@ -45,6 +46,7 @@ impl Speakers {
         pop: &str,
         clock: MonotonicClock,
         inbox: Inbox,
+        totals: &Totals,
     ) -> Result<Option<Self>> {
         let Some(plan) = plan(topology, pop) else {
             return Ok(None);
@@ -57,6 +59,7 @@ impl Speakers {
         let handle = runtime.handle().clone();
         let host = LiveHost::new(&format!("pop.{pop}"), clock, entropy::seed()?, handle);
         let host = host.protecting(protections(topology, pop));
+        totals.with_sockets_of(&host);
         let (done, ended) = oneshot::channel();
         let told = inbox.clone();
         runtime.spawn(async move {

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use crate::lone_lab::{LoneLab, can_make_namespaces};
 
 const LIMIT: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_millis(100);
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
 /// Runs a case on a runtime of this thread, for at most [`LIMIT`].
@@ -70,6 +71,30 @@ fn a_stream_that_was_closed_still_reads_and_then_ends() {
             text.clear();
             near.read_to_string(&mut text).await.expect("up to the FIN");
             assert_eq!(text, "answer");
+        }
+    });
+}
+
+#[test]
+fn datagrams_that_are_not_read_in_time_are_counted() {
+    const SENT: u64 = 5_000;
+    run(async |host| {
+        for any in loopbacks() {
+            let before = host.overruns().at_sockets();
+            let receiver = host.udp_bind(any).expect("it is bound");
+            let sender = std::net::UdpSocket::bind(any).expect("it is bound");
+            let to = receiver.local_addr();
+            for _ in 0..SENT {
+                sender.send_to(&[7; 500], to).expect("loopback takes it");
+            }
+            let mut bytes = [0; 600];
+            let mut read = 0;
+            while let Ok(one) = tokio::time::timeout(SOON, receiver.recv(&mut bytes)).await {
+                one.expect("it is open");
+                read += 1;
+            }
+            assert!(0 < read && read < SENT, "a buffer for {read}");
+            assert_eq!(read + host.overruns().at_sockets() - before, SENT);
         }
     });
 }

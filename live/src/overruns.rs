@@ -1,22 +1,22 @@
-//! What the kernel threw away because nobody read it in time: at the sockets of tunnels and at the TUN device.
+//! What the kernel threw away because nobody read it in time: at the UDP and raw sockets of a node and at its TUN device.
 //!
 //! The kernel counts it; it is asked when somebody wants to know, so that no packet pays for it. A socket counts messages: of a
 //! train that found no room it may count one. Its counter has 32 bits, hence somebody has to ask before it has gone round.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::libc;
 use nix::sys::socket::getsockopt;
-use socket2::Socket;
 
 /// Sockets and devices under watch.
 #[derive(Debug, Default)]
-pub(super) struct Overruns(Mutex<Watched>);
+pub struct Overruns(Mutex<Watched>);
 
 #[derive(Debug, Default)]
 struct Watched {
-    sockets: Vec<Counter<Weak<Socket>, u32>>,
+    sockets: Vec<Counter<Weak<dyn AsFd + Send + Sync>, u32>>,
     devices: Vec<Counter<String, u64>>,
     /// Lost at sockets so far.
     at_sockets: u64,
@@ -33,14 +33,14 @@ struct Counter<T, N> {
 
 impl Overruns {
     /// What `socket` has no room for counts, from its opening on.
-    pub(super) fn watch(&self, socket: &Arc<Socket>) {
-        let of = Arc::downgrade(socket);
+    pub fn watch<S: AsFd + Send + Sync + 'static>(&self, socket: &Arc<S>) {
+        let of: Weak<dyn AsFd + Send + Sync> = Arc::<S>::downgrade(socket);
         self.lock().sockets.push(Counter { of, stood: 0 });
     }
 
     /// What a device of this network namespace has no room for counts from here on. One that is under watch already is not
     /// counted twice.
-    pub(super) fn watch_device(&self, interface: &str) {
+    pub fn watch_device(&self, interface: &str) {
         let mut watched = self.lock();
         if !watched.devices.iter().any(|device| device.of == interface) {
             let of = interface.to_owned();
@@ -50,14 +50,14 @@ impl Overruns {
     }
 
     /// What sockets had no room for, those that were closed meanwhile included as of the last time that this was asked.
-    pub(super) fn at_sockets(&self) -> u64 {
+    pub fn at_sockets(&self) -> u64 {
         let mut watched = self.lock();
         let mut lost = 0;
         watched.sockets.retain_mut(|counter| {
             let Some(socket) = counter.of.upgrade() else {
                 return false;
             };
-            if let Some(stands) = lost_at(&socket) {
+            if let Some(stands) = lost_at(&*socket) {
                 lost += u64::from(stands.wrapping_sub(counter.stood));
                 counter.stood = stands;
             }
@@ -68,7 +68,7 @@ impl Overruns {
     }
 
     /// What devices had no room for.
-    pub(super) fn at_devices(&self) -> u64 {
+    pub fn at_devices(&self) -> u64 {
         let mut watched = self.lock();
         let mut lost = 0;
         for counter in &mut watched.devices {
@@ -102,8 +102,8 @@ nix::getsockopt_impl!(
 );
 
 /// Messages that `socket` had no room for since it was opened, modulo 2^32 (socket(7), `SO_MEMINFO`, Linux 4.12).
-fn lost_at(socket: &Socket) -> Option<u32> {
-    let numbers = getsockopt(socket, MemInfo).ok()?;
+fn lost_at(socket: &dyn AsFd) -> Option<u32> {
+    let numbers = getsockopt(&socket.as_fd(), MemInfo).ok()?;
     Some(numbers[DROPS])
 }
 
@@ -130,7 +130,7 @@ fn dropped_in(table: &str, interface: &str) -> Option<u64> {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-    use socket2::{Domain, Type};
+    use socket2::{Domain, Socket, Type};
 
     use super::*;
 
