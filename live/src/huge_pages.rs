@@ -107,41 +107,6 @@ mod tests {
         }
     }
 
-    /// KiB in huge pages of the mapping that `place` is in (proc_pid_smaps(5)).
-    fn huge_kib(place: *const u8) -> u64 {
-        let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
-        let mut lines = smaps.lines();
-        let is_of = |line: &str| {
-            let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-            let bound = |hex| usize::from_str_radix(hex, 16).ok();
-            Some((bound(start)?..bound(end)?).contains(&place.addr()))
-        };
-        lines.find(|line| is_of(line) == Some(true));
-        let told = lines.find_map(|line| line.strip_prefix("AnonHugePages:"));
-        let kib = told.and_then(|told| told.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.parse().ok()).unwrap_or(0)
-    }
-
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
-    #[test]
-    fn a_heap_that_is_followed_lies_in_huge_pages() {
-        let other = vec![1u8; 4 * HUGE_PAGE];
-        let start = other.as_ptr().expose_provenance();
-        let start = start.next_multiple_of(HUGE_PAGE);
-        collapse(start..start + 2 * HUGE_PAGE);
-        if huge_kib(std::ptr::without_provenance(start)) == 0 {
-            eprintln!("SKIPPED: this kernel gives no huge pages to who asks for them");
-            return;
-        }
-        // Too small each for a mapping of its own.
-        let heap: Vec<Vec<u8>> = (0..256).map(|_| vec![1; 65_536]).collect();
-        let most = || heap.iter().map(|piece| huge_kib(piece.as_ptr())).max();
-        // Where a machine gives them unasked, or another test has asked for all heaps, they are here before.
-        HugePages::new().follow(LONG);
-        assert!(most() >= Some(2_048), "a huge page at least: {:?}", most());
-        assert!(heap.iter().all(|piece| piece.iter().all(|byte| *byte == 1)));
-    }
-
     #[test]
     fn it_asks_when_a_run_is_long_and_each_time_it_is_twice_as_long() {
         let mut pages = HugePages::new();

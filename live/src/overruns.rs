@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use nix::libc;
 use nix::sys::socket::getsockopt;
 
+/// So many closed sockets may be kept in mind, or as many as there are open ones.
+const SOCKETS_KEPT: usize = 16;
+
 /// Sockets and devices under watch.
 #[derive(Debug, Default)]
 pub struct Overruns(Mutex<Watched>);
@@ -17,6 +20,8 @@ pub struct Overruns(Mutex<Watched>);
 #[derive(Debug, Default)]
 struct Watched {
     sockets: Vec<Counter<Weak<dyn AsFd + Send + Sync>, u32>>,
+    /// With so many it looks which of them were closed.
+    looks_at: usize,
     devices: Vec<Counter<String, u64>>,
     /// Lost at sockets so far.
     at_sockets: u64,
@@ -35,7 +40,13 @@ impl Overruns {
     /// What `socket` has no room for counts, from its opening on.
     pub fn watch<S: AsFd + Send + Sync + 'static>(&self, socket: &Arc<S>) {
         let of: Weak<dyn AsFd + Send + Sync> = Arc::<S>::downgrade(socket);
-        self.lock().sockets.push(Counter { of, stood: 0 });
+        let mut watched = self.lock();
+        // Nobody may ever ask, and those that were closed are not to pile up.
+        if watched.sockets.len() >= watched.looks_at {
+            watched.sockets.retain(|own| own.of.strong_count() > 0);
+            watched.looks_at = 2 * watched.sockets.len().max(SOCKETS_KEPT);
+        }
+        watched.sockets.push(Counter { of, stood: 0 });
     }
 
     /// What a device of this network namespace has no room for counts from here on. One that is under watch already is not
@@ -175,6 +186,18 @@ mod tests {
         let more = 10 - read_all(&second);
         assert!(more > 0);
         assert_eq!(overruns.at_sockets(), lost + more);
+    }
+
+    #[test]
+    fn sockets_that_were_closed_do_not_pile_up_where_nobody_asks() {
+        let overruns = Overruns::default();
+        let (open, _) = receiver();
+        overruns.watch(&open);
+        for _ in 0..1_000 {
+            overruns.watch(&receiver().0);
+        }
+        assert!(overruns.lock().sockets.len() <= 2 * SOCKETS_KEPT);
+        assert!(overruns.lock().sockets[0].of.strong_count() > 0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A data plane's running totals, published for other threads to read: status lines, reports, tests.
 //!
 //! Two kinds of loss are told apart: packets that the forwarder dropped, and packets that it sent but a device did not
-//! take, or that it never saw since the kernel had no room for them until they were read. Their reasons come from the same list, so together they explain every packet that did not come out.
+//! take, or that it never saw since the kernel had no room for them until they were read. Their reasons come from the same
+//! list, so together they explain every packet that did not come out.
 
 use std::collections::BTreeMap;
 use std::fmt;
