@@ -112,7 +112,7 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<[u32; NUMBERS]>
 );
 
-/// Messages that `socket` had no room for since it was opened, modulo 2^32 (socket(7), `SO_MEMINFO`, Linux 4.12).
+/// Messages that `socket` had no room for since it was opened, modulo 2^32 (`SO_MEMINFO`, Linux 4.12).
 fn lost_at(socket: &dyn AsFd) -> Option<u32> {
     let numbers = getsockopt(&socket.as_fd(), MemInfo).ok()?;
     Some(numbers[DROPS])
