@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use anyedge_net::forwarder::BATCH_MAX;
 use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
 
@@ -264,7 +265,7 @@ impl Flood {
         for milli in 0..FLOOD_MILLIS + 4_000 {
             if milli < FLOOD_MILLIS {
                 self.begin(milli);
-                self.spoof();
+                self.spoof(SPOOFED_PER_MILLI);
             }
             self.send_syns();
             let flow = old[milli as usize % old.len()];
@@ -293,12 +294,12 @@ impl Flood {
         debug_assert_eq!(self.node.now, self.begun_at + Duration::from_millis(milli));
     }
 
-    fn spoof(&mut self) {
+    fn spoof(&mut self, syns: u32) {
         let meta = Meta {
             peer: TOKYO,
             ..Meta::plain(PortId::tunnel(FROM_TOKYO))
         };
-        let syns: Vec<_> = (0..SPOOFED_PER_MILLI)
+        let syns: Vec<_> = (0..syns)
             .map(|_| {
                 let flow = FlowKey {
                     src_port: self.rng.bits() as u16 | 1,
@@ -374,4 +375,21 @@ fn without_the_gate_the_same_flood_shuts_genuine_clients_out() {
     assert_eq!(after.lost, 0, "half-open flows evict nobody");
     assert!(after.succeeded * 100 < after.begun * 50, "{after:?}");
     assert_eq!(after.half_open_most, TABLE / 2);
+}
+
+/// Also for whoever comes last of a millisecond's.
+#[test]
+fn a_flood_of_half_a_million_a_second_leaves_a_challenge_for_who_is_there() {
+    const SYNS_PER_MILLI: usize = 500;
+    let mut flood = Flood::new(true);
+    for _ in 0..100 {
+        flood.node.pass(Duration::from_millis(1));
+        for _ in 0..SYNS_PER_MILLI.div_ceil(BATCH_MAX) {
+            flood.spoof(BATCH_MAX as u32);
+        }
+    }
+    let flow = web_flow(1);
+    let cookie = flood.node.challenged(flow, 7);
+    flood.node.prove(flow, cookie);
+    flood.node.say(flow, tcp::SYN).only_sent();
 }
