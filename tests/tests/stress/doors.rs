@@ -1,17 +1,20 @@
 //! Garbage at the doors of tunnels with certificates: counted by cause, and clients are served meanwhile.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::thread;
 use std::time::Duration;
 
 use anyedge_live::lab::name::LabName;
 use anyedge_live::lab::state::identity_of;
 use anyedge_live::netns::Namespace;
 use anyedge_net::rng::Seed;
+use anyedge_tests::binary::root;
 use anyedge_tests::floods::{Flood, Garbage, Pace};
 use anyedge_tests::knocks::{Knock, Papers, call_by_quic, half_calls};
-use anyedge_tests::labs::{FORWARDERS, Lab};
+use anyedge_tests::labs::{FORWARDERS, Lab, TWO_POPS, text};
 use anyedge_tests::processes::wait_for;
+use anyedge_topologies::Topology;
 
 use super::{assert_counted, nodes_of, pids};
 
@@ -19,6 +22,10 @@ const NODE: &str = "region.guangzhou.clb-1";
 const CALLER: &str = "pop.tokyo";
 const TCP_PORT: u16 = 4_754;
 const QUIC_PORT: u16 = 4_756;
+/// RFC 5881 §4.
+const BFD_PORT: u16 = 3_784;
+/// So many of 30,000 datagrams find no room at the least.
+const LOST_MIN: f64 = 10_000.0;
 
 /// A lab whose backbone is streams, the door of its CLB node, and who may call there.
 struct Street {
@@ -50,9 +57,7 @@ impl Street {
     }
 
     fn inside<T: Send>(&self, node: &str, work: impl FnOnce() -> T + Send) -> T {
-        let namespace = Namespace::open(&self.name.namespace_of(node));
-        let done = namespace.expect("a node of the lab").run(|| Ok(work()));
-        done.expect("it works inside")
+        inside(&self.name, node, work)
     }
 
     /// Callers that were refused so far, by cause.
@@ -82,6 +87,12 @@ impl Street {
         wait_for("service", || lab.who_answers().is_some());
         FORWARDERS.iter().for_each(|node| assert_counted(lab, node));
     }
+}
+
+fn inside<T: Send>(lab: &LabName, node: &str, work: impl FnOnce() -> T + Send) -> T {
+    let namespace = Namespace::open(&lab.namespace_of(node));
+    let done = namespace.expect("a node of the lab").run(|| Ok(work()));
+    done.expect("it works inside")
 }
 
 #[test]
@@ -169,4 +180,67 @@ fn who_calls_at_the_door_of_quic_tunnels_without_being_let_in_is_counted_by_caus
     });
     street.wait_for_causes("quic", &["its certificate is of another authority"]);
     street.is_as_it_was(&before);
+}
+
+/// While a node stands still, its kernel keeps what comes until there is no room: what is lost then is in the node's own counts
+/// behind it, as many as the kernel says of the whole namespace.
+#[test]
+fn what_a_quic_door_and_bfd_do_not_read_in_time_is_counted_to_the_datagram() {
+    let Some(lab) = Lab::up("slate", &["--set", "defaults.ccn.encap=quic"]) else {
+        return;
+    };
+    wait_for("service", || lab.who_answers().is_some());
+    let name: LabName = lab.name().parse().expect("a lab's name");
+    let before = pids(&lab);
+    let topology = Topology::load(root().join(TWO_POPS)).expect("a shipped file");
+    let edge = topology.routers["tokyo"].pop.v4.expect("both families");
+    let [door] = nodes_of([NODE]);
+    for (node, from, to) in [
+        (
+            NODE,
+            "ccn.underlay",
+            SocketAddr::new(door.into(), QUIC_PORT),
+        ),
+        (
+            CALLER,
+            "router.tokyo",
+            SocketAddr::new(edge.into(), BFD_PORT),
+        ),
+    ] {
+        lab.await_health();
+        thread::scope(|scope| {
+            let hang = scope.spawn(|| lab.fault(&["hang", node, "--for", "2s"]));
+            thread::sleep(Duration::from_millis(500));
+            inside(&name, from, || pour_datagrams(to));
+            hang.join().expect("a hang");
+        });
+        wait_for("each to be counted", || {
+            let lost = lost_at_sockets(&lab, node);
+            let counts = lab.metrics(node);
+            let told = counts.get("anyedge_packets_refused_total{reason=\"SocketFull\"}");
+            lost >= LOST_MIN && told.copied() == Some(lost)
+        });
+    }
+    assert_eq!(pids(&lab), before, "nobody was started anew");
+    lab.await_health();
+}
+
+/// Many more than any socket has room for.
+fn pour_datagrams(to: SocketAddr) {
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("any port");
+    for _ in 0..30_000 {
+        socket.send_to(&[0; 1_000], to).expect("it leaves");
+    }
+}
+
+/// Datagrams for which a socket of the node's namespace had no room (`RcvbufErrors` of /proc/net/snmp).
+fn lost_at_sockets(lab: &Lab, node: &str) -> f64 {
+    let snmp = lab.exec(node, &["cat", "/proc/net/snmp"]);
+    let snmp = text(&snmp.stdout);
+    let mut rows = snmp.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let mut fields = || rows.next().expect("two rows of UDP").split(' ');
+    let (names, counts) = (fields(), fields());
+    let lost = names.zip(counts).find(|(name, _)| *name == "RcvbufErrors");
+    let lost = lost.and_then(|(_, count)| count.parse().ok());
+    lost.expect("the kernel counts them")
 }
