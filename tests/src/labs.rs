@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyedge_live::lab;
+use anyedge_live::lab::name::LabName;
 use anyedge_live::lab::status::LabStatus;
-use anyedge_live::netns;
+use anyedge_live::netns::{self, Namespace};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -124,6 +125,20 @@ impl Lab {
     pub fn exec(&self, node: &str, words: &[&str]) -> Output {
         let own = ["lab", "exec", "--name", &self.0, node];
         run(Profile::Debug, &[&own, words].concat())
+    }
+
+    /// Works in the namespace of a node.
+    ///
+    /// # Panics
+    /// When there is no such node or the work fails.
+    pub fn inside<T: Send>(
+        &self,
+        node: &str,
+        work: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> T {
+        let name: LabName = self.0.parse().expect("a lab's name");
+        let namespace = Namespace::open(&name.namespace_of(node)).expect("a node of the lab");
+        namespace.run(work).expect("it works inside")
     }
 
     /// Who answers a request of Osaka's, if anybody does.

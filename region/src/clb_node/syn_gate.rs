@@ -33,8 +33,8 @@ pub(super) use gate::Gate;
 pub use gate::{HALF_OPEN_MIN, HALF_OPEN_SHARE, SHUT_MIN, UNANSWERED_PER_SECOND, UNANSWERED_SHARE};
 pub use proved::{PROVED_FOR, PROVED_MAX};
 
-/// Cookies that a node sends in a second, in the long run: more SYNs than one worker is asked with at full rate, since a
-/// client whose SYN is left unanswered is a second late each time, and an answer is no larger than what asked for it.
+/// Cookies that a node sends in a second, in the long run. Generous: a client whose SYN is left unanswered is a second late each
+/// time, and an answer is no larger than what asked for it.
 pub const COOKIES_PER_SECOND: u32 = 1_000_000;
 /// Cookies that a node sends at once after a second of none.
 pub const COOKIES_BURST: u32 = 100_000;

@@ -8,8 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyedge_live::lab::name::LabName;
-use anyedge_live::netns::Namespace;
 use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::wire::ip::Header;
 use anyedge_net::wire::udp;
@@ -38,22 +36,12 @@ const HOPS_MAX: u32 = 8;
 /// raw(7): packets with their own headers.
 const IPPROTO_RAW: i32 = 255;
 
-pub(super) fn inside<T: Send>(
-    lab: &Lab,
-    node: &str,
-    work: impl FnOnce() -> anyhow::Result<T> + Send,
-) -> T {
-    let name: LabName = lab.name().parse().expect("a lab's name");
-    let namespace = Namespace::open(&name.namespace_of(node)).expect("a node of the lab");
-    namespace.run(work).expect("it works inside")
-}
-
 /// A connection to the demo backend that is kept, and what befell the lab last.
 pub(super) struct Kept(BufReader<TcpStream>, pub(super) &'static str);
 
 impl Kept {
     pub(super) fn open(lab: &Lab, to: SocketAddr) -> Kept {
-        let stream = inside(lab, "client.osaka", || Ok(TcpStream::connect(to)?));
+        let stream = lab.inside("client.osaka", || Ok(TcpStream::connect(to)?));
         let bounded = stream.set_read_timeout(Some(SILENCE_MAX));
         bounded.expect("more than zero");
         Kept(BufReader::new(stream), "nothing")
@@ -202,7 +190,7 @@ impl Prober {
                 (Domain::IPV6, Protocol::ICMPV6, any)
             }
         };
-        let prober = inside(lab, node, || {
+        let prober = lab.inside(node, || {
             let vip = SocketAddr::new(vip, 7_000);
             // The address that the kernel would take.
             let asked = UdpSocket::bind(SocketAddr::new(any, 0))?;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyedge_tests::labs::{Lab, text};
 use anyedge_tests::processes::wait_for;
 
-use super::clients::{Kept, VIP, inside};
+use super::clients::{Kept, VIP};
 
 /// How long a client waits: two SYNs of the kernel.
 const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Opens a connection from a client; the kernel's error, if there is one.
 fn connect(lab: &Lab) -> Option<io::ErrorKind> {
-    inside(lab, "client.osaka", || {
+    lab.inside("client.osaka", || {
         let to = SocketAddr::from((VIP, 80));
         let opened = TcpStream::connect_timeout(&to, PATIENCE);
         Ok(opened.err().map(|error| error.kind()))

@@ -5,7 +5,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use anyedge_tests::labs::{Lab, text};
 use anyedge_tests::processes::wait_for;
 
-use super::clients::{Kept, inside};
+use super::clients::Kept;
 
 const FILE: &str = "topologies/nat64.toml";
 const VIP: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x113, 0, 0, 0, 0, 0x10);
@@ -32,7 +32,7 @@ fn a_connection_of_ipv6_to_a_server_of_ipv4_outlives_both_clb_nodes_in_turn() {
         "{told}"
     );
     let toa = line("toa ").and_then(|from| from.parse::<SocketAddr>().ok());
-    let client = inside(&lab, "client.osaka", || {
+    let client = lab.inside("client.osaka", || {
         let socket = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
         socket.connect((VIP, 80))?;
         Ok(socket.local_addr()?.ip())

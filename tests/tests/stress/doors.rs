@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyedge_live::lab::name::LabName;
 use anyedge_live::lab::state::identity_of;
-use anyedge_live::netns::Namespace;
 use anyedge_net::rng::Seed;
+use anyedge_pop::bfd;
 use anyedge_tests::binary::root;
 use anyedge_tests::floods::{Flood, Garbage, Pace};
 use anyedge_tests::knocks::{Knock, Papers, call_by_quic, half_calls};
@@ -22,15 +22,12 @@ const NODE: &str = "region.guangzhou.clb-1";
 const CALLER: &str = "pop.tokyo";
 const TCP_PORT: u16 = 4_754;
 const QUIC_PORT: u16 = 4_756;
-/// RFC 5881 §4.
-const BFD_PORT: u16 = 3_784;
 /// So many of 30,000 datagrams find no room at the least.
 const LOST_MIN: f64 = 10_000.0;
 
 /// A lab whose backbone is streams, the door of its CLB node, and who may call there.
 struct Street {
     lab: Lab,
-    name: LabName,
     door: IpAddr,
     caller: IpAddr,
     own: Papers,
@@ -48,7 +45,6 @@ impl Street {
         let forged = own.forged(CALLER);
         Some(Street {
             lab,
-            name,
             door: door.into(),
             caller: caller.into(),
             own,
@@ -57,7 +53,7 @@ impl Street {
     }
 
     fn inside<T: Send>(&self, node: &str, work: impl FnOnce() -> T + Send) -> T {
-        inside(&self.name, node, work)
+        self.lab.inside(node, || Ok(work()))
     }
 
     /// Callers that were refused so far, by cause.
@@ -87,12 +83,6 @@ impl Street {
         wait_for("service", || lab.who_answers().is_some());
         FORWARDERS.iter().for_each(|node| assert_counted(lab, node));
     }
-}
-
-fn inside<T: Send>(lab: &LabName, node: &str, work: impl FnOnce() -> T + Send) -> T {
-    let namespace = Namespace::open(&lab.namespace_of(node));
-    let done = namespace.expect("a node of the lab").run(|| Ok(work()));
-    done.expect("it works inside")
 }
 
 #[test]
@@ -190,7 +180,6 @@ fn what_a_quic_door_and_bfd_do_not_read_in_time_is_counted_to_the_datagram() {
         return;
     };
     wait_for("service", || lab.who_answers().is_some());
-    let name: LabName = lab.name().parse().expect("a lab's name");
     let before = pids(&lab);
     let topology = Topology::load(root().join(TWO_POPS)).expect("a shipped file");
     let edge = topology.routers["tokyo"].pop.v4.expect("both families");
@@ -204,14 +193,14 @@ fn what_a_quic_door_and_bfd_do_not_read_in_time_is_counted_to_the_datagram() {
         (
             CALLER,
             "router.tokyo",
-            SocketAddr::new(edge.into(), BFD_PORT),
+            SocketAddr::new(edge.into(), bfd::PORT),
         ),
     ] {
         lab.await_health();
         thread::scope(|scope| {
             let hang = scope.spawn(|| lab.fault(&["hang", node, "--for", "2s"]));
             thread::sleep(Duration::from_millis(500));
-            inside(&name, from, || pour_datagrams(to));
+            lab.inside(from, || pour_datagrams(to));
             hang.join().expect("a hang");
         });
         wait_for("each to be counted", || {
@@ -226,11 +215,12 @@ fn what_a_quic_door_and_bfd_do_not_read_in_time_is_counted_to_the_datagram() {
 }
 
 /// Many more than any socket has room for.
-fn pour_datagrams(to: SocketAddr) {
-    let socket = UdpSocket::bind("0.0.0.0:0").expect("any port");
+fn pour_datagrams(to: SocketAddr) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
     for _ in 0..30_000 {
-        socket.send_to(&[0; 1_000], to).expect("it leaves");
+        socket.send_to(&[0; 1_000], to)?;
     }
+    Ok(())
 }
 
 /// Datagrams for which a socket of the node's namespace had no room (`RcvbufErrors` of /proc/net/snmp).
