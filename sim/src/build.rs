@@ -132,6 +132,7 @@ pub(crate) fn build(
         ranks.source(ranks::DIRECTOR),
         tasks,
     );
+    world.tcp = topology.defaults.tcp;
     world.internet = Internet::new(seed, topology.convergence.clone());
     world.egress = Egress::of(topology);
     world.steward = steward;

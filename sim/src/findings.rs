@@ -56,7 +56,7 @@ pub(crate) fn report(
         events: world.steps(),
         packet_hops: world.packet_hops(),
         catchment: CATCHMENT,
-        tcp_stack: stack::TCP_STACK,
+        tcp_stack: stack::tcp_name(topology.defaults.tcp),
         retransmissions: world.retransmissions(),
         clients,
         links: links(world),

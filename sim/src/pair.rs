@@ -22,7 +22,7 @@ use crate::internet::{PublicPath, SiteId};
 use crate::link::{Link, LinkSpec, Wear};
 use crate::order::Source;
 use crate::scenario::Act;
-use crate::stack::{HostConfig, HostStack};
+use crate::stack::HostStack;
 use crate::world::{Attachment, HostEntry, LinkEnd, LinkId, World};
 
 /// The first host's name and addresses.
@@ -224,7 +224,7 @@ fn add_host(
     };
     let paths = BTreeMap::from([(site, path)]);
     let population = world.internet.add_population(name.to_owned(), paths, None);
-    let stack = HostStack::new(&HostConfig::new(name, addresses.to_vec(), world.seed()));
+    let stack = HostStack::new(&world.host_config(name, addresses.to_vec()));
     let attachment = Attachment::Client(population);
     let id = HostId(world.hosts.len() as u32);
     world

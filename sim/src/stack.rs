@@ -34,6 +34,7 @@ use anyedge_net::rng::Seed;
 use anyedge_net::time::Instant;
 use anyedge_net::token_bucket::TokenBucket;
 use anyedge_net::wire::{self, Parsed};
+use anyedge_topologies::TcpStack;
 
 use connections::Connections;
 use datagrams::Datagrams;
@@ -44,7 +45,7 @@ pub use datagrams::UdpId;
 pub use echoes::EchoId;
 pub use flow::{FlowId, FlowTimer};
 pub use listeners::ListenerId;
-pub use tcp::{TCP_STACK, TcpBuffers};
+pub use tcp::{TcpBuffers, name_of as tcp_name};
 
 /// Connections that one host may have at a time, by default.
 pub const FLOWS_MAX: usize = 65_536;
@@ -62,6 +63,8 @@ pub struct HostConfig {
     pub mtu: usize,
     /// The run's seed.
     pub seed: Seed,
+    /// The TCP that it speaks.
+    pub tcp: TcpStack,
     /// Buffers of each connection.
     pub buffers: TcpBuffers,
     /// Connections at a time; beyond it a SYN is dropped and a connect fails.
@@ -80,6 +83,7 @@ impl HostConfig {
             addresses,
             mtu: 1_500,
             seed,
+            tcp: TcpStack::default(),
             buffers: TcpBuffers::default(),
             flows_max: FLOWS_MAX,
             udp_queue_max: UDP_QUEUE_MAX,

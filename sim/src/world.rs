@@ -23,6 +23,7 @@ mod watched;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyedge_net::drop_reason::{DropCounts, DropReason};
@@ -34,7 +35,7 @@ use anyedge_net::rng::Seed;
 use anyedge_net::route_table::RouteTable;
 use anyedge_net::time::Instant;
 use anyedge_net::wire::ip::destination;
-use anyedge_topologies::Convergence;
+use anyedge_topologies::{Convergence, TcpStack};
 
 use crate::budget::Budget;
 use crate::clock::WorldTime;
@@ -51,7 +52,7 @@ use crate::peerings::Peerings;
 use crate::queue::{Ahead, EventQueue, Next};
 use crate::scenario::Act;
 use crate::services::LeaderHook;
-use crate::stack::{FlowTimer, HostStack, Io};
+use crate::stack::{FlowTimer, HostConfig, HostStack, Io};
 use crate::steward::Steward;
 use crate::streams::Streams;
 use crate::tally::EventTally;
@@ -127,6 +128,8 @@ pub(crate) struct World {
     /// The same for others.
     time: Arc<WorldTime>,
     seed: Seed,
+    /// The TCP of all hosts.
+    pub(crate) tcp: TcpStack,
     queue: EventQueue<Happening>,
     out: Outbox,
     batch: Vec<Packet>,
@@ -190,6 +193,7 @@ impl World {
             now: Instant::ZERO,
             time: Arc::default(),
             seed,
+            tcp: TcpStack::default(),
             queue: EventQueue::new(),
             out: Outbox::new(Pool::new(PACKETS_MAX)),
             batch: Vec::new(),
@@ -258,6 +262,18 @@ impl World {
 
     pub(crate) const fn seed(&self) -> Seed {
         self.seed
+    }
+
+    /// A host of this world that has nothing of its own but a name, which its randomness is drawn by, and addresses.
+    pub(crate) fn host_config(
+        &self,
+        name: impl Into<String>,
+        addresses: Vec<IpAddr>,
+    ) -> HostConfig {
+        HostConfig {
+            tcp: self.tcp,
+            ..HostConfig::new(name, addresses, self.seed)
+        }
     }
 
     /// Events so far.

@@ -61,6 +61,16 @@ pub enum Start {
     Cold,
 }
 
+/// Which TCP simulated hosts speak. Hosts of a lab have the kernel's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TcpStack {
+    /// smoltcp's: small, two segments at first, no SACK.
+    #[default]
+    Smoltcp,
+    /// One that does as Linux does: ten segments at first, SACK, losses repaired in a round trip.
+    LinuxLike,
+}
+
 /// What links and load balancers have where a file does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
@@ -84,6 +94,8 @@ pub struct Defaults {
     pub routes: Routes,
     /// What controllers and nodes begin with, where tables are not static.
     pub start: Start,
+    /// Which TCP simulated hosts speak.
+    pub tcp: TcpStack,
     /// How long controllers wait for their leader; `None`: as long as their distance wants.
     pub election_timeout: Option<Duration>,
     /// Connections that a CLB node keeps at most.
@@ -115,6 +127,7 @@ impl Default for Defaults {
             management_tls: false,
             routes: Routes::Raft,
             start: Start::Warm,
+            tcp: TcpStack::default(),
             election_timeout: None,
             flows_max: 262_144,
             bgp: Some(Bgp::default()),
@@ -152,6 +165,7 @@ impl Defaults {
         }
         defaults.routes = Routes::read(&mut reader).unwrap_or_default();
         defaults.start = Start::read(&mut reader).unwrap_or_default();
+        defaults.tcp = TcpStack::read(&mut reader).unwrap_or_default();
         defaults.election_timeout = reader.parse("election_timeout", "\"1s\"", |text| {
             units::duration_within(text, ELECTION_TIMEOUT)
         });
@@ -253,6 +267,26 @@ impl Start {
             "warm" => Ok(Self::Warm),
             "cold" => Ok(Self::Cold),
             _ => Err(one_of(text, "way to start", &["warm", "cold"])),
+        })
+    }
+}
+
+impl TcpStack {
+    /// As a file writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Smoltcp => "smoltcp",
+            Self::LinuxLike => "linux-like",
+        }
+    }
+
+    /// Reads `tcp`.
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.parse("tcp", "\"linux-like\"", |text| match text {
+            "smoltcp" => Ok(Self::Smoltcp),
+            "linux-like" => Ok(Self::LinuxLike),
+            _ => Err(one_of(text, "TCP", &["smoltcp", "linux-like"])),
         })
     }
 }

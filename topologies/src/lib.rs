@@ -61,7 +61,7 @@ pub use clb::{Clb, Listener, Protocol, ReturnBy, Scheduler};
 pub use client::{Client, Family};
 pub use controller::{Controller, LEADER};
 pub use convergence::{Convergence, Spread, SpreadPoint};
-pub use defaults::{Defaults, Encap, Routes, Start, Underlay};
+pub use defaults::{Defaults, Encap, Routes, Start, TcpStack, Underlay};
 pub use diagnostic::{Diagnostic, Wrong};
 pub use drawn::{Drawn, Shape};
 pub use eni::Eni;

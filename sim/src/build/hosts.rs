@@ -296,7 +296,7 @@ fn add_host(
     ranks: &Ranks,
     world: &mut World,
 ) -> HostId {
-    let usual = HostConfig::new(drawn_as, addresses.to_vec(), world.seed());
+    let usual = world.host_config(drawn_as, addresses.to_vec());
     // A narrow public path begins behind a client's first router, and its host does not know of it.
     let mtu = match attachment {
         Attachment::Client(_) => usual.mtu.max(line.mtu_bytes as usize),

@@ -39,7 +39,7 @@ fn add_host(node: &Managed, topology: &Topology, ranks: &Ranks, world: &mut Worl
     let addresses: Vec<IpAddr> = node.address.iter().collect();
     let stack = HostStack::new(&HostConfig {
         mtu: topology.defaults.management.mtu_bytes as usize,
-        ..HostConfig::new(source.clone(), addresses, world.seed())
+        ..world.host_config(source.clone(), addresses)
     });
     let mut entry = HostEntry::new(stack, ranks.source(&source), Attachment::Managed);
     entry.down = node.added_at.map(|_| DropReason::ClbNodeDown);

@@ -16,7 +16,7 @@ use super::links::{self, both_ways};
 use super::ranks::Ranks;
 use crate::executor::HostId;
 use crate::peerings::Peering;
-use crate::stack::{HostConfig, HostStack};
+use crate::stack::HostStack;
 use crate::world::{Attachment, HostEntry, LinkEnd, LinkId, World};
 
 /// Round trip between a POP and its router, in the same room.
@@ -106,7 +106,7 @@ fn add_host(
     ranks: &Ranks,
     world: &mut World,
 ) {
-    let config = HostConfig::new(name, addresses.collect(), world.seed());
+    let config = world.host_config(name, addresses.collect());
     let stack = HostStack::new(&config);
     let entry = HostEntry::new(stack, ranks.source(name), Attachment::Peer(link));
     world.hosts.push(entry);

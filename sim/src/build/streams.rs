@@ -53,7 +53,7 @@ fn add_host(table: &RouteTable, end: StreamEnd, ranks: &Ranks, world: &mut World
     let stack = HostStack::new(&HostConfig {
         mtu: path.mtu.into(),
         buffers: BUFFERS,
-        ..HostConfig::new(name.clone(), vec![address], world.seed())
+        ..world.host_config(name.clone(), vec![address])
     });
     let attachment = Attachment::Stream(end.node, end.path);
     let mut entry = HostEntry::new(stack, ranks.source(&name), attachment);

@@ -100,7 +100,7 @@ impl Connections {
     pub(super) fn new(config: &HostConfig) -> Connections {
         let draw = |purpose| config.seed.stream(&config.name, purpose).bits();
         Connections {
-            engine: TcpEngine::new(config.mtu, draw("tcp"), config.buffers),
+            engine: TcpEngine::new(config.tcp, config.mtu, draw("tcp"), config.buffers),
             flows: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -206,8 +206,7 @@ impl Connections {
         let flow = &mut self.flows[index as usize];
         flow.heard(bytes, parsed, io.now);
         let before = io.out.len();
-        let segment = &bytes[..parsed.total_len];
-        self.engine.receive(&mut flow.endpoint, segment, io);
+        self.engine.receive(&mut flow.endpoint, bytes, parsed, io);
         self.stats.retransmissions += flow.sends(&io.out[before..]);
         self.settle(index);
         self.touch(index);
@@ -261,7 +260,7 @@ impl Connections {
         let index = self.open(tuple, Role::HalfOpen(listener), io.now);
         let flow = &mut self.flows[index as usize];
         flow.toa = toa::read(bytes, parsed);
-        self.engine.listen(&mut flow.endpoint, tuple.local_addr());
+        self.engine.listen(&mut flow.endpoint, &tuple, io.now);
         if let Some(listener) = self.listeners.get(listener) {
             listener.half_open += 1;
         }

@@ -58,8 +58,7 @@ impl Connections {
         }
         let index = self.open(tuple, Role::Connecting, now);
         let flow = &mut self.flows[index as usize];
-        self.engine
-            .connect(&mut flow.endpoint, tuple.local_addr(), tuple.remote_addr());
+        self.engine.connect(&mut flow.endpoint, &tuple, now);
         self.touch(index);
         Ok(self.id_of(index))
     }

@@ -11,6 +11,7 @@ use anyedge_net::packet::{Packet, Pool};
 use anyedge_net::port::PortId;
 use anyedge_net::rng::{Rng, Seed};
 use anyedge_net::time::Instant;
+use anyedge_topologies::TcpStack;
 
 use super::super::{FlowId, FlowTimer, HostConfig, HostStack, Io, ListenerId, Outcome};
 
@@ -65,6 +66,14 @@ pub(super) fn config(position: usize, seed: u64) -> HostConfig {
     HostConfig::new(format!("host-{position}"), addresses, Seed(seed))
 }
 
+/// Both hosts, speaking these.
+pub(super) fn configs(tcp: [TcpStack; 2], seed: u64) -> [HostConfig; 2] {
+    [CLIENT, SERVER].map(|position| HostConfig {
+        tcp: tcp[position],
+        ..config(position, seed)
+    })
+}
+
 pub(super) fn addr(text: &str) -> SocketAddr {
     text.parse().expect("a literal")
 }
@@ -76,6 +85,11 @@ pub(super) fn context() -> Context<'static> {
 impl Pipe {
     pub(super) fn new(seed: u64) -> Pipe {
         Pipe::of([config(CLIENT, seed), config(SERVER, seed)])
+    }
+
+    /// Between hosts that speak these.
+    pub(super) fn speaking(tcp: [TcpStack; 2], seed: u64) -> Pipe {
+        Pipe::of(configs(tcp, seed))
     }
 
     pub(super) fn of(configs: [HostConfig; 2]) -> Pipe {

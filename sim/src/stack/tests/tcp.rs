@@ -1,4 +1,4 @@
-//! TCP between two hosts.
+//! TCP between two hosts, whichever TCP each of them speaks.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -11,6 +11,34 @@ use anyedge_net::wire;
 use super::super::connections::USER_TIMEOUT;
 use super::super::{HostStack, Io, ListenerId, TcpBuffers};
 use super::pipe::*;
+use super::{Pair, with_each_pair};
+
+with_each_pair!(
+    an_answer_arrives_intact_under_one_percent_loss,
+    ipv6_carries_connections_too,
+    the_same_seed_gives_the_same_bytes_and_another_seed_others,
+    a_port_without_listener_refuses,
+    an_aborted_stream_resets_the_other_end,
+    a_stream_dropped_with_unread_data_resets_and_one_without_closes,
+    data_for_a_stream_that_was_dropped_is_answered_by_reset,
+    a_silent_peer_times_a_connect_out,
+    a_silent_peer_times_a_write_out_but_not_an_idle_connection,
+    a_half_closed_connection_still_carries_the_answer,
+    a_full_backlog_ignores_further_syns_until_one_is_accepted,
+    closing_a_listener_resets_what_was_not_accepted,
+    a_reader_that_stops_closes_the_window_and_opens_it_again,
+    both_ends_may_close_at_the_same_time,
+    a_port_is_used_again_after_close,
+    time_wait_answers_a_fin_that_comes_again,
+    ports_run_out_by_an_error_and_come_back,
+    a_host_has_no_more_connections_than_its_bound,
+    a_timer_that_comes_too_early_costs_no_pass_and_is_set_anew,
+    ten_thousand_connections_cost_no_more_each_than_ten,
+    a_connection_that_begins_anew_in_old_buffers_is_like_a_first_one,
+    a_crash_is_silent_and_leaves_handles_that_find_nothing,
+    damaged_and_misdirected_segments_are_dropped_by_cause,
+    an_accepted_connection_knows_the_client_that_its_syn_told_of,
+);
 
 fn kind<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
     result.expect_err("it must fail").kind()
@@ -44,9 +72,8 @@ fn exchange(pipe: &mut Pipe, listener: ListenerId) {
     pipe.release(CLIENT, client);
 }
 
-#[test]
-fn an_answer_arrives_intact_under_one_percent_loss() {
-    let mut pipe = Pipe::new(3);
+fn an_answer_arrives_intact_under_one_percent_loss(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 3);
     pipe.loss_ppm = 10_000;
     let listener = pipe.listen(8);
     for _ in 0..200 {
@@ -56,9 +83,8 @@ fn an_answer_arrives_intact_under_one_percent_loss() {
     pipe.finish();
 }
 
-#[test]
-fn ipv6_carries_connections_too() {
-    let mut pipe = Pipe::new(1);
+fn ipv6_carries_connections_too(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let local = addr("[2001:db8::2]:80");
     let (listener, _) = pipe.hosts[SERVER]
         .tcp_listen(local, 8)
@@ -83,10 +109,9 @@ fn ipv6_carries_connections_too() {
     pipe.finish();
 }
 
-#[test]
-fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others(tcp: Pair) {
     let run = |seed| {
-        let mut pipe = Pipe::new(seed);
+        let mut pipe = Pipe::speaking(tcp, seed);
         pipe.loss_ppm = 20_000;
         let listener = pipe.listen(8);
         for _ in 0..20 {
@@ -98,9 +123,8 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     assert_ne!(run(7), run(8));
 }
 
-#[test]
-fn a_port_without_listener_refuses() {
-    let mut pipe = Pipe::new(1);
+fn a_port_without_listener_refuses(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let flow = pipe.connect();
     assert_eq!(kind(pipe.connected(flow)), ErrorKind::ConnectionRefused);
     assert_eq!(pipe.drops, [DropReason::NotForHost]);
@@ -109,9 +133,8 @@ fn a_port_without_listener_refuses() {
     pipe.finish();
 }
 
-#[test]
-fn an_aborted_stream_resets_the_other_end() {
-    let mut pipe = Pipe::new(1);
+fn an_aborted_stream_resets_the_other_end(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.write(CLIENT, client, b"before").expect("it is open");
     pipe.run_for(Duration::from_secs(1));
@@ -130,10 +153,9 @@ fn an_aborted_stream_resets_the_other_end() {
     pipe.finish();
 }
 
-#[test]
-fn a_stream_dropped_with_unread_data_resets_and_one_without_closes() {
+fn a_stream_dropped_with_unread_data_resets_and_one_without_closes(tcp: Pair) {
     for unread in [false, true] {
-        let mut pipe = Pipe::new(1);
+        let mut pipe = Pipe::speaking(tcp, 1);
         let [client, server] = pipe.establish();
         if unread {
             pipe.write(CLIENT, client, b"unread").expect("it is open");
@@ -148,9 +170,8 @@ fn a_stream_dropped_with_unread_data_resets_and_one_without_closes() {
     }
 }
 
-#[test]
-fn data_for_a_stream_that_was_dropped_is_answered_by_reset() {
-    let mut pipe = Pipe::new(1);
+fn data_for_a_stream_that_was_dropped_is_answered_by_reset(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.release(SERVER, server);
     pipe.run_for(Duration::from_secs(1));
@@ -165,9 +186,8 @@ fn data_for_a_stream_that_was_dropped_is_answered_by_reset() {
     assert_eq!(pipe.read(CLIENT, client).expect("the FIN came before"), b"");
 }
 
-#[test]
-fn a_silent_peer_times_a_connect_out() {
-    let mut pipe = Pipe::new(1);
+fn a_silent_peer_times_a_connect_out(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     pipe.tap = Box::new(|_, _| true);
     let start = pipe.now;
     let flow = pipe.connect();
@@ -175,9 +195,8 @@ fn a_silent_peer_times_a_connect_out() {
     assert_eq!(pipe.now, start + USER_TIMEOUT);
 }
 
-#[test]
-fn a_silent_peer_times_a_write_out_but_not_an_idle_connection() {
-    let mut pipe = Pipe::new(1);
+fn a_silent_peer_times_a_write_out_but_not_an_idle_connection(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.run_for(Duration::from_secs(3_600));
     pipe.write(CLIENT, client, b"still there?")
@@ -195,9 +214,8 @@ fn a_silent_peer_times_a_write_out_but_not_an_idle_connection() {
     assert_eq!(pipe.now, start + USER_TIMEOUT);
 }
 
-#[test]
-fn a_half_closed_connection_still_carries_the_answer() {
-    let mut pipe = Pipe::new(1);
+fn a_half_closed_connection_still_carries_the_answer(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.write(CLIENT, client, b"request").expect("it is open");
     pipe.close(CLIENT, client).expect("it is open");
@@ -222,9 +240,8 @@ fn a_half_closed_connection_still_carries_the_answer() {
     pipe.finish();
 }
 
-#[test]
-fn a_full_backlog_ignores_further_syns_until_one_is_accepted() {
-    let mut pipe = Pipe::new(1);
+fn a_full_backlog_ignores_further_syns_until_one_is_accepted(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let listener = pipe.listen(2);
     let flows: Vec<_> = (0..3).map(|_| pipe.connect()).collect();
     pipe.run_for(Duration::from_millis(500));
@@ -241,9 +258,8 @@ fn a_full_backlog_ignores_further_syns_until_one_is_accepted() {
     pipe.accept(listener);
 }
 
-#[test]
-fn closing_a_listener_resets_what_was_not_accepted() {
-    let mut pipe = Pipe::new(1);
+fn closing_a_listener_resets_what_was_not_accepted(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let listener = pipe.listen(8);
     let waiting = pipe.connect();
     pipe.connected(waiting).expect("the server listens");
@@ -262,13 +278,12 @@ fn closing_a_listener_resets_what_was_not_accepted() {
     assert_eq!(kind(pipe.connected(refused)), ErrorKind::ConnectionRefused);
 }
 
-#[test]
-fn a_reader_that_stops_closes_the_window_and_opens_it_again() {
+fn a_reader_that_stops_closes_the_window_and_opens_it_again(tcp: Pair) {
     let small = TcpBuffers {
         receive: 4_000,
         send: 100_000,
     };
-    let mut configs = [config(CLIENT, 1), config(SERVER, 1)];
+    let mut configs = configs(tcp, 1);
     configs.iter_mut().for_each(|config| config.buffers = small);
     let mut pipe = Pipe::of(configs);
     let [client, server] = pipe.establish();
@@ -283,9 +298,8 @@ fn a_reader_that_stops_closes_the_window_and_opens_it_again() {
     );
 }
 
-#[test]
-fn both_ends_may_close_at_the_same_time() {
-    let mut pipe = Pipe::new(1);
+fn both_ends_may_close_at_the_same_time(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.close(CLIENT, client).expect("it is open");
     pipe.close(SERVER, server).expect("it is open");
@@ -298,9 +312,8 @@ fn both_ends_may_close_at_the_same_time() {
     pipe.finish();
 }
 
-#[test]
-fn a_port_is_used_again_after_close() {
-    let mut pipe = Pipe::new(1);
+fn a_port_is_used_again_after_close(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let listener = pipe.listen(8);
     let local = Some(addr("10.0.0.1:4000"));
     for client_closes_first in [false, true, true, false] {
@@ -324,9 +337,8 @@ fn a_port_is_used_again_after_close() {
     pipe.finish();
 }
 
-#[test]
-fn time_wait_answers_a_fin_that_comes_again() {
-    let mut pipe = Pipe::new(1);
+fn time_wait_answers_a_fin_that_comes_again(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.release(CLIENT, client);
     pipe.run_for(Duration::from_millis(100));
@@ -334,7 +346,7 @@ fn time_wait_answers_a_fin_that_comes_again() {
     let mut lost = false;
     pipe.tap = Box::new(move |from, _| from == CLIENT && !std::mem::replace(&mut lost, true));
     pipe.release(SERVER, server);
-    pipe.run_for(Duration::from_millis(500));
+    pipe.run_for(Duration::from_millis(100));
     let before = pipe.delivered;
     pipe.run_for(Duration::from_secs(20));
     assert_eq!(
@@ -346,9 +358,8 @@ fn time_wait_answers_a_fin_that_comes_again() {
     pipe.finish();
 }
 
-#[test]
-fn ports_run_out_by_an_error_and_come_back() {
-    let mut pipe = Pipe::new(1);
+fn ports_run_out_by_an_error_and_come_back(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     pipe.tap = Box::new(|_, _| true);
     let mut flows = Vec::new();
     let error = loop {
@@ -366,9 +377,8 @@ fn ports_run_out_by_an_error_and_come_back() {
     pipe.connect_to(addr(WEB)).expect("one port is free again");
 }
 
-#[test]
-fn a_host_has_no_more_connections_than_its_bound() {
-    let mut configs = [config(CLIENT, 1), config(SERVER, 1)];
+fn a_host_has_no_more_connections_than_its_bound(tcp: Pair) {
+    let mut configs = configs(tcp, 1);
     configs[SERVER].flows_max = 2;
     configs[CLIENT].flows_max = 3;
     let mut pipe = Pipe::of(configs);
@@ -384,9 +394,8 @@ fn a_host_has_no_more_connections_than_its_bound() {
 
 /// The answer says what the delayed acknowledgement was to say, and is lost: its timer finds nothing to do before it is to be
 /// sent again.
-#[test]
-fn a_timer_that_comes_too_early_costs_no_pass_and_is_set_anew() {
-    let mut pipe = Pipe::new(1);
+fn a_timer_that_comes_too_early_costs_no_pass_and_is_set_anew(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     pipe.run_for(Duration::from_secs(2));
     pipe.write(CLIENT, client, b"ping").expect("it is open");
@@ -396,16 +405,15 @@ fn a_timer_that_comes_too_early_costs_no_pass_and_is_set_anew() {
     pipe.write(SERVER, server, b"pong").expect("it is open");
     let polls = |pipe: &Pipe| pipe.hosts[SERVER].stats().flow_polls;
     let before = polls(&pipe);
-    pipe.run_for(Duration::from_millis(500));
+    pipe.run_for(Duration::from_millis(150));
     assert_eq!(polls(&pipe), before);
     assert_eq!(pipe.read(CLIENT, client).expect("it is open"), b"pong");
     pipe.finish();
 }
 
-#[test]
-fn ten_thousand_connections_cost_no_more_each_than_ten() {
+fn ten_thousand_connections_cost_no_more_each_than_ten(tcp: Pair) {
     let polls_each = |count: usize| {
-        let mut configs = [config(CLIENT, 1), config(SERVER, 1)];
+        let mut configs = configs(tcp, 1);
         configs.iter_mut().for_each(|config| {
             config.buffers = TcpBuffers {
                 receive: 4_096,
@@ -430,10 +438,9 @@ fn ten_thousand_connections_cost_no_more_each_than_ten() {
     assert_eq!(polls_each(10), polls_each(10_000));
 }
 
-#[test]
-fn a_connection_that_begins_anew_in_old_buffers_is_like_a_first_one() {
+fn a_connection_that_begins_anew_in_old_buffers_is_like_a_first_one(tcp: Pair) {
     let segments = |used_before: bool| {
-        let mut pipe = Pipe::new(1);
+        let mut pipe = Pipe::speaking(tcp, 1);
         let listener = pipe.listen(8);
         if used_before {
             exchange(&mut pipe, listener);
@@ -446,9 +453,8 @@ fn a_connection_that_begins_anew_in_old_buffers_is_like_a_first_one() {
     assert_eq!(segments(true), segments(false));
 }
 
-#[test]
-fn a_crash_is_silent_and_leaves_handles_that_find_nothing() {
-    let mut pipe = Pipe::new(1);
+fn a_crash_is_silent_and_leaves_handles_that_find_nothing(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let [client, server] = pipe.establish();
     let mut pool = Pool::new(1);
     pipe.hosts[SERVER].crash(DropReason::HostDown, &mut pool);
@@ -462,9 +468,8 @@ fn a_crash_is_silent_and_leaves_handles_that_find_nothing() {
     pipe.listen(1);
 }
 
-#[test]
-fn damaged_and_misdirected_segments_are_dropped_by_cause() {
-    let mut pipe = Pipe::new(1);
+fn damaged_and_misdirected_segments_are_dropped_by_cause(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     pipe.listen(1);
     let mut syn = Vec::new();
     let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -498,9 +503,8 @@ fn damaged_and_misdirected_segments_are_dropped_by_cause() {
 }
 
 /// A vSwitch hands the backend what the load balancer put into the SYN.
-#[test]
-fn an_accepted_connection_knows_the_client_that_its_syn_told_of() {
-    let mut pipe = Pipe::new(1);
+fn an_accepted_connection_knows_the_client_that_its_syn_told_of(tcp: Pair) {
+    let mut pipe = Pipe::speaking(tcp, 1);
     let told = addr("192.0.2.33:49152");
     pipe.edit = Box::new(move |from, packet| {
         let mut parsed = wire::parse(packet.bytes()).expect("hosts send sound packets");
