@@ -224,23 +224,26 @@ impl Connection {
         let before = self.outstanding.in_flight();
         let flight = self.una.until(self.next);
         let moved = self.una.is_before(arrival.ack);
-        let (mut delivered, twice) = self.on_blocks(arrival, now);
+        // What is acknowledged came before what lies behind a gap of the same segment.
+        let mut delivered = Delivered::default();
         if moved {
-            let acked = self.outstanding.acknowledge(arrival.ack, now, shortest);
-            delivered.bytes += acked.bytes;
-            delivered.round_trip = acked.round_trip.or(delivered.round_trip);
+            delivered = self.outstanding.acknowledge(arrival.ack, now, shortest);
             let bytes = (self.base.until(arrival.ack) as usize).min(self.send.len());
             self.send.pop(bytes);
             self.send.rewind();
             self.base = self.base + bytes as u32;
             self.una = arrival.ack;
         }
+        let (behind, twice) = self.on_blocks(arrival, now);
+        delivered.bytes += behind.bytes;
+        delivered.round_trip = behind.round_trip.or(delivered.round_trip);
         if let Some(sample) = delivered.round_trip {
             self.trip.measured(sample);
         }
         let found = self.find_losses(arrival, moved, now);
         if found {
-            self.congestion.on_loss(flight, self.next);
+            let in_flight = self.outstanding.in_flight();
+            self.congestion.on_loss((flight, in_flight), self.next);
             self.tail_probe = None;
         }
         self.on_tail(twice, flight);

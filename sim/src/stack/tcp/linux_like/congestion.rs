@@ -86,12 +86,14 @@ impl Congestion {
         }
     }
 
-    /// Losses were seen; `flight` is unacknowledged, up to `until`. While others are being repaired they cost nothing more.
-    pub(super) fn on_loss(&mut self, flight: u32, until: Seq) {
+    /// Losses were seen; `flight` is unacknowledged, up to `until`, and of that `in_flight` is not lost. While others are being repaired they cost nothing more.
+    pub(super) fn on_loss(&mut self, (flight, in_flight): (u32, u32), until: Seq) {
         if self.mode == Mode::Open {
             self.threshold = (flight / 2).max(2 * self.segment);
             self.mode = Mode::Repairing(until);
             (self.flight, self.arrived, self.sent) = (flight.max(1), 0, 0);
+            // The first repair waits for nothing, the others for what arrives.
+            self.window = in_flight.saturating_add(self.segment).min(ANY);
         }
     }
 
@@ -224,9 +226,10 @@ mod tests {
     #[test]
     fn a_loss_halves_and_what_is_sent_meanwhile_follows_what_arrives() {
         let mut congestion = Congestion::new(MSS, false);
-        congestion.on_loss(20_000, Seq(20_000));
-        congestion.on_loss(20_000, Seq(30_000));
         let mut in_flight = 16_000;
+        congestion.on_loss((20_000, in_flight), Seq(20_000));
+        assert_eq!(congestion.window(), 17_000, "one segment at once");
+        congestion.on_loss((20_000, in_flight), Seq(30_000));
         let mut sent = 0;
         // One lost and three arrived before; each of the other sixteen tells of itself.
         for _ in 0..16 {

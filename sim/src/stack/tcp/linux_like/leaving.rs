@@ -70,7 +70,8 @@ impl Connection {
                 let (repairing, shortest) = (self.congestion.is_repairing(), self.trip.shortest());
                 let (found, late) = self.outstanding.find_losses(io.now, shortest, repairing);
                 if found {
-                    self.congestion.on_loss(flight, self.next);
+                    let in_flight = self.outstanding.in_flight();
+                    self.congestion.on_loss((flight, in_flight), self.next);
                 }
                 self.late = late;
             }
