@@ -81,8 +81,8 @@ fn summary(topology: &Topology) -> String {
     )
 }
 
-/// What holds in this file, by its own words or by default, of paths, targets, tables and the Internet.
-fn settings(topology: &Topology) -> [String; 6] {
+/// What holds in this file, by its own words or by default, of paths, targets, tables, the Internet and simulated hosts.
+fn settings(topology: &Topology) -> [String; 7] {
     let paths = topology.probing.map_or_else(
         || "not probed, taken to be up".to_owned(),
         |probing| {
@@ -117,6 +117,7 @@ fn settings(topology: &Topology) -> [String; 6] {
         by_share(&topology.convergence.announce),
         by_share(&topology.convergence.withdraw)
     );
+    let tcp = format!("simulated hosts: TCP {}", topology.defaults.tcp.word());
     [
         format!("paths: {paths}"),
         format!(
@@ -128,6 +129,7 @@ fn settings(topology: &Topology) -> [String; 6] {
         controllers(topology),
         announcements,
         internet,
+        tcp,
     ]
 }
 

@@ -81,9 +81,8 @@ fn download_trips(count: usize) -> u128 {
 fn several_losses_of_a_window_are_repaired_in_a_round_trip() {
     let mut pipe = Pipe::speaking(BOTH, 1);
     lose(&mut pipe, &[1, 4, 5]);
-    // The window, a trip for the first of them, and one for those that the halved window did not hold.
-    let took = download(&mut pipe, 10 * MSS);
-    assert!(took <= Duration::from_millis(50), "{took:?}");
+    // The window, and one round trip.
+    assert_eq!(download(&mut pipe, 10 * MSS), Duration::from_millis(30));
     assert_eq!(again(&pipe), 3, "and nothing but what was lost");
     pipe.finish();
 }
@@ -211,8 +210,6 @@ fn without_sack_losses_are_repaired_by_repeated_acknowledgements() {
     let took = download(&mut pipe, 20 * MSS);
     assert!(took < Duration::from_millis(150), "{took:?}");
     assert_eq!(again(&pipe), 2);
-    let mut pipe = std::mem::replace(&mut pipe, Pipe::speaking(BOTH, 1));
-    lose(&mut pipe, &[9]);
     pipe.finish();
 }
 
@@ -239,6 +236,15 @@ fn a_connection_of_the_same_ends_opens_while_the_one_before_waits() {
     pipe.finish();
 }
 
+/// Makes the IPv4 header say how long the packet is.
+fn tell_length(bytes: &mut [u8]) {
+    let len = bytes.len() as u16;
+    bytes[2..4].copy_from_slice(&len.to_be_bytes());
+    bytes[10..12].fill(0);
+    let check = anyedge_net::checksum::internet(&bytes[..20]);
+    bytes[10..12].copy_from_slice(&check.to_be_bytes());
+}
+
 /// The server's last segment as it would come from somebody else: with other flags, at another place.
 fn forged(pipe: &mut Pipe, [client, server]: [FlowId; 2], flags: u8, ahead: u32) -> Packet {
     let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
@@ -256,11 +262,7 @@ fn forged(pipe: &mut Pipe, [client, server]: [FlowId; 2], flags: u8, ahead: u32)
     let parsed = wire::parse(&bytes).expect("hosts send sound packets");
     let next = tcp::sequence(&bytes, &parsed).wrapping_add(1 + ahead);
     bytes.truncate(parsed.total_len - 1);
-    let len = bytes.len() as u16;
-    bytes[2..4].copy_from_slice(&len.to_be_bytes());
-    bytes[10..12].fill(0);
-    let check = anyedge_net::checksum::internet(&bytes[..20]);
-    bytes[10..12].copy_from_slice(&check.to_be_bytes());
+    tell_length(&mut bytes);
     let segment = &mut bytes[20..];
     segment[4..8].copy_from_slice(&next.to_be_bytes());
     segment[13] = flags;
@@ -386,11 +388,7 @@ fn damaged(template: &[u8], rng: &mut Rng) -> Vec<u8> {
         .iter_mut()
         .for_each(|byte| *byte = rng.below(12) as u8);
     bytes.resize(40 + options + data, 0x5a);
-    let len = bytes.len() as u16;
-    bytes[2..4].copy_from_slice(&len.to_be_bytes());
-    bytes[10..12].fill(0);
-    let check = anyedge_net::checksum::internet(&bytes[..20]);
-    bytes[10..12].copy_from_slice(&check.to_be_bytes());
+    tell_length(&mut bytes);
     let segment = &mut bytes[20..];
     let (first, len) = payload(template);
     let acknowledged = tcp::acknowledged(template, &parsed);
