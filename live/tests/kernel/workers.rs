@@ -52,6 +52,8 @@ struct Seen {
     by_tun: Mutex<Workers>,
     by_tunnel: Mutex<Workers>,
     tables: AtomicU64,
+    /// Who holds it has a worker stand still at the next packet.
+    stands: Mutex<()>,
 }
 
 fn record(workers: &Mutex<Workers>, ports: (u16, u16)) {
@@ -84,6 +86,7 @@ impl Carrier {
 
 impl Forwarder for Carrier {
     fn handle_packets(&mut self, now: Instant, batch: &mut Vec<Packet>, out: &mut Outbox) {
+        drop(self.seen.stands.lock().expect("nobody panicked"));
         for mut packet in batch.drain(..) {
             if packet.meta.port != PortId::PUBLIC {
                 let Ok(inner) = tunnel::decapsulate(&mut packet) else {
@@ -268,9 +271,11 @@ fn connections_cross_two_data_planes_of_two_workers() {
 
 /// Flows that send at once, packets of each in a burst, the pause between bursts, and their number at least. With fewer than
 /// 2,000 packets a second all source ports stay in use, so that nothing but a ground changes hands.
-const FLOWS: usize = 8;
-const BURST: u32 = 12;
+const FLOWS: usize = 16;
+const BURST: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(54);
+/// For how long the far end stands still behind a burst.
+const ARRIVES: Duration = Duration::from_millis(5);
 const BURSTS_MIN: u32 = 20;
 
 #[test]
@@ -302,22 +307,33 @@ fn a_flow_whose_ground_changes_hands_keeps_its_order() {
     let sources = sources.expect("sockets");
     let watching = thread::spawn(move || numbers_by_source(&sink));
     let began = std::time::Instant::now();
+    // One at a time, so that the first worker has had something of every flow.
+    for source in &sources {
+        source.send(&0_u32.to_be_bytes()).expect("there is room");
+        thread::sleep(ARRIVES);
+    }
     let mut bursts = 0..;
     while bursts.start < BURSTS_MIN || !end_has_moved(&client) || !end_has_moved(&server) {
         assert!(began.elapsed() < LIMIT, "no flow changed hands");
-        let first: u32 = bursts.next().expect("there is no end") * BURST;
+        let first: u32 = bursts.next().expect("there is no end") * BURST + 1;
+        // Each end stands still meanwhile, so that it then finds the burst on several grounds.
+        let far_stands = server.seen.stands.lock().expect("nobody panicked");
+        let near_stands = client.seen.stands.lock().expect("nobody panicked");
         for number in first..first + BURST {
             for source in &sources {
                 source.send(&number.to_be_bytes()).expect("there is room");
             }
         }
-        thread::sleep(PAUSE);
+        drop(near_stands);
+        thread::sleep(ARRIVES);
+        drop(far_stands);
+        thread::sleep(PAUSE - ARRIVES);
     }
     let arrived = watching.join().expect("no panic");
     assert_eq!(arrived.len(), FLOWS);
     for (source, numbers) in arrived {
         assert!(numbers.is_sorted(), "{source}: {numbers:?}");
-        assert_eq!(numbers.len() as u32, bursts.start * BURST, "{source}");
+        assert_eq!(numbers.len() as u32, bursts.start * BURST + 1, "{source}");
     }
     stop.store(true, Ordering::Relaxed);
     for end in [client, server] {
