@@ -39,9 +39,17 @@ pub fn internet(data: &[u8]) -> u16 {
     !sum(data)
 }
 
+/// The Internet checksum of a header whose 32-bit words are known, read as big-endian values.
+#[inline]
+pub fn of_words<const N: usize>(words: [u32; N]) -> u16 {
+    let add = |total: u64, word: u32| total + u64::from(word);
+    !carried(words.into_iter().fold(0, add))
+}
+
 /// The sum of the pseudo-header that TCP, UDP and ICMPv6 checksums cover, not complemented.
 ///
 /// `length` is that of the transport header and its payload, in bytes. Both addresses have the same family.
+#[inline]
 pub fn pseudo_header(src: Address, dst: Address, protocol: u8, length: u32) -> u16 {
     let high = (length >> 16) as u16;
     combine(&[
@@ -57,6 +65,7 @@ pub fn pseudo_header(src: Address, dst: Address, protocol: u8, length: u32) -> u
 ///
 /// With the checksum field zeroed in `message` it is the value to store (a UDP sender stores 0xffff for 0);
 /// with the field filled, 0 means valid.
+#[inline]
 pub fn transport(src: Address, dst: Address, protocol: u8, message: &[u8]) -> u16 {
     if protocol == crate::wire::icmp::PROTOCOL_V4 && src.family() == Family::V4 {
         return internet(message);
@@ -119,6 +128,7 @@ fn words(data: &[u8]) -> u64 {
 
 /// The same of many words. The low halves of 64-bit words are never added up by themselves: their sum is what the sum of
 /// whole words, which may overflow, has beside that of the high halves, which cannot.
+#[inline]
 fn lanes(blocks: &[[u8; LANES * 8]]) -> u64 {
     let mut whole = [0_u64; LANES];
     let mut high = [0_u64; LANES];

@@ -107,6 +107,7 @@ impl<K> Link<K> {
     }
 
     /// A packet of `bytes` bytes is sent at `now`: when it arrives, or why it never will.
+    #[inline(always)]
     pub fn send(&mut self, now: Instant, bytes: usize) -> Result<Instant, DropReason> {
         self.offered += 1;
         self.admit(now, bytes)
@@ -114,6 +115,7 @@ impl<K> Link<K> {
             .inspect_err(|reason| self.dropped.add(*reason))
     }
 
+    #[inline(always)]
     fn admit(&mut self, now: Instant, bytes: usize) -> Result<Instant, DropReason> {
         if !self.up {
             return Err(DropReason::LinkDown);

@@ -34,6 +34,7 @@ impl Outbox {
     }
 
     /// Sends `packet` by a port that is not a tunnel.
+    #[inline]
     pub fn transmit(&mut self, mut packet: Packet, port: PortId) {
         packet.meta = Meta {
             offload: packet.meta.offload,
@@ -44,6 +45,7 @@ impl Outbox {
 
     /// Sends `packet`, which starts with its GRE header, to `peer` by a tunnel port. `tos` is the outer
     /// DSCP and ECN, `entropy` a hash of the flow for the outer source port.
+    #[inline(always)]
     pub fn transmit_tunnel(
         &mut self,
         mut packet: Packet,

@@ -83,6 +83,7 @@ pub struct Packet {
 
 impl Packet {
     /// The packet's bytes, outermost header first.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.slot[self.start as usize..(self.start + self.len) as usize]
     }
@@ -94,6 +95,7 @@ impl Packet {
     }
 
     /// The packet's bytes, to be rewritten in place.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.slot[self.start as usize..(self.start + self.len) as usize]
     }
@@ -142,6 +144,7 @@ impl Packet {
     ///
     /// # Panics
     /// When the packet is shorter: the caller has parsed what it removes.
+    #[inline]
     pub fn pop_front(&mut self, count: usize) {
         assert!(
             count <= self.len as usize,
@@ -207,6 +210,7 @@ impl Pool {
 
     /// Lends a packet of `len` bytes with [`HEADROOM`] in front. Its bytes are whatever the slot last held.
     /// `None` when all slots are out or `len` is larger than any IP packet.
+    #[inline]
     pub fn lend(&mut self, len: usize, meta: Meta) -> Option<Packet> {
         let (class, slot_len) = if len <= SMALL_SLOT - HEADROOM {
             (&mut self.small, SMALL_SLOT)

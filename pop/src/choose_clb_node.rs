@@ -54,7 +54,7 @@ impl Chooser {
     /// # Errors
     /// [`DropReason::NoSlotOwner`] when the region has no CLB node, [`DropReason::NoPath`] when no live path
     /// leads to the slot's owners.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn choose(
         &self,
         flow: &FlowKey,

@@ -252,7 +252,7 @@ impl ClbNode {
     }
 
     /// The flow of a staged packet.
-    #[inline]
+    #[inline(always)]
     fn look_up(&self, stage: &Stage) -> Option<Found> {
         let tuple = &stage.parsed.flow;
         let id = match stage.way {
@@ -267,12 +267,13 @@ impl ClbNode {
     /// A packet alone, as in the simulator: nothing to be fetched side by side.
     #[inline]
     fn handle_one(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
-        match self.stage(&mut packet) {
-            Ok(mut stage) => {
-                stage.found = self.look_up(&stage);
+        // It stays where it is written, as in `Staged`.
+        match &mut self.stage(&mut packet) {
+            Ok(stage) => {
+                stage.found = self.look_up(stage);
                 self.pass(now, stage.with(packet), out);
             }
-            Err(reason) => self.pass_unstaged(now, packet, reason, out),
+            Err(reason) => self.pass_unstaged(now, packet, *reason, out),
         }
     }
 
@@ -422,6 +423,7 @@ impl Forwarder for ClbNode {
         self.relocate(now);
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Option<Deadline> {
         let holds_any = self.connections.len() + self.connections.replicas() > 0;
         let refresh = self.sync.walk.refresh_at().filter(|_| holds_any);

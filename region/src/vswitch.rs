@@ -149,7 +149,7 @@ impl VSwitch {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn look_up(&self, stage: &Stage) -> Option<u32> {
         let flow = &stage.parsed.flow;
         match stage.way {
@@ -172,12 +172,13 @@ impl VSwitch {
     /// A packet alone, as in the simulator: nothing to be fetched side by side.
     #[inline]
     fn handle_one(&mut self, now: Instant, mut packet: Packet, out: &mut Outbox) {
-        match self.stage(&mut packet) {
-            Ok(mut stage) => {
-                stage.found = self.look_up(&stage);
+        // It stays where it is written: a move right behind its many small writes would wait for them.
+        match &mut self.stage(&mut packet) {
+            Ok(stage) => {
+                stage.found = self.look_up(stage);
                 self.pass(now, (stage.way, stage.with(packet)), out);
             }
-            Err(reason) => self.refuse(now, packet, reason, out),
+            Err(reason) => self.refuse(now, packet, *reason, out),
         }
     }
 
@@ -208,7 +209,7 @@ impl VSwitch {
         (self.packets, self.stages) = (packets, stages);
     }
 
-    #[inline]
+    #[inline(always)]
     fn pass(&mut self, now: Instant, (way, staged): (Way, Staged<'_>), out: &mut Outbox) {
         match way {
             Way::ToBackend(key) => self.deliver(now, staged, key, out),
@@ -258,6 +259,7 @@ impl Forwarder for VSwitch {
         self.renew_guard(own);
     }
 
+    #[inline]
     fn poll_timeout(&self) -> Option<Deadline> {
         let tuples = Deadline::or_due(None, self.tuples.wake_at(), "tuples expire");
         let fragments = self.fragments.wake_at();

@@ -11,7 +11,7 @@ use anyedge_net::time::Instant;
 
 const WHOLE_PPM: u128 = 1_000_000;
 
-/// The world's time for who asks it without the world's lock, which is most of all that is asked.
+/// The world's time for who asks it without opening the world, which is most of all that is asked.
 ///
 /// One thread runs the world: what it stores here is only loaded and stored, in the order of its own steps.
 #[derive(Default)]

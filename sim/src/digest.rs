@@ -96,6 +96,7 @@ impl TraceDigest {
         }
     }
 
+    #[inline(always)]
     fn fold(&mut self, at: Instant, link: u32, packet: &[u8]) {
         let covered = match self.cover {
             Cover::Headers => header_bytes(packet),

@@ -1,7 +1,7 @@
 //! The single-threaded executor: async services in virtual time, in one order for one seed.
 //!
 //! Tasks lie in a slab and run when they were woken, first in first out. The [`Handle`] (ready queue, new
-//! tasks, timers) stands apart from the world: a waker may fire while the world is locked, and a future is
+//! tasks, timers) stands apart from the world: a waker may fire while the world is open, and a future is
 //! polled and dropped while it is not. The executor knows no time; the world calls [`Handle::fire`] when a
 //! timer that it was asked to keep is due. A host may hang: its tasks are then kept aside when their turn comes.
 //!
@@ -9,18 +9,22 @@
 
 mod ready;
 mod timers;
+mod waker_id;
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use ready::{ReadyQueue, TaskId, TaskPlace, TaskWaker};
 use timers::Timers;
 
+use crate::one_thread::OneThread;
+
 pub use timers::TimerId;
+pub use waker_id::{Waits, WakerId};
 
 /// A host of the simulated world: its position in the world's list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,40 +46,41 @@ pub struct Handle(Arc<Queues>);
 #[derive(Default)]
 struct Queues {
     ready: Arc<ReadyQueue>,
-    spawned: Mutex<Vec<(HostId, Task)>>,
-    /// Whether `spawned` holds anything: asked after every poll, so without its lock.
+    spawned: OneThread<Vec<(HostId, Task)>>,
+    /// Whether `spawned` holds anything: asked after every poll, so without opening it.
     has_spawned: AtomicBool,
-    timers: Mutex<Timers>,
+    timers: OneThread<Timers>,
 }
 
 impl Handle {
     /// Queues a task of `host` behind everything that is ready.
     pub fn spawn(&self, host: HostId, task: impl Future<Output = ()> + Send + 'static) {
-        locked(&self.0.spawned).push((host, Box::pin(task)));
+        self.0.spawned.open().push((host, Box::pin(task)));
         self.0.has_spawned.store(true, Ordering::Relaxed);
     }
 
     /// Remembers `waker` of `host` for [`fire`](Handle::fire): in the place of the one before where `timer` has not fired,
     /// else under a fresh id. Whether it is a fresh one.
     pub fn arm_timer(&self, host: HostId, timer: &mut Option<TimerId>, waker: &Waker) -> bool {
-        locked(&self.0.timers).arm(host, timer, waker)
+        self.0.timers.open().arm(host, timer, waker)
     }
 
     /// The clock of `host` changed: wakes all that wait for a time there, who look again.
     pub fn wake_sleepers(&self, host: HostId) {
-        let wakers = locked(&self.0.timers).take_all_of(host);
+        let wakers = self.0.timers.open().take_all_of(host);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Forgets a timer. The world's entry for it stays and will find nothing.
     pub fn cancel_timer(&self, timer: TimerId) {
-        locked(&self.0.timers).take(timer);
+        self.0.timers.open().take(timer);
     }
 
     /// The timer is due: wakes who waits for it, unless it was cancelled.
+    #[inline]
     pub fn fire(&self, timer: TimerId) {
         // Wakers note that a task is ready and do no more: they have no timers.
-        if let Some(waker) = locked(&self.0.timers).take(timer) {
+        if let Some(waker) = self.0.timers.open().take(timer) {
             waker.wake_by_ref();
         }
     }
@@ -84,11 +89,6 @@ impl Handle {
     pub fn is_idle(&self) -> bool {
         self.0.ready.is_empty() && !self.0.has_spawned.load(Ordering::Relaxed)
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic of a service ends the run; until it does, no queue here is left half-changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Owns all tasks and polls them.
@@ -127,7 +127,7 @@ impl Executor {
     /// Polls woken tasks in the order of their wake-ups until none is left; returns how many polls it took.
     /// Tasks that are woken or spawned meanwhile come behind those that already were.
     ///
-    /// The caller holds no lock that a service may take.
+    /// The caller has nothing open that a service may open.
     pub fn run_ready(&mut self) -> u64 {
         let before = self.polls;
         loop {
@@ -149,7 +149,11 @@ impl Executor {
     /// Drops all tasks of `host` and returns their number. The host's state in the world goes first, so that
     /// sockets find nobody to say goodbye to.
     pub fn kill_host(&mut self, host: HostId) -> usize {
-        let spawned: Vec<_> = locked(&self.handle.0.spawned)
+        let spawned: Vec<_> = self
+            .handle
+            .0
+            .spawned
+            .open()
             .extract_if(.., |(owner, _)| *owner == host)
             .collect();
         let mut killed = spawned.len();
@@ -190,7 +194,7 @@ impl Executor {
                 }
             }
             self.handle.0.has_spawned.store(false, Ordering::Relaxed);
-            let late = std::mem::take(&mut *locked(&self.handle.0.spawned));
+            let late = std::mem::take(&mut *self.handle.0.spawned.open());
             if late.is_empty() {
                 return;
             }
@@ -209,6 +213,7 @@ impl Executor {
     }
 
     /// Gives new tasks their slots and queues them, in the order in which they were spawned.
+    #[inline]
     fn admit(&mut self) {
         let queues = &self.handle.0;
         if !queues.has_spawned.load(Ordering::Relaxed) {
@@ -216,7 +221,7 @@ impl Executor {
         }
         let mut fresh = std::mem::take(&mut self.fresh);
         queues.has_spawned.store(false, Ordering::Relaxed);
-        std::mem::swap(&mut fresh, &mut *locked(&queues.spawned));
+        std::mem::swap(&mut fresh, &mut *queues.spawned.open());
         for (host, task) in fresh.drain(..) {
             let index = self.free_slot(host);
             let slot = &mut self.slots[index as usize];
@@ -251,6 +256,7 @@ impl Executor {
         index
     }
 
+    #[inline]
     fn poll_task(&mut self, id: TaskId) {
         let slot = &mut self.slots[id.index as usize];
         if slot.wake.id() != id {
@@ -271,7 +277,7 @@ impl Executor {
         }
     }
 
-    /// Frees the slot, then drops the task: its destructors may wake others and lock the world.
+    /// Frees the slot, then drops the task: its destructors may wake others and open the world.
     fn end(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         let task = slot.task.take();

@@ -1,10 +1,10 @@
 //! A simulated machine as services see it: the `Host` contract over the world's clock, tasks, transports and disks.
 //!
-//! Everything here is a handle: the world behind its lock, and an id with a generation. A call locks the
+//! Everything here is a handle: the world, which one call at a time opens, and an id with a generation. A call opens the
 //! world (unless it asks the time alone), acts on one host's transport, and returns; nothing is kept borrowed, so handles are `Send` and
 //! `Sync` and may outlive what they name, which then answers `NotConnected`.
 //!
-//! Invariant: no service code and no destructor of it runs while the world is locked.
+//! Invariant: no service code and no destructor of it runs while the world is open.
 
 mod echo;
 mod files;
@@ -15,15 +15,17 @@ mod udp;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyedge_net::host::{Host, RawHost};
 use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
+use try_lock::Locked;
 
 use crate::clock::WorldTime;
 use crate::disk::DiskFile;
 use crate::executor::{Handle, HostId};
+use crate::one_thread::OneThread;
 use crate::stack::{HostStack, Io};
 use crate::world::World;
 
@@ -35,7 +37,7 @@ pub use udp::SimUdpSocket;
 
 /// The world and the executor's handle: what all hosts of a run share.
 pub struct Shared {
-    world: Mutex<World>,
+    world: OneThread<World>,
     time: Arc<WorldTime>,
     tasks: Handle,
 }
@@ -44,15 +46,15 @@ impl Shared {
     pub(crate) fn new(world: World, tasks: Handle) -> Arc<Shared> {
         Arc::new(Shared {
             time: Arc::clone(world.time()),
-            world: Mutex::new(world),
+            world: OneThread::new(world),
             tasks,
         })
     }
 
-    /// Locks the world. Never while a service is polled or dropped further up the stack.
-    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        // A panic with the world locked ends the run; destructors on the way out must not panic again.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Opens the world. Never while a service is polled or dropped further up the stack.
+    #[inline]
+    pub(crate) fn world(&self) -> Locked<'_, World> {
+        self.world.open()
     }
 }
 
@@ -130,8 +132,12 @@ impl Host for SimHost {
     }
 
     fn udp_bind(&self, local: SocketAddr) -> io::Result<SimUdpSocket> {
-        let (id, local) = self.with(|stack, _| stack.udp_bind(local))?;
-        Ok(SimUdpSocket::new(&self.shared, self.id, id, local))
+        let (id, local, waits) = self.with(|stack, _| {
+            let (id, local) = stack.udp_bind(local)?;
+            Ok::<_, io::Error>((id, local, stack.udp_waits(id)?))
+        })?;
+        let place = (self.id, id, local);
+        Ok(SimUdpSocket::new(&self.shared, place, waits))
     }
 
     fn echo_bind(&self, local: IpAddr) -> io::Result<SimEchoSocket> {

@@ -185,6 +185,7 @@ impl Internet {
     }
 
     /// The link that a client's packet to `destination` takes; `None` when no site announces it.
+    #[inline]
     pub(crate) fn towards(&self, from: PopulationId, destination: Address) -> Option<LinkId> {
         let population = &self.populations[usize::from(from.0)];
         let vip = *self.vips.get(&At(destination))?;

@@ -22,6 +22,7 @@ mod link;
 mod lookup;
 mod management;
 mod node;
+mod one_thread;
 mod order;
 pub mod pair;
 mod peerings;

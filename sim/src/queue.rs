@@ -84,8 +84,10 @@ impl<T: Ahead> EventQueue<T> {
     #[inline]
     pub(crate) fn push_in_lane(&mut self, lane: usize, at: Instant, tie: u64, payload: T) {
         let due = Due::new(at, tie);
-        if let Some(overtakes) = self.lanes.push(lane, due, payload) {
-            self.wheel.push(due, overtakes);
+        if self.lanes.takes(lane, due) {
+            self.lanes.push(lane, due, payload);
+        } else {
+            self.wheel.push(due, payload);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One run: from a topology to a report.
 //!
 //! The loop: run the services that are ready, let the hosts send what that left, and only when nobody is
-//! ready take the next event. The world is locked while an event happens and free while services run.
+//! ready take the next event. The world is open while an event happens and free while services run.
 //! The run ends when the load has stopped and every request has its outcome, at the latest `drain` after
 //! `duration`.
 

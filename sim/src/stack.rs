@@ -158,6 +158,7 @@ impl HostStack {
     }
 
     /// Takes in a packet that starts with its IP header. Call [`flush`](HostStack::flush) afterwards.
+    #[inline]
     pub fn handle_packet(&mut self, packet: Packet, io: &mut Io<'_>) -> Outcome {
         let Ok(parsed) = wire::parse(packet.bytes()) else {
             return drop_packet(packet, DropReason::Malformed, io);
@@ -168,6 +169,7 @@ impl HostStack {
         self.on_whole(packet, &parsed, io)
     }
 
+    #[inline]
     fn on_whole(&mut self, packet: Packet, parsed: &Parsed, io: &mut Io<'_>) -> Outcome {
         match parsed.flow.protocol {
             wire::udp::PROTOCOL => {
@@ -259,6 +261,7 @@ impl HostStack {
     }
 
     /// Sends a packet, in pieces where it is longer than `mtu`.
+    #[inline]
     fn send(&mut self, packet: Packet, mtu: usize, io: &mut Io<'_>) {
         if packet.len() > mtu {
             self.unsent += self.fragments.send(packet, mtu, io);
@@ -314,6 +317,7 @@ fn drop_packet(packet: Packet, reason: DropReason, io: &mut Io<'_>) -> Outcome {
 }
 
 /// Whether the transport checksum holds (RFC 768, RFC 9293 §3.1, RFC 4443 §2.3).
+#[inline]
 fn transport_is_sound(bytes: &[u8], parsed: &Parsed) -> bool {
     let l4 = parsed.l4(bytes);
     let none_sent = parsed.flow.protocol == wire::udp::PROTOCOL && l4[6] == 0 && l4[7] == 0;

@@ -40,7 +40,7 @@ impl Neighbours {
     }
 
     /// The node with that address.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(&self, address: IpAddr) -> Option<NodeId> {
         match address {
             IpAddr::V4(address) => self.v4.get(&address.to_bits()).copied(),
@@ -59,6 +59,7 @@ pub(crate) struct Outer {
 }
 
 /// Writes the outer headers in front of the GRE header. `None` when there is no headroom left, or no such headers.
+#[inline]
 pub(crate) fn wrap(
     packet: &mut Packet,
     encap: Encap,

@@ -235,7 +235,7 @@ impl World {
         self.now
     }
 
-    /// The time, for who has not the world's lock.
+    /// The time, for who does not open it.
     pub(crate) const fn time(&self) -> &Arc<WorldTime> {
         &self.time
     }
@@ -346,6 +346,7 @@ impl World {
     }
 
     /// Acts on a host's transport; what it sends goes onto links.
+    #[inline]
     pub(crate) fn with_stack<R>(
         &mut self,
         host: HostId,
@@ -367,7 +368,18 @@ impl World {
         result
     }
 
+    /// Takes something from a host's transport by what sends nothing.
+    #[inline]
+    pub(crate) fn read_stack<R>(
+        &mut self,
+        host: HostId,
+        read: impl FnOnce(&mut HostStack, &mut Pool) -> R,
+    ) -> R {
+        read(&mut self.hosts[host.index()].stack, self.out.pool_mut())
+    }
+
     /// Lets every host that was acted upon send what its flows have ready.
+    #[inline]
     pub(crate) fn flush(&mut self) {
         let mut next = 0;
         while let Some(&host) = self.touched.get(next) {
@@ -385,6 +397,7 @@ impl World {
         self.touched.clear();
     }
 
+    #[inline]
     fn deliver(&mut self, link: LinkId, outages: u16, packet: Packet) {
         let entry = &mut self.links[link.index()];
         if entry.outages != outages {
@@ -407,7 +420,7 @@ impl World {
     }
 
     /// A packet is at the far end of its link.
-    #[inline]
+    #[inline(always)]
     fn arrive(&mut self, link: LinkId, mut packet: Packet) {
         match self.ends[link.index()] {
             LinkEnd::Recorder => self.record(Some(link), packet),
@@ -435,6 +448,7 @@ impl World {
         }
     }
 
+    #[inline(always)]
     fn send_on(&mut self, link: LinkId, packet: Packet) {
         let taken = self.links[link.index()].send(self.now, packet.len());
         if self.watch.is_some() {
@@ -460,6 +474,7 @@ impl World {
         }
     }
 
+    #[inline]
     fn host_packet(&mut self, host: HostId, packet: Packet) {
         if self.recorder.is_some() {
             return self.record(None, packet);

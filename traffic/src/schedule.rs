@@ -111,6 +111,7 @@ impl Schedule {
 impl Iterator for Schedule {
     type Item = Instant;
 
+    #[inline]
     fn next(&mut self) -> Option<Instant> {
         let due = match &mut self.process {
             Process::Never => return None,

@@ -58,6 +58,7 @@ impl Losses {
     }
 
     /// Whether the next packet of `link` is lost.
+    #[inline]
     pub fn takes(&mut self, link: &str, loss: Loss) -> bool {
         match loss {
             _ if !switch::is_on("S-AC08") => false,

@@ -91,6 +91,7 @@ struct Payload {
     protocol: Option<u8>,
 }
 
+#[inline(always)]
 fn walk(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for level in 1..=LEVELS_MAX {

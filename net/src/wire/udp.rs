@@ -48,6 +48,25 @@ pub fn write_header(out: &mut [u8], flow: &FlowKey, payload_len: usize) -> usize
     HEADER_LEN
 }
 
+/// Writes a header with its checksum (RFC 768) for `payload`, which shall come behind it, to the start of `out`; returns 8.
+///
+/// Nothing is read back of what is written: a load of several small stores has to wait for them.
+///
+/// # Panics
+/// As [`write_header`].
+#[inline]
+pub fn write_header_over(out: &mut [u8], flow: &FlowKey, payload: &[u8]) -> usize {
+    write_header(out, flow, payload.len());
+    let length = (HEADER_LEN + payload.len()) as u16;
+    let pseudo = checksum::pseudo_header(flow.src, flow.dst, PROTOCOL, length.into());
+    let ports = [flow.src_port, flow.dst_port];
+    let sum = checksum::combine(&[pseudo, ports[0], ports[1], length, checksum::sum(payload)]);
+    // 0 would mean "none".
+    let check = if sum == 0xffff { sum } else { !sum };
+    out[6..HEADER_LEN].copy_from_slice(&check.to_be_bytes());
+    HEADER_LEN
+}
+
 /// Computes and stores the checksum of a whole datagram (header and payload) between two addresses.
 ///
 /// # Panics

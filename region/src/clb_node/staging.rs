@@ -101,7 +101,7 @@ pub(super) struct Stages {
 
 impl ClbNode {
     /// Understands `packet` and takes it out of its tunnel.
-    #[inline]
+    #[inline(always)]
     pub(super) fn stage(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
         match packet.meta.port.kind() {
             Some(PortKind::Tunnel) => {}
@@ -221,6 +221,7 @@ impl ClbNode {
         })
     }
 
+    #[inline]
     pub(super) fn entrance(
         &self,
         key: GreKey,

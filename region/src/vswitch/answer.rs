@@ -16,7 +16,7 @@ use crate::tcp_state::Side;
 
 impl VSwitch {
     /// Understands what the backend sent.
-    #[inline]
+    #[inline(always)]
     pub(super) fn stage_answer(&self, packet: &mut Packet) -> Result<Stage, DropReason> {
         let mut parsed = wire::parse(packet.bytes()).map_err(|_| DropReason::Malformed)?;
         packet.truncate(parsed.total_len);
@@ -30,6 +30,7 @@ impl VSwitch {
     }
 
     /// Sends a backend's packet to the CLB node of its flow, or ends it.
+    #[inline]
     pub(super) fn answer(&mut self, now: Instant, mut staged: Staged<'_>, out: &mut Outbox) {
         let entropy = (staged.hash >> 48) as u16;
         match self.wrap(now, &mut staged) {

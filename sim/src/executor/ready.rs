@@ -58,6 +58,7 @@ impl Default for ReadyQueue {
 
 impl ReadyQueue {
     /// Queues a task that does not stand in the queue.
+    #[inline]
     pub(super) fn push(&self, id: TaskId) {
         let len = self.len.load(Ordering::Relaxed);
         match self.first.get(len) {
@@ -68,6 +69,7 @@ impl ReadyQueue {
     }
 
     /// Moves all to `batch`, which is empty.
+    #[inline]
     pub(super) fn drain_into(&self, batch: &mut Vec<TaskId>) {
         debug_assert!(batch.is_empty());
         let len = self.len.load(Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! What services may rely on: order, no lost wake-up, no double one, and an end for everything.
 
 use std::future::poll_fn;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, MutexGuard};
 
 use super::*;
 
@@ -19,6 +19,10 @@ impl Log {
     fn text(&self) -> String {
         locked(&self.0).join(" ")
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("whoever had it is well")
 }
 
 /// Returns to the executor `times` times, waking itself before.

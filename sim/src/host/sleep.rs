@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use anyedge_net::time::Instant;
 
 use super::Shared;
-use crate::executor::{HostId, TimerId};
+use crate::executor::{HostId, TimerId, WakerId};
 
 /// Completes at a time. Dropped before, its timer is forgotten.
 pub struct Sleep {
@@ -17,6 +17,8 @@ pub struct Sleep {
     by: By,
     at: Instant,
     timer: Option<TimerId>,
+    /// Whom the timer wakes, and when at the earliest.
+    armed: (WakerId, Instant),
 }
 
 /// Whose clock a time is of.
@@ -36,6 +38,7 @@ impl Sleep {
             by,
             at,
             timer: None,
+            armed: (WakerId::default(), Instant::ZERO),
         }
     }
 }
@@ -43,8 +46,16 @@ impl Sleep {
 impl Future for Sleep {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let sleep = &mut *self;
+        // Often somebody else woke the task; while no clock was ever set, the timer is where it was.
+        let (whom, due) = sleep.armed;
+        if sleep.shared.time.shown().is_some_and(|now| now < due)
+            && whom == WakerId::of(context.waker())
+        {
+            return Poll::Pending;
+        }
         let mut world = sleep.shared.world();
         let at = match sleep.by {
             By::Host => world.shown_at(sleep.host, sleep.at),
@@ -62,6 +73,7 @@ impl Future for Sleep {
         {
             world.schedule_timer(at, timer);
         }
+        sleep.armed = (WakerId::of(context.waker()), at);
         Poll::Pending
     }
 }

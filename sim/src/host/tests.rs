@@ -5,7 +5,9 @@ use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::Poll;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
@@ -422,6 +424,80 @@ fn datagrams_go_to_and_fro_and_a_silent_port_refuses_once() {
     });
     lab.run_for(10);
     assert_eq!(lab.finish().0, "1000@20 ConnectionRefused");
+}
+
+/// How often its waker was used.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Two wakers, and how often each was used.
+fn two_wakers() -> ([Waker; 2], impl Fn() -> [usize; 2]) {
+    let counts = [(); 2].map(|()| Arc::new(Woken::default()));
+    let wakers = counts.clone().map(Waker::from);
+    let used = move || {
+        counts
+            .each_ref()
+            .map(|woken| woken.0.load(Ordering::Relaxed))
+    };
+    (wakers, used)
+}
+
+#[test]
+fn a_socket_wakes_who_asked_last_or_took_the_last_and_nobody_once_its_host_crashed() {
+    let mut lab = Lab::new(1, 0);
+    let socket = lab.server.udp_bind(addr("0.0.0.0:7000"));
+    let socket = socket.expect("the port is free");
+    let client = lab.client.udp_bind(addr("0.0.0.0:0"));
+    let client = client.expect("ports are free");
+    let ([one, other], used) = two_wakers();
+    let ask = |waker: &Waker| {
+        let asked = socket.poll_recv(&mut Context::from_waker(waker), &mut [0; 8]);
+        asked.map(|came| came.map(|(len, _)| len).map_err(|error| error.kind()))
+    };
+    let send = |lab: &mut Lab| {
+        let sent = client.send(b"tick", DatagramMeta::to(addr("10.0.0.2:7000")));
+        sent.expect("it fits");
+        lab.run_for(1);
+    };
+    for waker in [&one, &one, &other, &other] {
+        assert_eq!(ask(waker), Poll::Pending);
+    }
+    send(&mut lab);
+    assert_eq!(used(), [0, 1]);
+    assert_eq!(ask(&one), Poll::Ready(Ok(4)));
+    send(&mut lab);
+    assert_eq!(used(), [1, 1], "it need not ask again");
+    send(&mut lab);
+    assert_eq!(used(), [1, 1], "it knows");
+    assert_eq!(ask(&other), Poll::Ready(Ok(4)));
+    assert_eq!(ask(&other), Poll::Ready(Ok(4)));
+    assert_eq!(ask(&other), Poll::Pending);
+    lab.shared.world().with_stack(HostId(1), |stack, io| {
+        stack.crash(DropReason::HostDown, io.pool)
+    });
+    let gone = Poll::Ready(Err(ErrorKind::NotConnected));
+    assert_eq!(ask(&other), gone);
+}
+
+#[test]
+fn a_sleep_wakes_who_asked_last() {
+    let mut lab = Lab::new(1, 0);
+    let ([one, other], used) = two_wakers();
+    let at = Instant::ZERO + Duration::from_secs(1);
+    let mut sleep = std::pin::pin!(lab.client.sleep_until(at));
+    let mut ask = |waker: &Waker| sleep.as_mut().poll(&mut Context::from_waker(waker));
+    for waker in [&one, &one, &other, &one, &other, &other] {
+        assert_eq!(ask(waker), Poll::Pending);
+    }
+    lab.run_for(2);
+    assert_eq!(used(), [0, 1]);
+    assert_eq!(ask(&other), Poll::Ready(()));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use anyedge_net::host::{DatagramMeta, UdpSocket};
 
 use super::Shared;
-use crate::executor::HostId;
+use crate::executor::{HostId, Waits};
 use crate::stack::UdpId;
 
 /// A UDP socket of a simulated host. One task at a time waits for datagrams: the one that asked last.
@@ -17,20 +17,21 @@ pub struct SimUdpSocket {
     host: HostId,
     id: UdpId,
     local: SocketAddr,
+    waits: Arc<Waits>,
 }
 
 impl SimUdpSocket {
     pub(super) fn new(
         shared: &Arc<Shared>,
-        host: HostId,
-        id: UdpId,
-        local: SocketAddr,
+        (host, id, local): (HostId, UdpId, SocketAddr),
+        waits: Arc<Waits>,
     ) -> SimUdpSocket {
         SimUdpSocket {
             shared: Arc::clone(shared),
             host,
             id,
             local,
+            waits,
         }
     }
 }
@@ -57,8 +58,11 @@ impl UdpSocket for SimUdpSocket {
         context: &mut Context<'_>,
         into: &mut [u8],
     ) -> Poll<io::Result<(usize, DatagramMeta)>> {
-        self.shared.world().with_stack(self.host, |stack, io| {
-            stack.udp_poll_recv(self.id, context, into, io.pool)
+        if self.waits.is(context.waker()) {
+            return Poll::Pending;
+        }
+        self.shared.world().read_stack(self.host, |stack, pool| {
+            stack.udp_poll_recv(self.id, context, into, pool)
         })
     }
 }

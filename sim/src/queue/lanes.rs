@@ -60,23 +60,25 @@ impl<T: Ahead> Lanes<T> {
         self.lanes.iter().map(VecDeque::len).sum()
     }
 
-    /// Puts an event last into its lane. One that is due before the last comes back.
+    /// Whether an event may stand last in its lane: none there is due behind it.
     #[inline]
-    pub(super) fn push(&mut self, lane: usize, due: Due, payload: T) -> Option<T> {
+    pub(super) fn takes(&self, lane: usize, due: Due) -> bool {
+        let last = self.lanes.get(lane).and_then(VecDeque::back);
+        last.is_none_or(|last| last.due <= due)
+    }
+
+    /// Puts an event last into its lane, which takes it.
+    #[inline]
+    pub(super) fn push(&mut self, lane: usize, due: Due, payload: T) {
         if lane >= self.lanes.len() {
             self.lanes.resize_with(lane + 1, VecDeque::new);
         }
         let events = &mut self.lanes[lane];
-        match events.back() {
-            Some(last) if last.due > due => return Some(payload),
-            Some(_) => {}
-            None => self.heads.push(Head {
-                due,
-                lane: lane as u32,
-            }),
+        if events.is_empty() {
+            let lane = lane as u32;
+            self.heads.push(Head { due, lane });
         }
         events.push_back(Standing { due, payload });
-        None
     }
 
     /// When the first event is due.

@@ -78,6 +78,7 @@ impl<T> Wheel<T> {
     }
 
     /// Adds an event.
+    #[inline]
     pub(super) fn push(&mut self, due: Due, payload: T) {
         let slot = Slot { due, next: NONE };
         let index = if self.free == NONE {

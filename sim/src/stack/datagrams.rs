@@ -9,9 +9,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use anyedge_net::checksum;
 use anyedge_net::drop_reason::DropReason;
 use anyedge_net::flow::{Address, FlowKey};
 use anyedge_net::host::DatagramMeta;
@@ -25,8 +25,9 @@ use super::fragments::payload_len_max;
 use super::path_mtus::PathMtus;
 use super::port_range::PortRange;
 use super::tuple::Bound;
-use super::waiter::Waiter;
+use super::waiter::SeenWaiter;
 use super::{HostConfig, HostStack, Io, Outcome, drop_packet, icmp, socket_address, unspecified};
+use crate::executor::Waits;
 use crate::lookup::Table;
 
 /// A UDP socket of a host.
@@ -56,7 +57,7 @@ struct Socket {
     refused: bool,
     /// Whether datagrams that are too long are refused and not cut.
     whole: bool,
-    reader: Waiter,
+    reader: SeenWaiter,
 }
 
 /// A datagram in its packet, cut to the payload.
@@ -167,7 +168,7 @@ impl Datagrams {
             queue: VecDeque::new(),
             refused: false,
             whole: false,
-            reader: Waiter::default(),
+            reader: SeenWaiter::default(),
         });
         self.bound.insert(local, index);
         Ok((
@@ -194,6 +195,7 @@ impl Datagrams {
 }
 
 impl HostStack {
+    #[inline]
     pub(super) fn on_datagram(
         &mut self,
         mut packet: Packet,
@@ -264,6 +266,14 @@ impl HostStack {
         self.udp.bind(local)
     }
 
+    /// Who waits for a datagram of it, to ask without the world.
+    ///
+    /// # Errors
+    /// `NotConnected` when the host crashed.
+    pub fn udp_waits(&mut self, id: UdpId) -> io::Result<Arc<Waits>> {
+        Ok(Arc::clone(self.udp.socket(id)?.reader.seen()))
+    }
+
     /// Closes a socket; what was not read is lost.
     pub fn udp_close(&mut self, id: UdpId, pool: &mut Pool) {
         if self.udp.socket(id).is_ok() {
@@ -285,6 +295,7 @@ impl HostStack {
     /// # Errors
     /// `ConnectionRefused` once after a port-unreachable; `InvalidInput` for a payload longer than any datagram, or than
     /// its path takes where none may be cut, or a peer of another family; `AddrNotAvailable` for a source that is not ours.
+    #[inline]
     pub fn udp_send(
         &mut self,
         id: UdpId,
@@ -335,19 +346,14 @@ impl HostStack {
         }
         .write(out);
         let datagram = &mut out[at..];
-        udp::write_header(datagram, &flow, payload.len());
+        udp::write_header_over(datagram, &flow, payload);
         datagram[udp::HEADER_LEN..].copy_from_slice(payload);
-        // 0 would mean "none" (RFC 768).
-        let check = match checksum::transport(src, dst, udp::PROTOCOL, datagram) {
-            0 => 0xffff,
-            check => check,
-        };
-        datagram[6..udp::HEADER_LEN].copy_from_slice(&check.to_be_bytes());
         self.send(packet, mtu, io);
         Ok(())
     }
 
-    /// The next datagram, cut to `into`, and its whole length. One task at a time waits for it.
+    /// The next datagram, cut to `into`, and its whole length. One task at a time waits for it; who took the last one that
+    /// is there waits already.
     ///
     /// # Errors
     /// `ConnectionRefused` once after a port-unreachable; `NotConnected` when the host crashed.
@@ -376,6 +382,9 @@ impl HostStack {
             tos: received.tos,
         };
         pool.take_back(received.payload);
+        if socket.queue.is_empty() {
+            socket.reader.wait(context.waker());
+        }
         Poll::Ready(Ok((whole, meta)))
     }
 }

@@ -18,6 +18,7 @@ use crate::underlay;
 
 impl World {
     /// A packet came out of a tunnel's link: the port takes off the outer headers.
+    #[inline]
     pub(super) fn tunnel_packet(&mut self, at: Option<NodeId>, path: PathId, mut packet: Packet) {
         match self.table.paths[path.index()].encap {
             Encap::Grpc | Encap::Quic => return self.segment(path, packet),
@@ -97,6 +98,7 @@ impl World {
     }
 
     /// Carries out what a forwarder's call left in the outbox.
+    #[inline]
     pub(super) fn after_node(&mut self, index: usize) {
         if !self.out.events_mut().is_empty() {
             self.take_events(index);
@@ -144,6 +146,7 @@ impl World {
         *self.out.events_mut() = events;
     }
 
+    #[inline(always)]
     pub(super) fn send_from(&mut self, index: usize, mut packet: Packet) {
         if self.watch.is_some() {
             self.note_sent(index, &packet);

@@ -107,6 +107,7 @@ impl HostEntry {
     }
 
     /// A packet came and ended so, and with it others may have.
+    #[inline]
     pub(super) fn count(&mut self, outcome: Outcome) {
         self.count_one(outcome);
         self.count_ended();
