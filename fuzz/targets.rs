@@ -14,6 +14,8 @@ mod forwarders;
 mod fragments;
 #[path = "targets/gml.rs"]
 mod gml;
+#[path = "targets/hosts.rs"]
+mod hosts;
 #[path = "targets/input.rs"]
 mod input;
 #[path = "targets/language.rs"]
@@ -67,6 +69,7 @@ targets! {
     forwarders
     fragments
     gml
+    hosts
     language
     measurements
     nat64

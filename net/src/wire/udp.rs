@@ -79,3 +79,59 @@ pub fn fill_checksum(datagram: &mut [u8], src: Address, dst: Address) {
     };
     datagram[CHECKSUM_AT..HEADER_LEN].copy_from_slice(&check.to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn flow(src: &str, dst: &str, ports: [u16; 2]) -> FlowKey {
+        let [src, dst] = [src, dst].map(|text| text.parse::<IpAddr>().expect("a literal").into());
+        FlowKey {
+            src,
+            dst,
+            src_port: ports[0],
+            dst_port: ports[1],
+            protocol: PROTOCOL,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_over_a_payload_is_that_of_the_whole_datagram(
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            ports in any::<[u16; 2]>(),
+        ) {
+            for (src, dst) in [("192.0.2.1", "203.0.113.10"), ("2001:db8::1", "2001:db8:113::10")] {
+                let flow = flow(src, dst, ports);
+                let mut whole = vec![0; HEADER_LEN + payload.len()];
+                write_header(&mut whole, &flow, payload.len());
+                whole[HEADER_LEN..].copy_from_slice(&payload);
+                fill_checksum(&mut whole, flow.src, flow.dst);
+                let mut head = [0; HEADER_LEN];
+                write_header_over(&mut head, &flow, &payload);
+                prop_assert_eq!(&head, &whole[..HEADER_LEN]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_that_would_say_none_is_stored_as_its_other_zero() {
+        let payload = |word: u16| word.to_be_bytes();
+        let zeros = (0..=u16::MAX).filter(|word| {
+            let mut head = [0; HEADER_LEN];
+            write_header_over(
+                &mut head,
+                &flow("10.0.0.1", "10.0.0.2", [1, 2]),
+                &payload(*word),
+            );
+            assert_ne!(head[6..], [0, 0]);
+            head[6..] == [0xff, 0xff]
+        });
+        // One word makes the sum all ones; no other stores as that.
+        assert_eq!(zeros.count(), 1);
+    }
+}
