@@ -1,4 +1,4 @@
-//! A simulated host that speaks either TCP: any packets, segments at and around its connections' windows, what its services
+//! A simulated host that speaks the Linux-like TCP: any packets, segments at and around its connections' windows, what its services
 //! call, and time. What leaves is a packet of the host with a right checksum, no timer is due at once or without end, and when
 //! the host is gone no slot is missing.
 
@@ -35,12 +35,7 @@ const OPTIONS_LEN_MAX: usize = 40;
 
 pub(crate) fn check(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let tcp = if input.byte() & 1 == 0 {
-        TcpStack::LinuxLike
-    } else {
-        TcpStack::Smoltcp
-    };
-    let mut bench = Bench::new(tcp);
+    let mut bench = Bench::new();
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
             break;
@@ -78,10 +73,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(tcp: TcpStack) -> Bench {
+    fn new() -> Bench {
         let addresses = ["10.0.0.2", "2001:db8::2"].map(|text| text.parse().expect("a literal"));
         let mut host = HostStack::new(&HostConfig {
-            tcp,
+            tcp: TcpStack::LinuxLike,
             flows_max: FLOWS_MAX,
             ..HostConfig::new("host", addresses.to_vec(), Seed(1))
         });
@@ -199,7 +194,7 @@ impl Bench {
 
     fn call(&mut self, input: &mut Input<'_>) {
         let [what, which] = input.take();
-        let mut context = Context::from_waker(Waker::noop());
+        let context = Context::from_waker(Waker::noop());
         if what.is_multiple_of(8) {
             let listener = self.listener;
             let accepted = self.with(|host, _| host.tcp_poll_accept(listener, &context));
@@ -223,7 +218,7 @@ impl Bench {
             2 => drop(host.tcp_poll_read(flow, &context, &mut into)),
             3 | 4 => drop(host.tcp_poll_write(flow, &context, &into, io.now)),
             5 => drop(host.tcp_close(flow, io.now)),
-            6 => drop(host.tcp_poll_connect(flow, &mut context)),
+            6 => drop(host.tcp_poll_connect(flow, &context)),
             _ => host.tcp_release(flow, io.now, which & 0x80 != 0),
         });
         if what % 8 == 7 {
