@@ -84,6 +84,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "region",
             "topologies",
             "traffic",
+            "sim",
         ],
     ),
 ];
