@@ -80,11 +80,12 @@ impl Default for CarryLimits {
 }
 
 impl CarryLimits {
-    /// The limits of a channel or a server for such streams: below the queue that drops as little as possible
-    /// waits, since what waits there cannot be dropped any more.
+    /// The limits of a channel or a server for such streams: below the queue as little as possible waits, since what
+    /// waits there cannot be dropped any more, and no probe overtakes it.
     pub fn rpc() -> Limits {
         Limits {
-            send_bytes_max: 32 << 10,
+            send_bytes_max: 8 << 10,
+            unsent_bytes_max: Some(8 << 10),
             ping_every: Duration::from_secs(2),
             ping_wait: Duration::from_secs(4),
             ..Limits::default()

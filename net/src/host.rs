@@ -126,6 +126,10 @@ pub trait TcpStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         None
     }
 
+    /// From here on a write waits while as many `bytes` wait that were never sent, and what is to be said next can be
+    /// decided late. Without it the machine takes what its buffer holds.
+    fn limit_unsent(&self, bytes: u32) -> io::Result<()>;
+
     /// Ends the connection with RST; unsent data is lost.
     fn abort(self);
 }

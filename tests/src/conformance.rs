@@ -83,6 +83,7 @@ fn socket_cases<H: Host>() -> Vec<Case<H>> {
             bytes_arrive_intact_both_ways,
             a_closed_half_still_reads,
             a_reader_that_stops_makes_the_writer_wait,
+            a_write_waits_while_too_much_is_unsent,
             two_hundred_connections_do_not_mix,
             the_chosen_local_port_is_what_the_other_end_sees,
             one_local_port_serves_two_remotes,

@@ -83,6 +83,7 @@ const LIMITS: Limits = Limits {
     window_bytes: 64 << 10,
     connection_window_bytes: 1 << 20,
     send_bytes_max: 64 << 10,
+    unsent_bytes_max: Some(16 << 10),
     handshake_max: Duration::from_secs(2),
     ping_every: Duration::from_secs(2),
     ping_wait: Duration::from_secs(2),

@@ -1,5 +1,8 @@
 //! Frames that wait for their stream: bounded in bytes and in time, the oldest goes first.
 //!
+//! Probes overtake what else waits and are the last to make room: one that waits behind a burst for longer than its session has
+//! patience would have a path that is merely busy taken for dead, and all of its packets dropped.
+//!
 //! A stream that begins ends the one before it, so that each frame is sent once and a peer that calls again need
 //! not wait until its dead connection is noticed.
 //!
@@ -12,12 +15,14 @@ use std::collections::VecDeque;
 use anyedge_net::time::Instant;
 
 use super::{CarryCounts, Frame};
+use crate::probe::is_probe;
 
 /// An IP packet of any size, and a GRE header with key.
 const FRAME_BYTES_MAX: usize = 65_535 + 8;
 
 pub(super) struct Queue {
-    waiting: VecDeque<(Instant, Frame)>,
+    probes: VecDeque<(Instant, Frame)>,
+    packets: VecDeque<(Instant, Frame)>,
     bytes: usize,
     bytes_max: usize,
     wait_max: Duration,
@@ -30,7 +35,8 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(bytes_max: usize, wait_max: Duration) -> Queue {
         Queue {
-            waiting: VecDeque::new(),
+            probes: VecDeque::new(),
+            packets: VecDeque::new(),
             bytes: 0,
             bytes_max,
             wait_max,
@@ -54,11 +60,17 @@ impl Queue {
             return None;
         }
         while self.bytes + bytes > self.bytes_max {
-            self.drop_oldest();
+            let oldest = self.packets.pop_front();
+            let oldest = oldest.or_else(|| self.probes.pop_front());
+            self.bytes -= oldest.map_or(0, |(_, frame)| frame.gre.len());
             self.counts.dropped_full += 1;
         }
         self.bytes += bytes;
-        self.waiting.push_back((now, frame));
+        let lane = match is_probe(&frame.gre) {
+            true => &mut self.probes,
+            false => &mut self.packets,
+        };
+        lane.push_back((now, frame));
         self.waker.take()
     }
 
@@ -119,32 +131,31 @@ impl Queue {
         if !self.is_current(stream) {
             return Poll::Ready(None);
         }
-        while let Some((since, _)) = self.waiting.front()
-            && now.since(*since) > self.wait_max
-        {
-            self.drop_oldest();
-            self.counts.dropped_late += 1;
-        }
         let mut batch = Vec::new();
         let mut room = bytes_max;
-        while let Some((_, frame)) = self.waiting.front()
-            && (batch.is_empty() || frame.gre.len() <= room)
-        {
-            room = room.saturating_sub(frame.gre.len());
-            batch.extend(self.drop_oldest());
-            self.counts.sent += 1;
+        for lane in [&mut self.probes, &mut self.packets] {
+            while let Some((since, frame)) = lane.front() {
+                let bytes = frame.gre.len();
+                let is_late = now.since(*since) > self.wait_max;
+                if !is_late && !batch.is_empty() && bytes > room {
+                    break;
+                }
+                let oldest = lane.pop_front();
+                self.bytes -= bytes;
+                if is_late {
+                    self.counts.dropped_late += 1;
+                } else {
+                    room = room.saturating_sub(bytes);
+                    batch.extend(oldest.map(|(_, frame)| frame));
+                    self.counts.sent += 1;
+                }
+            }
         }
         if batch.is_empty() {
             self.waker = Some(context.waker().clone());
             return Poll::Pending;
         }
         Poll::Ready(Some(batch))
-    }
-
-    fn drop_oldest(&mut self) -> Option<Frame> {
-        let (_, frame) = self.waiting.pop_front()?;
-        self.bytes -= frame.gre.len();
-        Some(frame)
     }
 }
 
@@ -153,6 +164,8 @@ mod tests {
     use super::*;
 
     const WAIT: Duration = Duration::from_millis(500);
+    /// A GRE header with a key, and the protocol type of probes.
+    const OF_A_PROBE: [u8; 8] = [0x20, 0, 0x88, 0xb5, 0, 0, 0, 0];
 
     fn frame(bytes: usize, tos: u8) -> Frame {
         let gre = vec![tos; bytes].into();
@@ -210,6 +223,32 @@ mod tests {
         assert_eq!(next(), Some(vec![3]));
         assert_eq!(next(), Some(vec![4]));
         assert_eq!(next(), Some(vec![]));
+    }
+
+    #[test]
+    fn a_probe_overtakes_packets_and_is_the_last_to_make_room() {
+        let probe = |tos| Frame {
+            gre: [&OF_A_PROBE[..], &[0; 92]].concat().into(),
+            tos,
+        };
+        let mut queue = Queue::new(1_000, WAIT);
+        queue.push(Instant::ZERO, frame(450, 1));
+        queue.push(Instant::ZERO, probe(2));
+        queue.push(Instant::ZERO, frame(450, 3));
+        queue.push(Instant::ZERO, probe(4));
+        let (stream, _) = queue.begin_stream();
+        assert_eq!(queue.counts().dropped_full, 1, "the oldest packet");
+        let mut next = |now, bytes| batch(&mut queue, stream, now, bytes);
+        assert_eq!(next(Instant::ZERO, 150), Some(vec![2]));
+        assert_eq!(next(Instant::ZERO, 600), Some(vec![4, 3]));
+        for tos in 1..=11 {
+            queue.push(Instant::ZERO, probe(tos));
+        }
+        assert_eq!(queue.counts().dropped_full, 2, "the oldest probe");
+        let late = Instant::ZERO + WAIT + Duration::from_nanos(1);
+        assert_eq!(batch(&mut queue, stream, late, 1_000), Some(vec![]));
+        assert_eq!(queue.counts().dropped_late, 10);
+        assert_eq!(queue.counts().waiting(), 0);
     }
 
     #[test]

@@ -28,7 +28,7 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 /// How often an end that has nothing to say is heard all the same.
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 /// Datagrams below the port's own queue, which cannot be dropped there any more: little.
-const SEND_BYTES_MAX: usize = 32 << 10;
+const SEND_BYTES_MAX: usize = 8 << 10;
 /// Datagrams that came in and wait for their task; beyond it quinn drops the oldest.
 const RECEIVE_BYTES_MAX: usize = 1 << 20;
 /// Callers that are not looked at yet.

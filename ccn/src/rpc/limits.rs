@@ -22,6 +22,8 @@ pub struct Limits {
     pub connection_window_bytes: u32,
     /// Bytes of one call that wait here for the peer's window.
     pub send_bytes_max: usize,
+    /// Bytes of a connection that its TCP has taken and never sent; `None`: what it has room for.
+    pub unsent_bytes_max: Option<u32>,
     /// For connecting with TLS and HTTP/2, or for a client's first bytes.
     pub handshake_max: Duration,
     /// Between two questions whether the peer still answers.
@@ -46,6 +48,7 @@ impl Default for Limits {
             window_bytes: 256 << 10,
             connection_window_bytes: 1 << 20,
             send_bytes_max: 256 << 10,
+            unsent_bytes_max: None,
             handshake_max: Duration::from_secs(10),
             ping_every: Duration::from_secs(10),
             ping_wait: Duration::from_secs(10),

@@ -225,6 +225,12 @@ impl<H: Host> Shared<H> {
     /// Finds out who calls, then serves.
     async fn welcome(self, stream: H::Tcp) {
         let address = stream.peer_addr();
+        if let Some(bytes) = self.limits.unsent_bytes_max
+            && stream.limit_unsent(bytes).is_err()
+        {
+            // It was reset before anybody looked at it.
+            return;
+        }
         let patience_ends = self.host.now() + self.limits.handshake_max;
         match self.security.clone() {
             ServerSecurity::Plain(role) => {

@@ -85,6 +85,10 @@ impl TcpStream for KernelTcp {
         saved_syn::toa(&self.stream)
     }
 
+    fn limit_unsent(&self, bytes: u32) -> io::Result<()> {
+        SockRef::from(&self.stream).set_tcp_notsent_lowat(bytes)
+    }
+
     fn abort(self) {
         // Closing with a linger time of zero is how a reset is sent. If it cannot be set, the close is an ordinary one.
         if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {

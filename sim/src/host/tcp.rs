@@ -65,6 +65,11 @@ impl TcpStream for SimTcpStream {
         self.flow.with(|stack, _, id| stack.tcp_toa(id))
     }
 
+    fn limit_unsent(&self, bytes: u32) -> io::Result<()> {
+        self.flow
+            .with(|stack, _, id| stack.tcp_limit_unsent(id, bytes))
+    }
+
     fn abort(self) {
         // Dropping the handle afterwards finds the connection gone.
         self.flow

@@ -59,6 +59,9 @@ pub(super) struct Flow {
     pub(super) last: Segment,
     /// The sequence number behind all that was ever sent.
     sent_until: Option<u32>,
+    /// Written and never sent.
+    unsent: u32,
+    unsent_max: u32,
     pub(super) reader: Waiter,
     pub(super) writer: Waiter,
 }
@@ -75,6 +78,8 @@ impl Flow {
             toa: None,
             last: Segment::default(),
             sent_until: None,
+            unsent: 0,
+            unsent_max: u32::MAX,
             reader: Waiter::default(),
             writer: Waiter::default(),
         }
@@ -90,6 +95,7 @@ impl Flow {
         self.toa = None;
         self.last = Segment::default();
         self.sent_until = None;
+        (self.unsent, self.unsent_max) = (0, u32::MAX);
     }
 
     /// Ends; nobody waits for it any more.
@@ -102,6 +108,19 @@ impl Flow {
     pub(super) fn heard(&mut self, bytes: &[u8], parsed: &Parsed, now: Instant) {
         self.heard_at = now;
         self.last = Segment::of(bytes, parsed);
+    }
+
+    /// From here on no more than so many bytes wait that were never sent, one at least.
+    pub(super) fn limit_unsent(&mut self, bytes: u32) {
+        self.unsent_max = bytes.max(1);
+    }
+
+    /// Moves bytes in, as many as there is room for; `None` when our direction is closed.
+    pub(super) fn write(&mut self, data: &[u8]) -> Option<usize> {
+        let room = self.unsent_max.saturating_sub(self.unsent) as usize;
+        let taken = self.endpoint.write(&data[..data.len().min(room)])?;
+        self.unsent += taken as u32;
+        Some(taken)
     }
 
     /// Notes the segments that it sends; how many of them begin with what was sent before.
@@ -117,8 +136,14 @@ impl Flow {
             let is_behind = |of: u32, mark: u32| (of.wrapping_sub(mark) as i32) < 0;
             again += u64::from(known.is_some_and(|known| is_behind(from, known)));
             if known.is_none_or(|known| is_behind(known, until)) {
+                // A FIN is never what was written; the buffer is empty behind it.
+                let new = known.map_or(0, |known| until.wrapping_sub(known));
+                self.unsent = self.unsent.saturating_sub(new);
                 self.sent_until = Some(until);
             }
+        }
+        if self.unsent_max < u32::MAX {
+            self.wake_writer();
         }
         again
     }
@@ -129,7 +154,14 @@ impl Flow {
         if self.reader.waits() && (over || self.endpoint.is_readable()) {
             self.reader.wake();
         }
-        if self.writer.waits() && (over || self.endpoint.is_writable()) {
+        self.wake_writer();
+    }
+
+    /// As Linux does, when half of what may wait unsent has been sent.
+    fn wake_writer(&mut self) {
+        let is_writable =
+            || self.unsent < self.unsent_max.div_ceil(2) && self.endpoint.is_writable();
+        if self.writer.waits() && (!self.attached || is_writable()) {
             self.writer.wake();
         }
     }

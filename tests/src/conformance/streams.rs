@@ -13,6 +13,7 @@ const MUCH: usize = 100_000;
 const CONNECTIONS: usize = 200;
 /// More than any kernel buffers for a connection by itself.
 const UNREAD_MAX: usize = 64 << 20;
+const UNSENT_MAX: u32 = 8_192;
 
 /// Bytes in which a lost, doubled or swapped piece shows.
 fn pattern(len: usize, salt: u8) -> Vec<u8> {
@@ -93,6 +94,46 @@ pub(super) async fn a_reader_that_stops_makes_the_writer_wait<H: Host>(pair: Pai
         .chunks(piece.len())
         .all(|part| part == &piece[..part.len()]);
     same("the bytes that were sent", intact, true)
+}
+
+/// What a writer gets rid of while nobody reads is less by what may not wait unsent.
+pub(super) async fn a_write_waits_while_too_much_is_unsent<H: Host>(pair: Pair<H>) -> Finding {
+    let (mut free, mut free_far) = connected(&pair).await?;
+    let (mut limited, mut limited_far) = connected(&pair).await?;
+    works("limiting", limited.limit_unsent(UNSENT_MAX))?;
+    let (all, few) = (
+        written_unread(&pair, &mut free).await?,
+        written_unread(&pair, &mut limited).await?,
+    );
+    if few + 2 * UNSENT_MAX as usize > all {
+        return Err(format!(
+            "{few} bytes were taken with a limit, {all} without"
+        ));
+    }
+    for (near, far, written) in [
+        (&mut free, &mut free_far, all),
+        (&mut limited, &mut limited_far, few),
+    ] {
+        let mut came = Vec::new();
+        let both = join(near.close(), far.read_to_end(&mut came));
+        let (closed, read) = soon(&pair.a, "the rest", both).await?;
+        works("closing", closed)?;
+        works("reading", read)?;
+        same("as many bytes as were taken", came.len(), written)?;
+    }
+    Ok(())
+}
+
+/// How much is taken until a write waits.
+async fn written_unread<H: Host>(pair: &Pair<H>, near: &mut H::Tcp) -> Result<usize, String> {
+    let mut written = 0;
+    while let Some(taken) = within(&pair.a, QUIET, near.write(&[7; 4_096])).await {
+        written += works("writing", taken)?;
+        if written > UNREAD_MAX {
+            return Err("the writer never waits".to_owned());
+        }
+    }
+    Ok(written)
 }
 
 pub(super) async fn two_hundred_connections_do_not_mix<H: Host>(pair: Pair<H>) -> Finding {

@@ -37,7 +37,12 @@ pub(super) async fn a_reader_that_never_reads_loses_its_call_alone<H: Host>(
     pair: Pair<H>,
 ) -> Finding {
     let served = serve(&pair, LIMITS);
-    let channel = channel(&pair, served.at, LIMITS);
+    // Its own questions wait too, since nobody takes them any more: that it would cut off later.
+    let patient = Limits {
+        stalled_max: 5 * LIMITS.stalled_max,
+        ..LIMITS
+    };
+    let channel = channel(&pair, served.at, patient);
     let endless = stream::repeat_with(|| ServerReflectionRequest {
         host: String::new(),
         message_request: Some(MessageRequest::FileContainingSymbol(

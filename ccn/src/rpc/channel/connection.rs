@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::future::poll_fn;
 use std::io;
 
-use anyedge_net::host::Host;
+use anyedge_net::host::{Host, TcpStream as _};
 use anyedge_net::rng::Rng;
 use anyedge_net::time::Instant;
 use bytes::Bytes;
@@ -91,6 +91,9 @@ impl Connection {
 impl<H: Host> Shared<H> {
     async fn make(&self) -> io::Result<SendRequest<Bytes>> {
         let stream = self.host.tcp_connect(None, self.address).await?;
+        if let Some(bytes) = self.limits.unsent_bytes_max {
+            stream.limit_unsent(bytes)?;
+        }
         match &self.security {
             ClientSecurity::Plain => self.greet(StreamIo(stream)).await,
             ClientSecurity::Tls { tls, server } => {

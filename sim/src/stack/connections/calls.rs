@@ -187,7 +187,7 @@ impl Connections {
             return Poll::Ready(Err(failure.into()));
         }
         let waited = flow.endpoint.is_outstanding();
-        match flow.endpoint.write(data) {
+        match flow.write(data) {
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Some(0) if !data.is_empty() => {
                 flow.writer.wait(context.waker());
@@ -201,6 +201,11 @@ impl Connections {
                 Poll::Ready(Ok(count))
             }
         }
+    }
+
+    fn limit_unsent(&mut self, id: FlowId, bytes: u32) -> io::Result<()> {
+        self.flow(id)?.limit_unsent(bytes);
+        Ok(())
     }
 
     fn close(&mut self, id: FlowId, now: Instant) -> io::Result<()> {
@@ -334,6 +339,14 @@ impl HostStack {
         now: Instant,
     ) -> Poll<io::Result<usize>> {
         self.tcp.poll_write(flow, context, data, now)
+    }
+
+    /// From here on no more than so many bytes wait that were never sent.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn tcp_limit_unsent(&mut self, flow: FlowId, bytes: u32) -> io::Result<()> {
+        self.tcp.limit_unsent(flow, bytes)
     }
 
     /// Sends FIN behind what was written; reading goes on.
