@@ -25,18 +25,20 @@ mod slos;
 mod vips;
 
 pub(super) fn check(book: &Book<'_>, topology: &mut Topology) {
+    // What looks unused may only be misspelt, and figures may be missing. What is found below spoils neither.
+    let read_badly = !book.mistakes.is_empty();
     needed_tables(book, topology);
     vips::check(book, topology);
     nat64::check(book, topology);
     clbs(book, topology);
-    targets(book, topology);
+    targets(book, topology, read_badly);
     autoscaling::check(book, topology);
     enis::check(book, topology);
     controllers::check(book, topology);
     addresses::check(book, topology);
     load::check(book, topology);
     faults::check(book, topology);
-    slos::check(book, topology);
+    slos::check(book, topology, read_badly);
 }
 
 fn needed_tables(book: &Book<'_>, topology: &Topology) {
@@ -91,13 +93,13 @@ fn listeners(topology: &Topology) -> impl Iterator<Item = (&Clb, &Listener)> {
 }
 
 /// Gives every host its region.
-fn targets(book: &Book<'_>, topology: &mut Topology) {
+fn targets(book: &Book<'_>, topology: &mut Topology, read_badly: bool) {
     let mut region_of: BTreeMap<String, (String, String)> = BTreeMap::new();
     for targets in topology.targets.values() {
         let object = Kind::Targets.object(&targets.name);
         let users = || listeners(topology).filter(|(_, listener)| listener.targets == targets.name);
         let Some((first, _)) = users().next() else {
-            if !reads_badly(book) {
+            if !read_badly {
                 let hint = "name them in a listener, or take them out";
                 book.report(
                     &object,
@@ -184,9 +186,4 @@ fn returns(book: &Book<'_>, topology: &mut Topology) {
         let hint = "return = \"vswitch\" of its load balancer, or no groups";
         book.report(&object, "security_groups", Wrong::new(reason, hint));
     }
-}
-
-/// Whether a mistake was found before, so that what looks unused may only be misspelt.
-fn reads_badly(book: &Book<'_>) -> bool {
-    !book.mistakes.is_empty()
 }

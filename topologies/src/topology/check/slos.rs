@@ -18,7 +18,6 @@ use crate::slo::{Comparison, Expectation, Metric, Slo, SloOf, TargetOf, Threshol
 use crate::units::PPM_WHOLE;
 
 use super::super::Topology;
-use super::reads_badly;
 
 /// Percentiles, each no lower than the one before.
 const RISING: [Metric; 5] = [
@@ -29,13 +28,15 @@ const RISING: [Metric; 5] = [
     Metric::Max,
 ];
 
-pub(super) fn check(book: &Book<'_>, topology: &Topology) {
+/// Of a file that was read badly, nothing is said that a value which is missing may have made so.
+pub(super) fn check(book: &Book<'_>, topology: &Topology, read_badly: bool) {
     for (index, slo) in topology.slos.iter().enumerate() {
         let case = Case {
             book,
             topology,
             slo,
             object: format!("slo[{index}]"),
+            read_badly,
         };
         case.listener();
         case.idle();
@@ -49,6 +50,7 @@ struct Case<'c> {
     topology: &'c Topology,
     slo: &'c Slo,
     object: String,
+    read_badly: bool,
 }
 
 impl<'c> Case<'c> {
@@ -91,7 +93,7 @@ impl<'c> Case<'c> {
         for (item, expectation) in self.slo.expect.iter().enumerate() {
             if let Metric::Share(target) = expectation.metric
                 && !is_there(target)
-                && !reads_badly(self.book)
+                && !self.read_badly
             {
                 let reason = format!("{target} is no target of {}/{}", clb.name, listener.name);
                 let known = servers().flat_map(|server| {
@@ -124,7 +126,7 @@ impl<'c> Case<'c> {
     /// Clients that send nothing have no service.
     fn idle(&self) {
         let of_clients = matches!(self.slo.of, SloOf::Client(_) | SloOf::Clients);
-        if !of_clients || self.loads().next().is_some() || reads_badly(self.book) {
+        if !of_clients || self.loads().next().is_some() || self.read_badly {
             return;
         }
         let clients = self.topology.clients.values();
@@ -137,7 +139,7 @@ impl<'c> Case<'c> {
 
     fn expectations(&self) {
         for (item, expectation) in self.slo.expect.iter().enumerate() {
-            let known = || (!reads_badly(self.book)).then(|| self.by_figures(expectation))?;
+            let known = || (!self.read_badly).then(|| self.by_figures(expectation))?;
             if let Some(wrong) = by_itself(expectation).or_else(known) {
                 let told = format_args!("\"{}\" cannot be: ", expectation.text);
                 self.report(&self.path_of(item), wrong.within(told));
