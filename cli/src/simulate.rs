@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyedge_live::huge_pages::HugePages;
+use anyedge_live::memory;
 use anyedge_net::rng::Seed;
 use anyedge_sim::digest::Cover;
 use anyedge_sim::report::Report;
@@ -62,9 +63,10 @@ pub(crate) fn run(args: &SimArgs) -> Exit {
     };
     bar.finish_and_clear();
     let report = match ran {
-        // The simulated world has no clock of ours; we have.
+        // The simulated world knows neither our clock nor our memory.
         Ok(report) => Report {
             wall_s: started.elapsed().as_secs_f64(),
+            memory_peak_bytes: memory::peak_bytes(),
             ..report
         },
         Err(error) => {

@@ -407,12 +407,13 @@ fn verdict(text: &mut String, report: &Report) {
 fn footer(text: &mut String, report: &Report) {
     let _ = write!(
         text,
-        "Digest {} (seed {}), {} events, {} packet hops in {:.2} s; TCP: {}",
+        "Digest {} (seed {}), {} events, {} packet hops in {:.2} s with {:.0} MB; TCP: {}",
         report.digest,
         report.seed,
         report.events,
         report.packet_hops,
         report.wall_s,
+        report.memory_peak_bytes as f64 / 1e6,
         report.tcp_stack
     );
 }

@@ -15,6 +15,7 @@
 //! - [`control`]: how a node process says that it answers.
 //! - [`bundle`], [`containerlab`], [`yaml`]: a topology for machines of their own.
 //! - [`huge_pages`]: where the memory of a long simulation lies.
+//! - [`memory`]: how much of it there has been.
 //! - [`doctor`]: what of a machine would keep a node from working.
 
 pub mod backend;
@@ -30,6 +31,7 @@ pub mod host;
 pub mod huge_pages;
 pub mod lab;
 pub mod load;
+pub mod memory;
 pub mod netlink;
 pub mod netns;
 pub mod node;

@@ -53,6 +53,7 @@ pub(crate) fn report(
         digest: format!("{digest:016x}"),
         virtual_s: now.as_secs_f64(),
         wall_s: 0.0,
+        memory_peak_bytes: 0,
         events: world.steps(),
         packet_hops: world.packet_hops(),
         catchment: CATCHMENT,

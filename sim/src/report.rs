@@ -37,6 +37,8 @@ pub struct Report {
     pub virtual_s: f64,
     /// Seconds on the wall that the run took.
     pub wall_s: f64,
+    /// Bytes of memory that the process had resident at its most; 0 where the system does not say.
+    pub memory_peak_bytes: u64,
     /// Events that happened.
     pub events: u64,
     /// Packets that links delivered: the sum over `links`.

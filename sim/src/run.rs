@@ -83,7 +83,7 @@ pub(crate) struct LoadAccount {
 }
 
 /// Runs `topology`. `progress` is called now and then; what it does cannot change the run. The report's
-/// `wall_s` is zero: only the caller has a clock.
+/// `wall_s` and `memory_peak_bytes` are zero: only the caller has a clock, and a process.
 ///
 /// # Errors
 /// When the topology reads well but cannot be built.

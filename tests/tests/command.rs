@@ -156,6 +156,7 @@ fn the_report_has_its_promised_fields_and_its_sums_agree() {
         "digest",
         "virtual_s",
         "wall_s",
+        "memory_peak_bytes",
         "events",
         "packet_hops",
         "drops",

@@ -37,7 +37,7 @@ const OWN: [&str; 6] = [
 ];
 const FIGURES: [&str; 4] = ["object", "metric", "value", "text"];
 /// What no two runs of one world have in common.
-const OF_THE_WALL: &str = "wall_s";
+const OF_THE_PROCESS: [&str; 2] = ["wall_s", "memory_peak_bytes"];
 /// Keys of the footer.
 const SWEEP_KEY: &str = "anyedge.sweep";
 const LEVELS_KEY: &str = "anyedge.slos";
@@ -75,7 +75,7 @@ pub(super) fn bytes(
     let rows = rows::of(report)?;
     let rows: Vec<Row> = rows
         .into_iter()
-        .filter(|row| row.object != "run" || row.metric != OF_THE_WALL)
+        .filter(|row| row.object != "run" || !OF_THE_PROCESS.contains(&&*row.metric))
         .collect();
     written(run, identity, cells, report, &rows).map_err(|error| error.to_string())
 }

@@ -125,7 +125,9 @@ fn rows_of_sim(
         };
         (fields[5].to_owned(), fields[6].to_owned(), figure)
     });
-    let rows: Vec<_> = rows.filter(|(_, metric, _)| metric != "wall_s").collect();
+    let rows: Vec<_> = rows
+        .filter(|(_, metric, _)| !matches!(&**metric, "wall_s" | "memory_peak_bytes"))
+        .collect();
     (own, rows)
 }
 

@@ -97,11 +97,12 @@ fn no_name_is_markup_wherever_it_stands() {
 }
 
 #[test]
-fn seconds_on_the_wall_are_not_in_a_page() {
+fn what_a_run_took_is_not_in_a_page() {
     let (topology, report) = played();
     let one = text(&topology, &report);
     let later = Report {
         wall_s: 123.456,
+        memory_peak_bytes: 123_456,
         ..report
     };
     assert_eq!(one, text(&topology, &later));
