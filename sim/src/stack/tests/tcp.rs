@@ -1,6 +1,7 @@
 //! TCP between two hosts, whichever TCP each of them speaks.
 
 use std::io::ErrorKind;
+use std::task::Poll;
 use std::time::Duration;
 
 use anyedge_net::drop_reason::DropReason;
@@ -15,6 +16,7 @@ use super::{Pair, with_each_pair};
 
 with_each_pair!(
     an_answer_arrives_intact_under_one_percent_loss,
+    no_more_waits_unsent_than_may_and_all_arrives_under_loss,
     ipv6_carries_connections_too,
     the_same_seed_gives_the_same_bytes_and_another_seed_others,
     a_port_without_listener_refuses,
@@ -80,6 +82,37 @@ fn an_answer_arrives_intact_under_one_percent_loss(tcp: Pair) {
         exchange(&mut pipe, listener);
     }
     assert!(pipe.delivered > 200 * 15);
+    pipe.finish();
+}
+
+fn no_more_waits_unsent_than_may_and_all_arrives_under_loss(tcp: Pair) {
+    const UNSENT_MAX: usize = 4_096;
+    let mut pipe = Pipe::speaking(tcp, 5);
+    pipe.loss_ppm = 20_000;
+    let [client, server] = pipe.establish();
+    let limited = pipe.hosts[SERVER].tcp_limit_unsent(server, UNSENT_MAX as u32);
+    limited.expect("it is open");
+    for round in 0..20 {
+        // Less than the client's window, more than may be under way.
+        let sent = pattern(40_000 + round);
+        let mut first = None;
+        pipe.with(SERVER, |stack, io| {
+            first = Some(stack.tcp_poll_write(server, &context(), &sent, io.now));
+        });
+        let Some(Poll::Ready(Ok(taken))) = first else {
+            panic!("all before was read, so all was sent: {first:?}");
+        };
+        assert_eq!(taken, UNSENT_MAX);
+        let rest = pipe.write(SERVER, server, &sent[taken..]);
+        rest.expect("it goes on to be writable");
+        let mut came = Vec::new();
+        while came.len() < sent.len() {
+            came.extend(pipe.read(CLIENT, client).expect("it is open"));
+        }
+        assert!(came == sent, "round {round}");
+    }
+    pipe.release(CLIENT, client);
+    pipe.release(SERVER, server);
     pipe.finish();
 }
 
